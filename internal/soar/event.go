@@ -1,0 +1,78 @@
+package soar
+
+import "time"
+
+// EventType says what an event tells. Sinks route and format by it.
+type EventType string
+
+// The event types.
+const (
+	EventAlertReceived EventType = "alert.received"
+	EventAlertUpdated  EventType = "alert.updated"
+	EventRunStarted    EventType = "run.started"
+	EventStepFinished  EventType = "step.finished" // only for steps with an effect
+	EventRunFinished   EventType = "run.finished"
+	EventNotification  EventType = "notification" // notify.send, addressed to one sink
+	EventTrouble       EventType = "trouble"      // erbridge itself needs a person: sink paused, run unknown, gap found
+	EventTest          EventType = "test"         // sinks test
+)
+
+// Event is one line of the feed: something a sink may want to deliver. The same
+// event always has the same ID, so that receivers can drop a repeat.
+type Event struct {
+	// Pos is the place in the feed; set by the store.
+	Pos int64 `json:"-"`
+	// ID is stable across retries and restarts.
+	ID   string    `json:"id"`
+	Type EventType `json:"type"`
+	At   time.Time `json:"at"`
+	// Alert is the alert the event is about; nil for trouble and test events.
+	Alert *Alert `json:"alert,omitempty"`
+	// AlertKey lets the store join the alert instead of keeping it twice. An
+	// event may set AlertKey and leave Alert nil; whoever reads the feed gets Alert.
+	AlertKey int64 `json:"-"`
+	// Run is set for events of a run.
+	Run *RunSummary `json:"run,omitempty"`
+	// Outcome is set for step.finished.
+	Outcome *Outcome `json:"outcome,omitempty"`
+	// To names the only sink that shall deliver the event; empty means all.
+	To string `json:"to,omitempty"`
+	// Text is the message of notification, trouble and test events.
+	Text string `json:"text,omitempty"`
+}
+
+// RunSummary is what receivers learn about a run.
+type RunSummary struct {
+	ID       RunID    `json:"id"`
+	Playbook string   `json:"playbook"`
+	Mode     Mode     `json:"mode"`
+	State    RunState `json:"state"`
+	Error    string   `json:"error,omitempty"`
+}
+
+// Outcome is how a step with an effect ended.
+type Outcome struct {
+	Step    string        `json:"step"`
+	Action  string        `json:"action"` // host.contain, process.kill, ...
+	State   StepState     `json:"state"`
+	Target  string        `json:"target,omitempty"`  // host identifier, where there is one
+	Command string        `json:"command,omitempty"` // the server's command id
+	Summary string        `json:"summary,omitempty"` // what was done, in a few words
+	Error   string        `json:"error,omitempty"`
+	Took    time.Duration `json:"took_ns,omitempty"`
+}
+
+// DeadLetter is something that could not be taken in or delivered, kept with
+// its reason until a person replays or drops it.
+type DeadLetter struct {
+	ID int64 `json:"id"`
+	// Origin is "source:<name>" or "sink:<name>".
+	Origin string    `json:"origin"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+	// EventID is the event's id for sinks; empty for sources.
+	EventID string `json:"event_id,omitempty"`
+	// Payload is the raw input of a source, or the event as JSON for a sink. At
+	// most 1 MiB is kept.
+	Payload []byte `json:"payload,omitempty"`
+}

@@ -1,0 +1,126 @@
+// Package playbooks is the engine: it loads playbooks, matches alerts with them
+// and works through their steps. It knows nothing of HTTP and nothing of the
+// Endpoint Response server; what can be done there comes in as actions.
+package playbooks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Effect says what repeating an action costs.
+type Effect string
+
+// The effects.
+const (
+	Reads      Effect = "reads"      // changes nothing
+	Repeatable Effect = "repeatable" // twice is as good as once
+	Once       Effect = "once"       // twice is harm
+)
+
+// Spec describes an action. Documentation, JSON Schema and lint come from it.
+type Spec struct {
+	Name    string // as in YAML: host.contain
+	Summary string // one sentence
+	Effect  Effect
+	// Needs lists what the server or host must have, in words: enterprise,
+	// response, windows.
+	Needs []string
+	// Inverse is the action that undoes it, or empty.
+	Inverse string
+	// Input is a pointer to a settings struct that holds the defaults.
+	Input any
+	// Output is a zero value of what .steps.<id> will hold, for the reference page.
+	Output any
+	// Example is the YAML of one step.
+	Example string
+	// Timeout bounds the whole step, waiting for the host included, unless the
+	// step sets its own.
+	Timeout time.Duration
+}
+
+// Action is one capability. Implementations are safe for concurrent use.
+type Action interface {
+	Spec() Spec
+
+	// Check looks at the with block of a step before anything runs. Values that
+	// are computed at run time are absent from with and named in dynamic.
+	Check(file string, step StepSource) registry.Problems
+
+	// Do carries the action out, or starts it. With an error, nothing of a
+	// Outcome counts except Target. The error decides what happens next:
+	// ErrUncertain (may have happened), ErrTransient (did not happen, may be tried
+	// again), anything else (did not happen and never will this way).
+	Do(ctx context.Context, call Call) (Outcome, error)
+
+	// Poll looks at what Do started. It is called until the state is not
+	// StepAccepted. An error is logged and polled again until the step's time-out.
+	Poll(ctx context.Context, call Call, ref string) (Outcome, error)
+
+	// Find looks for calls like this one that the server took at or after since:
+	// it settles a call whose answer was lost. ErrCannotTell when the server keeps
+	// no list of them.
+	Find(ctx context.Context, call Call, since time.Time) ([]Found, error)
+}
+
+// Errors of actions that the engine acts on.
+var (
+	// ErrUncertain wraps errors after which a call with an effect may have happened.
+	ErrUncertain = errors.New("cannot know whether it happened")
+	// ErrTransient wraps errors of calls that surely did not happen and may go
+	// through later: connection refused, 429, 503 before anything was done.
+	ErrTransient = errors.New("did not happen, may be tried again")
+	// ErrCannotTell means that there is nothing to look the call up in.
+	ErrCannotTell = errors.New("no record to look it up in")
+)
+
+// Call is one evaluated step.
+type Call struct {
+	Run   soar.RunID
+	Step  string // step id, with the attempt: "contain", "contain#2"
+	Alert soar.Alert
+	// With holds the evaluated arguments: plain JSON values only.
+	With map[string]any
+	// Mark is a short text unique to this call (run id and step), for notes and
+	// names on the server by which Find recognises it.
+	Mark string
+}
+
+// Outcome is what an action achieved so far.
+type Outcome struct {
+	// State is StepAccepted while the host still has to do it, and StepExecuted,
+	// StepVerified, StepFailed, StepExpired or StepCancelled when it ended.
+	State soar.StepState
+	// Ref is the server's id of the command, handed to Poll. Set with StepAccepted.
+	Ref string
+	// PollAfter is how long to wait before the (next) Poll; zero lets the engine choose.
+	PollAfter time.Duration
+	// Target is the host identifier acted on, where there is one.
+	Target string
+	// Summary says in a few words what was done, for people.
+	Summary string
+	// Error says why it failed, as the server or host put it.
+	Error string
+	// Output becomes .steps.<id>.output; any JSON-encodable value.
+	Output any
+}
+
+// Found is a call that the server remembers.
+type Found struct {
+	Ref  string // what Poll takes
+	At   time.Time
+	Mark string // the mark it carries, when it carries one
+}
+
+// StepSource is a step as it stands in the file.
+type StepSource struct {
+	At      registry.Position
+	With    map[string]json.RawMessage // literal arguments
+	Dynamic map[string]bool            // arguments that contain ${{ }}
+	Places  map[string]registry.Position
+}

@@ -1,0 +1,92 @@
+// Package sinks delivers events to chat, syslog and SIEM. A sink sends a batch
+// and says how it went; everything else (batching, retry, back-off, order, dead
+// letters, metrics) is written once in the forwarder.
+package sinks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Sink is a destination. One goroutine calls it at a time.
+type Sink interface {
+	// Send delivers the events in order. nil means that the receiver has all of
+	// them. The error decides what the forwarder does:
+	//
+	//	*PartialError  some items failed; the others are delivered
+	//	*RetryAfter    try the batch again, not before
+	//	ErrPermanent   the batch will never be taken: dead letters
+	//	ErrConfig      401, 403, 404, wrong certificate: pause the sink, keep everything
+	//	ErrTooLarge    send it in halves
+	//	anything else  transient: back off and try again
+	Send(ctx context.Context, events []soar.Event) error
+	// Close releases connections. Send is not called afterwards.
+	Close() error
+}
+
+// Errors that a sink wraps.
+var (
+	ErrPermanent = errors.New("will never be accepted")
+	ErrConfig    = errors.New("configuration is refused")
+	ErrTooLarge  = errors.New("too large")
+)
+
+// RetryAfter asks for a pause.
+type RetryAfter struct {
+	Wait time.Duration
+	Err  error
+}
+
+func (e *RetryAfter) Error() string { return fmt.Sprintf("%v (retry after %s)", e.Err, e.Wait) }
+func (e *RetryAfter) Unwrap() error { return e.Err }
+
+// PartialError tells the items of a batch apart. Items that are in neither map
+// are delivered.
+type PartialError struct {
+	Permanent map[int]error // index in the batch to reason
+	Transient map[int]error
+}
+
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("%d items refused, %d items to try again", len(e.Permanent), len(e.Transient))
+}
+
+// Type is a kind of sink, as in `type: splunk`.
+type Type struct {
+	Summary string
+	// Settings is a pointer to a settings struct that holds the defaults.
+	Settings any
+	Example  string
+	// MaxBatch bounds the events of one Send; 1 for chat.
+	MaxBatch int
+	// Open makes the sink from decoded settings (same type as Settings). It opens
+	// no connection.
+	Open func(name string, settings any, env Env) (Sink, error)
+}
+
+// Env is what sinks get from the daemon.
+type Env struct {
+	Log *slog.Logger
+	// Version is erbridge's own version, for headers and product fields.
+	Version string
+	// State keeps small durable values of one sink, such as the message that an
+	// alert has in a chat.
+	State State
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// State is a sink's durable memory.
+type State interface {
+	Get(ctx context.Context, key string) (value string, err error) // soar.ErrNotFound
+	Set(ctx context.Context, key, value string, keep time.Duration) error
+}
+
+// Types are the sinks that configuration may name.
+var Types = registry.NewSet[Type]("sink type")
