@@ -108,6 +108,10 @@ type Outcome struct {
 	Error string
 	// Output becomes .steps.<id>.output; any JSON-encodable value.
 	Output any
+	// Events are for the feed. The engine commits them with the result of the
+	// step, so that a crash neither loses nor invents one. Their ID must come from
+	// the call (its Mark), because a repeated Do makes them again.
+	Events []soar.Event
 }
 
 // Found is a call that the server remembers.
