@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -114,7 +115,8 @@ func syntaxProblem(file string, err error) Problem {
 // reported at once, each with its place. What dst held before are the defaults.
 //
 // Struct tags: `yaml:"name"` (a struct without the tag on a field ignores that
-// field; ",inline" embeds), `required:"true"`, `enum:"a,b"`.
+// field; ",inline" embeds), `required:"true"`, `enum:"a,b"`, `path:"true"` (a path
+// in the file is relative to the file, not to where erbridge was started).
 func Decode(file string, n *yaml.Node, dst any) Problems {
 	d := decoder{file: file}
 	d.value(n, reflect.ValueOf(dst).Elem(), "")
@@ -250,8 +252,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, enum string) {
 }
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value) {
-	fields := map[string]field{}
-	collectFields(v, fields)
+	fields := map[string]Field{}
+	for _, f := range Fields(v) {
+		fields[f.Name] = f
+	}
 	if n.Kind != yaml.MappingNode {
 		if n.Tag == "!!null" {
 			n = &yaml.Node{Kind: yaml.MappingNode, Line: n.Line, Column: n.Column}
@@ -272,10 +276,13 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value) {
 			d.problems = append(d.problems, p)
 			continue
 		}
-		d.value(value, f.value, f.enum)
+		d.value(value, f.Value, f.Enum)
+		if f.Path {
+			f.Value.SetString(d.path(f.Value.String()))
+		}
 	}
 	for _, name := range sortedKeys(fields) {
-		if fields[name].required && !seen[name] {
+		if fields[name].Required && !seen[name] {
 			d.problems.Addf(At(d.file, n), "missing", "", "setting %q is required", name)
 		}
 	}
@@ -325,7 +332,7 @@ func (d *decoder) secret(n *yaml.Node, v reflect.Value) {
 		d.problems.Addf(At(d.file, n), "plain-secret", "put the value into a file or the environment and name that here", "expected %s, not the value itself", want)
 		return
 	}
-	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || n.Content[1].Kind != yaml.ScalarNode || n.Content[1].Value == "" {
+	if n.Kind != yaml.MappingNode || len(n.Content) != 2 || n.Content[1].Tag != "!!str" || n.Content[1].Value == "" {
 		d.wrong(n, want)
 		return
 	}
@@ -335,7 +342,19 @@ func (d *decoder) secret(n *yaml.Node, v reflect.Value) {
 		d.wrong(n.Content[0], want)
 		return
 	}
-	v.Set(reflect.ValueOf(make(n.Content[1].Value)))
+	where := n.Content[1].Value
+	if n.Content[0].Value == "file" {
+		where = d.path(where)
+	}
+	v.Set(reflect.ValueOf(make(where)))
+}
+
+// path makes a path that stands in the file relative to the file.
+func (d *decoder) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(filepath.Dir(d.file), p)
 }
 
 func (d *decoder) fresh(key *yaml.Node, seen map[string]bool) bool {
@@ -395,26 +414,6 @@ func describeKind(k reflect.Kind) string {
 	return "a whole number"
 }
 
-type field struct {
-	value    reflect.Value
-	required bool
-	enum     string
-}
-
-func collectFields(v reflect.Value, into map[string]field) {
-	for i := range v.NumField() {
-		sf := v.Type().Field(i)
-		name, options, _ := strings.Cut(sf.Tag.Get("yaml"), ",")
-		switch {
-		case options == "inline":
-			collectFields(v.Field(i), into)
-		case name == "" || name == "-":
-		default:
-			into[name] = field{v.Field(i), sf.Tag.Get("required") == "true", sf.Tag.Get("enum")}
-		}
-	}
-}
-
 // Pairs walks the keys and values of a mapping node, in the order of the file.
 func Pairs(n *yaml.Node) func(yield func(key, value *yaml.Node) bool) {
 	return func(yield func(key, value *yaml.Node) bool) {
@@ -450,7 +449,10 @@ func ParseDuration(text string) (time.Duration, error) {
 		return total, nil
 	}
 	more, err := positive(time.ParseDuration(rest))
-	return total + more, err
+	if err != nil {
+		return 0, err
+	}
+	return positive(total+more, nil) // beyond 292 years the sum wraps round
 }
 
 func positive(d time.Duration, err error) (time.Duration, error) {
