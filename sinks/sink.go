@@ -65,6 +65,9 @@ type Type struct {
 	Example  string
 	// MaxBatch bounds the events of one Send; 1 for chat.
 	MaxBatch int
+	// Events are what a sink of this type gets when its configuration does not
+	// say; nil means DefaultEvents.
+	Events []soar.EventType
 	// Open makes the sink from decoded settings (same type as Settings). It opens
 	// no connection.
 	Open func(name string, settings any, env Env) (Sink, error)

@@ -1,0 +1,438 @@
+package sinks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// maxPanics is how often a sink may panic on one and the same event before the
+// event is set aside: a bug in a format must not hold up everything behind it.
+const maxPanics = 5
+
+// maxReasonBytes bounds the reason of a dead letter (a receiver's text is in it).
+const maxReasonBytes = 1 << 10
+
+// maxPayloadBytes is how much of a dead letter the store keeps.
+const maxPayloadBytes = 1 << 20
+
+type itemState int
+
+const (
+	waiting  itemState = iota // to be sent
+	settled                   // delivered, or not for this sink
+	setAside                  // becomes a dead letter
+)
+
+// item is one event on its way.
+type item struct {
+	event      soar.Event
+	redelivery int64 // Redelivery.ID; 0 for an event of the feed
+	state      itemState
+	reason     error // of setAside
+	panics     int
+}
+
+// batch is what is settled before anything after it is looked at. Its waiting
+// items stand in groups, each of which goes into one Send; a group that is
+// refused is halved until the item at fault stands alone.
+type batch struct {
+	items  []*item // in the order of the feed; those in front that are recorded are gone
+	groups [][]*item
+	again  bool // redeliveries: no cursor to move
+}
+
+func (b *batch) add(it *item) {
+	b.items = append(b.items, it)
+	if it.state != waiting {
+		return
+	}
+	if len(b.groups) == 0 {
+		b.groups = [][]*item{nil}
+	}
+	b.groups[0] = append(b.groups[0], it)
+}
+
+// next takes up to limit items off the front.
+func (b *batch) next(limit int) []*item {
+	if len(b.groups) == 0 {
+		return nil
+	}
+	group := b.groups[0]
+	if len(group) > limit {
+		b.groups[0] = group[limit:]
+		return group[:limit:limit]
+	}
+	b.groups = b.groups[1:]
+	return group
+}
+
+// putBack puts groups in front again, to be sent next.
+func (b *batch) putBack(groups ...[]*item) { b.groups = append(groups, b.groups...) }
+
+// settledItems takes off what can be recorded: for the feed everything up to the
+// first item that is not settled, because the cursor cannot jump over it.
+func (b *batch) settledItems() []*item {
+	var done, left []*item
+	for i, it := range b.items {
+		if it.state != waiting {
+			done = append(done, it)
+			continue
+		}
+		if !b.again {
+			left = b.items[i:]
+			break
+		}
+		left = append(left, it)
+	}
+	b.items = left
+	return done
+}
+
+// deliver sends a batch until every item of it is settled and recorded. It fails
+// only when ctx ends; what is not settled then comes again at the next start.
+func (f *Forwarder) deliver(ctx context.Context, b *batch) error {
+	defer f.setOldest(time.Time{})
+	for {
+		group := b.next(f.limit)
+		if group == nil {
+			return f.settle(ctx, b, false)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f.setOldest(b.oldest())
+		err := f.send(ctx, group)
+		if err != nil && ctx.Err() != nil {
+			// The Send was cut short, or its error can be due to that: no verdict on
+			// the events, so they are neither delivered nor dead.
+			return errors.Join(context.Cause(ctx), f.settle(ctx, b, true))
+		}
+		wait, err := f.judge(ctx, b, group, err)
+		if err != nil {
+			return err
+		}
+		if err := f.settle(ctx, b, true); err != nil {
+			return err
+		}
+		if err := f.pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *batch) oldest() time.Time {
+	for _, it := range b.items {
+		if it.state == waiting {
+			return it.event.At
+		}
+	}
+	return time.Time{}
+}
+
+// settle records what is settled: cursor, dead letters and redeliveries in one
+// Change. A crash before it repeats the delivery; the receiver sees the same ids.
+// A batch of which everything was skipped may wait for a later record.
+func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error {
+	var c soar.Change
+	for _, it := range b.settledItems() {
+		if it.state == setAside {
+			c.DeadLetters = append(c.DeadLetters, f.deadLetter(it))
+		}
+		if b.again {
+			c.Redelivered = append(c.Redelivered, it.redelivery)
+		} else {
+			f.passed = it.event.Pos
+		}
+	}
+	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 || f.passed-f.saved >= flushSkippedAt || attempted && f.passed > f.saved
+	if !worth {
+		return nil
+	}
+	if err := f.save(ctx, c); err != nil {
+		return err
+	}
+	if n := len(c.DeadLetters); n > 0 {
+		f.metrics.count(outcomeDeadLetter, n)
+		f.update(func(s *SinkStatus) { s.DeadLetters += int64(n) })
+	}
+	return nil
+}
+
+// deadLetter keeps the whole event, so that it can be looked at and replayed.
+func (f *Forwarder) deadLetter(it *item) soar.DeadLetter {
+	ev := it.event
+	payload, err := json.Marshal(ev)
+	if len(payload) > maxPayloadBytes && ev.Alert != nil {
+		// A feed's own answer is what makes an event this large. Cut JSON could not
+		// be replayed; an event without it can.
+		alert := *ev.Alert
+		alert.Intel = nil
+		ev.Alert = &alert
+		payload, err = json.Marshal(ev)
+	}
+	if err != nil { // an event that came out of JSON goes into JSON; its id is enough to find the alert
+		f.log.Error("dead letter without its event", "event", ev.ID, "err", err)
+	}
+	return soar.DeadLetter{
+		Origin:  "sink:" + f.name,
+		At:      f.o.Now().UTC(),
+		Reason:  oneLine(it.reason.Error(), maxReasonBytes),
+		EventID: ev.ID,
+		Payload: payload,
+	}
+}
+
+// panicError is what is left of a panic in Send.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("sink panicked: %v", e.value) }
+
+// send is one attempt.
+func (f *Forwarder) send(ctx context.Context, group []*item) (err error) {
+	select {
+	case <-f.resume: // given before this attempt, which is what it asked for
+	default:
+	}
+	events := make([]soar.Event, len(group))
+	for i, it := range group {
+		events[i] = it.event
+	}
+	ctx, cancel := outlive(ctx, f.o.Drain)
+	defer cancel()
+	ctx, cancelTimeout := context.WithTimeout(ctx, f.o.SendTimeout)
+	defer cancelTimeout()
+
+	started := f.o.Now()
+	defer func() {
+		f.metrics.observe(f.o.Now().Sub(started))
+		if value := recover(); value != nil {
+			err = &panicError{value, debug.Stack()}
+		}
+	}()
+	return f.sink.Send(ctx, events)
+}
+
+// judge decides by the error what becomes of a group, and says how long to wait
+// before the next attempt. It fails only when ctx ends.
+func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err error) (time.Duration, error) {
+	if err == nil {
+		f.delivered(group)
+		return 0, nil
+	}
+	if partial, ok := errors.AsType[*PartialError](err); ok {
+		group, err = f.partly(group, partial)
+		if len(group) == 0 {
+			return 0, nil
+		}
+	}
+	switch {
+	case errors.Is(err, ErrConfig):
+		b.putBack(group)
+		f.metrics.count(outcomeRetried, len(group))
+		return f.stopped(ctx, err)
+
+	case errors.Is(err, ErrPermanent), errors.Is(err, ErrTooLarge):
+		if len(group) == 1 {
+			f.setAside(group[0], err)
+			return 0, nil
+		}
+		half := len(group) / 2
+		b.putBack(group[:half:half], group[half:])
+		return 0, nil
+	}
+
+	if crash, ok := errors.AsType[*panicError](err); ok {
+		f.log.Error("sink panicked", "err", crash, "stack", string(crash.stack))
+		if group[0].panics++; len(group) == 1 && group[0].panics >= maxPanics {
+			f.setAside(group[0], err)
+			return 0, nil
+		}
+	}
+	b.putBack(group)
+	f.metrics.count(outcomeRetried, len(group))
+	f.limit = max(1, len(group)/2) // what is too much for a struggling receiver may be too much in one go
+	f.failures++
+	wait := f.backoff(f.failures)
+	if asked, ok := errors.AsType[*RetryAfter](err); ok {
+		wait = min(max(asked.Wait, f.o.MinBackoff), f.o.MaxRetryAfter)
+	}
+	if f.probes > 0 { // still paused: the receiver has not taken anything since
+		f.probes++
+		wait = max(wait, doubled(f.o.MinProbe, f.o.MaxProbe, f.probes))
+	}
+	level := f.log.Debug
+	if f.failures == 1 {
+		level = f.log.Warn
+	}
+	level("delivery failed, will try again", "events", len(group), "first", group[0].event.ID, "wait", wait, "err", err)
+	f.update(func(s *SinkStatus) {
+		if s.State == StateOK {
+			s.State = StateRetrying
+		}
+		s.LastError = oneLine(err.Error(), maxReasonBytes)
+	})
+	return wait, nil
+}
+
+// partly settles what a PartialError settles. It returns the items to try again
+// and the error that decides how: the gravest of theirs.
+func (f *Forwarder) partly(group []*item, partial *PartialError) ([]*item, error) {
+	var done, left []*item
+	var worst error
+	for i, it := range group {
+		if err, ok := partial.Permanent[i]; ok {
+			f.setAside(it, err)
+		} else if err, ok := partial.Transient[i]; ok {
+			left = append(left, it)
+			worst = graver(worst, err)
+		} else {
+			done = append(done, it)
+		}
+	}
+	f.delivered(done)
+	return left, worst
+}
+
+// graver picks the error to act on: refused configuration before the longest
+// asked wait before the rest. An item that is called transient stays so,
+// whatever its error wraps.
+func graver(a, b error) error {
+	rank := func(err error) (int, time.Duration) {
+		if errors.Is(err, ErrConfig) {
+			return 3, 0
+		}
+		if asked, ok := errors.AsType[*RetryAfter](err); ok {
+			return 2, asked.Wait
+		}
+		if err != nil {
+			return 1, 0
+		}
+		return 0, 0
+	}
+	rankA, waitA := rank(a)
+	rankB, waitB := rank(b)
+	if rankA > rankB || rankA == rankB && rankA > 0 && waitA >= waitB {
+		return a
+	}
+	switch {
+	case rankB > 1:
+		return b
+	case b == nil:
+		b = errors.New("try again")
+	}
+	return errors.New(b.Error()) // without ErrPermanent and the like
+}
+
+// delivered settles items that the receiver has.
+func (f *Forwarder) delivered(group []*item) {
+	if len(group) == 0 {
+		return
+	}
+	for _, it := range group {
+		it.state = settled
+	}
+	f.metrics.count(outcomeDelivered, len(group))
+	f.recovered("delivery works again")
+	f.limit = min(f.limit*2, f.o.MaxBatch)
+	f.update(func(s *SinkStatus) {
+		s.Delivered += int64(len(group))
+		s.LastSuccess = f.o.Now().UTC()
+	})
+}
+
+// setAside makes an item a dead letter. The receiver judged it, so it works.
+func (f *Forwarder) setAside(it *item, reason error) {
+	if reason == nil {
+		reason = ErrPermanent
+	}
+	it.state, it.reason = setAside, reason
+	f.log.Error("event set aside as a dead letter", "event", it.event.ID, "err", reason)
+	f.recovered("receiver answers again")
+}
+
+func (f *Forwarder) recovered(message string) {
+	if f.failures > 0 || f.probes > 0 {
+		f.log.Info(message, "failures", f.failures+f.probes)
+	}
+	f.failures, f.probes = 0, 0
+	f.update(func(s *SinkStatus) { s.State, s.LastError, s.NextTry = StateOK, "", time.Time{} })
+}
+
+// stopped pauses the sink: a person has to mend something. Nothing is dropped;
+// one event is tried now and then, and the first that goes through ends it.
+func (f *Forwarder) stopped(ctx context.Context, cause error) (time.Duration, error) {
+	f.probes++
+	f.limit = 1
+	wait := doubled(f.o.MinProbe, f.o.MaxProbe, f.probes)
+	text := oneLine(cause.Error(), maxReasonBytes)
+	f.update(func(s *SinkStatus) { s.State, s.LastError = StatePaused, text })
+	if f.probes > 1 {
+		f.log.Debug("sink is still paused", "wait", wait, "err", cause)
+		return wait, nil
+	}
+	f.log.Error("sink is paused, its events are kept", "wait", wait, "err", cause)
+	now := f.o.Now().UTC()
+	if !f.lastTrouble.IsZero() && now.Sub(f.lastTrouble) < troubleEvery {
+		return wait, nil // a receiver that comes and goes is told about once in a while
+	}
+	f.lastTrouble = now
+	trouble := soar.Event{
+		ID:   fmt.Sprintf("%s%d", pausedPrefix(f.name), now.UnixMilli()),
+		Type: soar.EventTrouble,
+		At:   now,
+		Text: fmt.Sprintf("Sink %q is paused: %s. Its events are kept; it goes on by itself when the receiver accepts them.", f.name, text),
+	}
+	err := f.insist(ctx, "tell that the sink is paused", func() error {
+		return f.record(ctx, soar.Change{Events: []soar.Event{trouble}})
+	})
+	return wait, err
+}
+
+// pausedPrefix begins the ids of the events that tell of a sink's pause. They go
+// to all sinks but that one.
+func pausedPrefix(sink string) string { return "sink-paused-" + sink + "-" }
+
+// pause waits until the time is over or Resume is called.
+func (f *Forwarder) pause(ctx context.Context, wait time.Duration) error {
+	if wait <= 0 {
+		return nil
+	}
+	f.update(func(s *SinkStatus) { s.NextTry = f.o.Now().UTC().Add(wait) })
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-f.resume:
+		f.log.Info("told to try again now")
+	case <-time.After(wait):
+	}
+	return nil
+}
+
+// sizeOf estimates an event's size as JSON. Marshalling it for every sink just to
+// count would cost more than the batch limit is worth.
+func sizeOf(ev *soar.Event) int {
+	const frame = 512 // names, times, punctuation
+	n := frame + len(ev.ID) + len(ev.Text)
+	if ev.Outcome != nil {
+		n += len(ev.Outcome.Summary) + len(ev.Outcome.Error)
+	}
+	if ev.Alert != nil {
+		n += frame + len(ev.Alert.Comment) + len(ev.Alert.Intel)
+		for column, value := range ev.Alert.Event {
+			n += len(column) + len(value) + 6
+		}
+		if ev.Alert.Rule != nil {
+			n += len(ev.Alert.Rule.Name) + len(ev.Alert.Rule.Description)
+		}
+	}
+	return n
+}
