@@ -1,0 +1,8 @@
+//go:build !unix
+
+package sinks
+
+import "os"
+
+// lockFile does nothing where there is no flock.
+func lockFile(*os.File) (taken bool, err error) { return false, nil }

@@ -1,0 +1,296 @@
+package sinks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// StdoutSettings configures a stdout sink.
+type StdoutSettings struct {
+	// Format is text, the story of each alert for people, or json, one event on
+	// each line.
+	Format string `yaml:"format" enum:"text,json"`
+
+	// Color is auto (when standard output is a terminal and NO_COLOR is not set),
+	// always or never. It concerns text only.
+	Color string `yaml:"color" enum:"auto,always,never"`
+}
+
+func init() {
+	Types.Add("stdout", Type{
+		Summary:  "Prints events to standard output.",
+		Settings: &StdoutSettings{Format: "text", Color: "auto"},
+		Example:  "screen: {type: stdout, format: json}",
+		MaxBatch: 256,
+		Open: func(_ string, settings any, _ Env) (Sink, error) {
+			return NewStdout(os.Stdout, *settings.(*StdoutSettings)), nil
+		},
+	})
+}
+
+// NewStdout makes a stdout sink that writes elsewhere: tests, the demo.
+func NewStdout(w io.Writer, s StdoutSettings) Sink {
+	color := s.Color == "always"
+	if file, ok := w.(*os.File); ok && (s.Color == "auto" || s.Color == "") && os.Getenv("NO_COLOR") == "" {
+		info, err := file.Stat()
+		color = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	return &stdout{w: w, json: s.Format == "json", color: color}
+}
+
+type stdout struct {
+	w     io.Writer
+	json  bool
+	color bool
+}
+
+// Send writes the whole batch at once, so that lines of other writers do not
+// come in between.
+func (s *stdout) Send(_ context.Context, events []soar.Event) error {
+	var out bytes.Buffer
+	for i := range events {
+		if s.json {
+			// encoding/json escapes control characters, so a terminal is safe here too.
+			line, err := json.Marshal(&events[i])
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrPermanent, err)
+			}
+			out.Write(escapeC1(line))
+			out.WriteByte('\n')
+			continue
+		}
+		s.story(&out, &events[i])
+	}
+	if _, err := s.w.Write(out.Bytes()); err != nil {
+		return fmt.Errorf("stdout: %w", err)
+	}
+	return nil
+}
+
+// Close leaves standard output open; it belongs to the process.
+func (s *stdout) Close() error { return nil }
+
+// escapeC1 writes DEL and the control characters of U+0080 to U+009F as JSON
+// escapes, which encoding/json does not do; a terminal takes U+009B for ESC [.
+func escapeC1(line []byte) []byte {
+	if !bytes.ContainsFunc(line, isC1) {
+		return line
+	}
+	var out []byte
+	for _, r := range string(line) {
+		if isC1(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
+}
+
+func isC1(r rune) bool { return r >= 0x7f && r <= 0x9f }
+
+// Colours of a terminal (ECMA-48, Select Graphic Rendition).
+const (
+	plainColor = "0"
+	dim        = "2"
+	red        = "31"
+	boldRed    = "1;31"
+	green      = "32"
+	yellow     = "33"
+	blue       = "34"
+	cyan       = "36"
+)
+
+var severityColors = map[soar.Severity]string{
+	soar.SeverityCritical: boldRed, soar.SeverityHigh: red, soar.SeverityMedium: yellow, soar.SeverityLow: blue, soar.SeverityInfo: dim,
+}
+
+// The widths of what stands in columns.
+const (
+	wordWidth = 9
+	hostWidth = 14
+	maxColumn = 300 // runes of any one text
+)
+
+// story writes an event as one line, and a second one where there is more to say.
+func (s *stdout) story(out *bytes.Buffer, ev *soar.Event) {
+	var ref, host string
+	if ev.Alert != nil {
+		ref, host = ev.Alert.Ref(), ev.Alert.Host.Name
+	}
+	switch {
+	case ev.Type == soar.EventAlertReceived && ev.Alert != nil:
+		a := ev.Alert
+		s.line(out, ev.At, strings.ToUpper(string(a.Severity)), severityColors[a.Severity], host, a.Title(), ref)
+		if what := whatHappened(a); what != "" {
+			s.more(out, what)
+		}
+	case ev.Type == soar.EventAlertUpdated && ev.Alert != nil:
+		s.line(out, ev.At, "updated", dim, host, describeUpdate(ev.Alert), ref)
+	case ev.Type == soar.EventStepFinished && ev.Outcome != nil:
+		o := ev.Outcome
+		if o.Target != "" && host == "" {
+			host = o.Target
+		}
+		text := o.Action
+		if o.Summary != "" {
+			text += ": " + o.Summary
+		}
+		if o.Took > 0 {
+			text += " in " + roundTime(o.Took)
+		}
+		s.line(out, ev.At, string(o.State), stepColor(o.State), host, text, ref)
+		if o.Error != "" {
+			s.more(out, o.Error)
+		}
+	case (ev.Type == soar.EventRunFinished || ev.Type == soar.EventRunStarted) && ev.Run != nil:
+		r := ev.Run
+		text := r.Playbook
+		if r.Mode == soar.ModeObserve {
+			text += " (observe)"
+		}
+		word, color := "run "+string(r.State), runColor(r.State)
+		if ev.Type == soar.EventRunStarted {
+			word, color = "run start", dim
+		}
+		s.line(out, ev.At, word, color, host, text, ref)
+		if r.Error != "" {
+			s.more(out, r.Error)
+		}
+	default:
+		word, color := string(ev.Type), cyan
+		switch ev.Type {
+		case soar.EventNotification:
+			word = "notify"
+		case soar.EventTrouble:
+			word, color = "TROUBLE", boldRed
+		}
+		s.line(out, ev.At, word, color, host, ev.Text, ref)
+	}
+}
+
+func (s *stdout) line(out *bytes.Buffer, at time.Time, word, color, host, text, ref string) {
+	out.WriteString(s.paint(dim, at.Format("15:04:05.000")))
+	out.WriteString("  ")
+	out.WriteString(s.paint(color, pad(printable(word, wordWidth), wordWidth)))
+	out.WriteString("  ")
+	if host != "" {
+		out.WriteString(pad(printable(host, hostWidth), hostWidth))
+		out.WriteString("  ")
+	}
+	out.WriteString(printable(text, maxColumn))
+	if ref != "" {
+		out.WriteString("  ")
+		out.WriteString(s.paint(dim, printable(ref, maxColumn)))
+	}
+	out.WriteByte('\n')
+}
+
+func (s *stdout) more(out *bytes.Buffer, text string) {
+	out.WriteString(strings.Repeat(" ", len("15:04:05.000")+2+wordWidth+2))
+	out.WriteString(s.paint(dim, printable(text, maxColumn)))
+	out.WriteByte('\n')
+}
+
+func (s *stdout) paint(color, text string) string {
+	if !s.color || color == "" {
+		return text
+	}
+	return "\x1b[" + color + "m" + text + "\x1b[" + plainColor + "m"
+}
+
+// whatHappened is the part of the event that says most.
+func whatHappened(a *soar.Alert) string {
+	for _, column := range []string{"cmdline", "target_path", "domain_name", "url", "remote_address", "target_name", "image_path", "path"} {
+		if v := a.Event[column]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func describeUpdate(a *soar.Alert) string {
+	text := a.Title() + ": " + a.Status
+	if a.Verdict != "" {
+		text += ", " + strings.ReplaceAll(a.Verdict, "_", " ")
+	}
+	if a.EventCount > 0 {
+		text += ", " + strconv.Itoa(a.EventCount) + " events"
+	}
+	return text
+}
+
+func stepColor(state soar.StepState) string {
+	switch {
+	case state == soar.StepVerified, state == soar.StepExecuted:
+		return green
+	case state.OK():
+		return dim
+	case state == soar.StepUnknown:
+		return boldRed
+	}
+	return red
+}
+
+func runColor(state soar.RunState) string {
+	switch state {
+	case soar.RunDone:
+		return green
+	case soar.RunFailed:
+		return red
+	case soar.RunUnknown:
+		return boldRed
+	}
+	return dim
+}
+
+// roundTime is a duration for people.
+func roundTime(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func pad(text string, width int) string {
+	if n := width - utf8.RuneCountInString(text); n > 0 {
+		return text + strings.Repeat(" ", n)
+	}
+	return text
+}
+
+// printable makes text from outside safe for a terminal and keeps it on one
+// line: whatever does not simply print (control characters, escape sequences,
+// characters that turn the direction of writing or have no width) shows as its
+// escape. Attackers choose command lines and file names.
+func printable(text string, limit int) string {
+	var out strings.Builder
+	n := 0
+	for _, r := range text {
+		if n++; n > limit {
+			out.WriteRune('…')
+			break
+		}
+		if unicode.IsPrint(r) { // false for U+2028, tabs and all but the plain space
+			out.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRuneToASCII(r)
+		out.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return out.String()
+}
