@@ -31,6 +31,21 @@ type NodeDecoder interface {
 	DecodeYAML(file string, n *yaml.Node) Problems
 }
 
+// Defaulter lets a type that stands behind a pointer, in a list or in a mapping
+// say its defaults; elsewhere they are what the value held before.
+type Defaulter interface {
+	SetDefaults()
+}
+
+// fresh makes a value with its type's defaults.
+func fresh(t reflect.Type) reflect.Value {
+	v := reflect.New(t)
+	if d, ok := v.Interface().(Defaulter); ok {
+		d.SetDefaults()
+	}
+	return v.Elem()
+}
+
 // Text is a text setting that remembers where it stands, for messages about
 // what is inside it.
 type Text struct {
@@ -169,12 +184,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, enum string) {
 			v.SetZero()
 			return
 		}
-		fresh := reflect.New(v.Type().Elem())
+		inner := fresh(v.Type().Elem())
 		if !v.IsNil() {
-			fresh.Elem().Set(v.Elem())
+			inner.Set(v.Elem())
 		}
-		d.value(n, fresh.Elem(), enum)
-		v.Set(fresh)
+		d.value(n, inner, enum)
+		v.Set(inner.Addr())
 	case reflect.Interface:
 		d.any(n, v)
 	case reflect.Struct:
@@ -266,7 +281,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value) {
 	}
 	seen := map[string]bool{}
 	for key, value := range Pairs(n) {
-		if !d.fresh(key, seen) {
+		if !d.first(key, seen) {
 			continue
 		}
 		f, ok := fields[key.Value]
@@ -299,10 +314,10 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
 	out := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
 	seen := map[string]bool{}
 	for key, value := range Pairs(n) {
-		if !d.fresh(key, seen) {
+		if !d.first(key, seen) {
 			continue
 		}
-		item := reflect.New(v.Type().Elem()).Elem()
+		item := fresh(v.Type().Elem())
 		d.value(value, item, "")
 		out.SetMapIndex(reflect.ValueOf(key.Value).Convert(v.Type().Key()), item)
 	}
@@ -319,6 +334,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, enum string) {
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, c := range n.Content {
+		out.Index(i).Set(fresh(v.Type().Elem()))
 		d.value(c, out.Index(i), enum)
 	}
 	v.Set(out)
@@ -357,7 +373,7 @@ func (d *decoder) path(p string) string {
 	return filepath.Join(filepath.Dir(d.file), p)
 }
 
-func (d *decoder) fresh(key *yaml.Node, seen map[string]bool) bool {
+func (d *decoder) first(key *yaml.Node, seen map[string]bool) bool {
 	if key.Kind != yaml.ScalarNode {
 		d.wrong(key, "a name")
 		return false

@@ -227,6 +227,36 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	}
 }
 
+// listening has defaults that hold wherever it stands.
+type listening struct {
+	Limit int `yaml:"limit"`
+}
+
+func (l *listening) SetDefaults() { l.Limit = 128 }
+
+func TestDefaultsBehindPointersAndInCollections(t *testing.T) {
+	var s struct {
+		Absent  *listening           `yaml:"absent"`
+		Present *listening           `yaml:"present"`
+		List    []listening          `yaml:"list"`
+		ByName  map[string]listening `yaml:"by_name"`
+	}
+	root, problems := Parse("f", []byte("{present: {}, list: [{}, {limit: 1}], by_name: {a: {}}}"))
+	if problems == nil {
+		problems = Decode("f", root, &s)
+	}
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Absent != nil || s.Present.Limit != 128 || s.List[0].Limit != 128 || s.List[1].Limit != 1 || s.ByName["a"].Limit != 128 {
+		t.Errorf("decoded %+v", s)
+	}
+	present := Schema(&s, nil)["properties"].(map[string]any)["present"].(map[string]any)
+	if got := present["properties"].(map[string]any)["limit"].(map[string]any)["default"]; got != 128.0 {
+		t.Errorf("the schema has the default %v", got)
+	}
+}
+
 func TestParse(t *testing.T) {
 	deep := strings.Repeat("[", 70) + strings.Repeat("]", 70)
 	for _, tt := range []struct{ name, in, want string }{

@@ -15,7 +15,7 @@ type DocFunc func(t reflect.Type, field string) string
 
 // SchemaMaker is a NodeDecoder that knows what it takes.
 type SchemaMaker interface {
-	JSONSchema() map[string]any
+	JSONSchema(docs DocFunc) map[string]any
 }
 
 // schemaDialect is the JSON Schema release that Schema writes.
@@ -50,7 +50,7 @@ var schemaMakerType = reflect.TypeFor[SchemaMaker]()
 func (s *schemaWriter) value(v reflect.Value, enum string) map[string]any {
 	t := v.Type()
 	if reflect.PointerTo(t).Implements(schemaMakerType) {
-		return reflect.New(t).Interface().(SchemaMaker).JSONSchema()
+		return reflect.New(t).Interface().(SchemaMaker).JSONSchema(s.docs)
 	}
 	switch t {
 	case durationType:
@@ -73,7 +73,7 @@ func (s *schemaWriter) value(v reflect.Value, enum string) map[string]any {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		inner := reflect.New(t.Elem()).Elem()
+		inner := fresh(t.Elem())
 		if !v.IsNil() {
 			inner = v.Elem()
 		}
@@ -85,12 +85,12 @@ func (s *schemaWriter) value(v reflect.Value, enum string) map[string]any {
 	case reflect.Map:
 		return map[string]any{
 			"type":                 []any{"object", "null"},
-			"additionalProperties": s.value(reflect.New(t.Elem()).Elem(), ""),
+			"additionalProperties": s.value(fresh(t.Elem()), ""),
 		}
 	case reflect.Slice:
 		return map[string]any{
 			"type":  []any{"array", "null"},
-			"items": s.value(reflect.New(t.Elem()).Elem(), enum),
+			"items": s.value(fresh(t.Elem()), enum),
 		}
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
@@ -145,7 +145,7 @@ func (s *schemaWriter) reference(t reflect.Type) map[string]any {
 		s.defs[name] = nil // ends the recursion
 		outer := s.open
 		s.open = nil
-		s.defs[name] = s.value(reflect.New(t).Elem(), "")
+		s.defs[name] = s.value(fresh(t), "")
 		s.open = outer
 	}
 	return map[string]any{"$ref": "#/$defs/" + name}
@@ -283,6 +283,6 @@ func orNull(schema map[string]any) map[string]any {
 }
 
 // JSONSchema says that a Text takes any scalar.
-func (t *Text) JSONSchema() map[string]any {
+func (t *Text) JSONSchema(DocFunc) map[string]any {
 	return map[string]any{"type": []any{"string", "number", "boolean", "null"}}
 }
