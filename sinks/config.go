@@ -1,0 +1,192 @@
+package sinks
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// CommonSettings are what every sink has besides the settings of its type.
+type CommonSettings struct {
+	// Type is the kind of sink: slack, syslog, splunk, elastic, webhook, file, stdout.
+	Type string `yaml:"type" required:"true"`
+
+	// When is a jq condition on events that concern an alert; the input is the
+	// event as JSON, for example '.alert.severity | at_least("high")'. Empty
+	// delivers all. An event on which it fails is set aside as a dead letter.
+	// Events that a playbook addresses to this sink are not subject to it.
+	When registry.Text `yaml:"when"`
+
+	// Events lists the types of events to deliver. The default is all except
+	// run.started; for chat also without alert.updated.
+	Events []string `yaml:"events" enum:"alert.received,alert.updated,run.started,step.finished,run.finished,notification,trouble,test"`
+
+	// FromStart delivers what is in the store already when the sink is first
+	// started, and not only what comes after.
+	FromStart bool `yaml:"from_start"`
+
+	// MaxBatch lowers the number of events in one request. The default is the
+	// type's own bound.
+	MaxBatch int `yaml:"max_batch"`
+
+	// MaxBatchBytes bounds the size of one request, roughly. The default is 1 MiB.
+	MaxBatchBytes int `yaml:"max_batch_bytes"`
+
+	// MaxBackoff bounds the wait between two tries of a failing delivery; 1m when
+	// it is not set.
+	MaxBackoff time.Duration `yaml:"max_backoff"`
+}
+
+// Config is one sink of the configuration, read and checked.
+type Config struct {
+	// Name is the sink's name, which its cursor has too.
+	Name string
+	// At is where it stands.
+	At registry.Position
+	CommonSettings
+	// Settings is a pointer to the settings of the type.
+	Settings any
+
+	kind Type
+	when Condition
+}
+
+// Checker is implemented by settings that know rules which types and tags cannot
+// express.
+type Checker interface {
+	// Check reports mistakes; setting is the YAML name of the one to point at, or
+	// empty for the sink as a whole. It reads no file and no secret.
+	Check(report func(setting, hint, format string, args ...any))
+}
+
+// ReadConfig reads one entry of the sinks section: the settings that all sinks
+// have and those of its type stand side by side in it.
+func ReadConfig(file, name string, n *yaml.Node) (Config, registry.Problems) {
+	c := Config{Name: name, At: registry.At(file, n)}
+	typeNode := lookup(n, "type")
+	if typeNode == nil || typeNode.Kind != yaml.ScalarNode {
+		var problems registry.Problems
+		problems.Addf(c.At, "missing", "for example type: syslog", "sink %q: setting \"type\" is required", name)
+		return c, problems
+	}
+	kind, ok := Types.Get(typeNode.Value)
+	if !ok {
+		return c, registry.Problems{Types.Unknown(registry.At(file, typeNode), typeNode.Value)}
+	}
+	c.kind = kind
+
+	// One struct that embeds both kinds of settings is decoded in one go, so that
+	// a misspelt name finds its neighbours in either.
+	defaults := reflect.ValueOf(kind.Settings).Elem()
+	both := reflect.New(reflect.StructOf([]reflect.StructField{
+		{Name: "Common", Type: reflect.TypeFor[CommonSettings](), Tag: `yaml:",inline"`},
+		{Name: "Settings", Type: defaults.Type(), Tag: `yaml:",inline"`},
+	}))
+	both.Elem().Field(1).Set(defaults)
+	problems := registry.Decode(file, n, both.Interface())
+	c.CommonSettings = both.Elem().Field(0).Interface().(CommonSettings)
+	c.Settings = both.Elem().Field(1).Addr().Interface()
+
+	report := func(setting, hint, format string, args ...any) {
+		at := c.At
+		if v := lookup(n, setting); v != nil {
+			at = registry.At(file, v)
+		}
+		problems.Addf(at, "invalid", hint, format, args...)
+	}
+	c.check(report)
+	if problem := c.compile(); problem != nil {
+		problems = append(problems, *problem)
+	}
+	if checker, ok := c.Settings.(Checker); ok && len(problems) == 0 {
+		checker.Check(report)
+	}
+	return c, problems
+}
+
+func (c *Config) check(report func(setting, hint, format string, args ...any)) {
+	if c.MaxBatch < 0 || c.MaxBatch > c.kind.MaxBatch {
+		report("max_batch", "", "expected a number from 1 to %d for type %s", c.kind.MaxBatch, c.Type)
+	}
+	if c.MaxBatchBytes < 0 {
+		report("max_batch_bytes", "", "expected a number above 0")
+	}
+	if c.Events != nil && len(c.Events) == 0 {
+		report("events", "leave it out to get the default", "the sink would deliver nothing")
+	}
+}
+
+// lookup finds the value of a key in a mapping node.
+func lookup(n *yaml.Node, name string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for key, value := range registry.Pairs(n) {
+		if key.Value == name {
+			return value
+		}
+	}
+	return nil
+}
+
+// Open makes the sink; it opens no connection. An error wraps ErrConfig when the
+// settings cannot work.
+func (c *Config) Open(env Env) (Sink, error) {
+	if c.kind.Open == nil {
+		return nil, fmt.Errorf("sink %q: no type", c.Name)
+	}
+	sink, err := c.kind.Open(c.Name, c.Settings, env)
+	if err != nil {
+		return nil, fmt.Errorf("sink %q: %w", c.Name, err)
+	}
+	return sink, nil
+}
+
+// Options completes forwarder options with what the configuration says.
+func (c *Config) Options(o ForwarderOptions) ForwarderOptions {
+	o.MaxBatch = c.kind.MaxBatch
+	if c.MaxBatch > 0 {
+		o.MaxBatch = c.MaxBatch
+	}
+	if c.MaxBatchBytes > 0 {
+		o.MaxBatchBytes = c.MaxBatchBytes
+	}
+	o.Events = c.kind.Events
+	if c.Events != nil {
+		o.Events = nil
+		for _, name := range c.Events {
+			o.Events = append(o.Events, soar.EventType(name))
+		}
+	}
+	if c.when != nil {
+		o.When = c.when
+	}
+	o.FromStart = c.FromStart
+	if c.MaxBackoff > 0 {
+		o.MaxBackoff = c.MaxBackoff
+		o.MinBackoff = min(max(o.MinBackoff, time.Second), c.MaxBackoff)
+	}
+	return o
+}
+
+// Open makes a sink of a type from settings (a pointer of the type's own kind)
+// without a configuration file.
+func Open(name, typeName string, settings any, env Env) (Sink, error) {
+	kind, ok := Types.Get(typeName)
+	if !ok {
+		return nil, fmt.Errorf("sink %q: unknown type %q", name, typeName)
+	}
+	if want, got := reflect.TypeOf(kind.Settings), reflect.TypeOf(settings); want != got {
+		return nil, fmt.Errorf("sink %q: settings of type %v, expected %v", name, got, want)
+	}
+	sink, err := kind.Open(name, settings, env)
+	if err != nil {
+		return nil, fmt.Errorf("sink %q: %w", name, err)
+	}
+	return sink, nil
+}

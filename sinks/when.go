@@ -1,0 +1,54 @@
+package sinks
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/erbridge/erbridge/internal/jq"
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// CompileWhen reads a condition as the setting `when` takes it: jq, and the
+// function at_least that compares severities.
+func CompileWhen(src string) (Condition, error) {
+	program, err := jq.Compile(src, jq.WithFunction("at_least", 1, 1, atLeast))
+	if err != nil {
+		return nil, err // not program: a nil pointer in an interface is not nil
+	}
+	return program, nil
+}
+
+// compile reads the setting when.
+func (c *Config) compile() *registry.Problem {
+	if c.When == (registry.Text{}) {
+		return nil
+	}
+	var err error
+	if c.when, err = CompileWhen(c.When.Value); err == nil {
+		return nil
+	}
+	p := registry.Problem{Position: c.When.At, Code: "jq", Message: "when: " + err.Error()}
+	if bad, ok := errors.AsType[*jq.SyntaxError](err); ok {
+		p.Hint = bad.Hint
+		if bad.Offset > 0 {
+			p.Message = fmt.Sprintf("when: at character %d: %s", bad.Offset+1, bad.Msg)
+		}
+	}
+	return &p
+}
+
+// atLeast is jq's at_least: .alert.severity | at_least("high").
+func atLeast(in any, args []any) any {
+	have, ok := in.(string)
+	if !ok {
+		return fmt.Errorf("at_least: expected a severity on its left, found %T", in)
+	}
+	want, ok := args[0].(string)
+	severity, known := soar.ParseSeverity(want)
+	if !ok || !known {
+		return fmt.Errorf("at_least: %v is no severity; known are info, low, medium, high, critical", args[0])
+	}
+	severityOf, _ := soar.ParseSeverity(have)
+	return severityOf.AtLeast(severity)
+}
