@@ -1,0 +1,762 @@
+package jq
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/big"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/itchyny/gojq"
+)
+
+// run is the state of one Run. It travels through gojq as the value of a
+// variable that programs cannot name.
+type run struct {
+	program *Program
+	budget  int // bytes left to build
+}
+
+func (r *run) charge(bytes int) error {
+	if r.budget -= bytes; r.budget < 0 {
+		return fmt.Errorf("%w: the expression builds too much", ErrLimit)
+	}
+	return nil
+}
+
+// nativeFunc is a Go function behind the rewriting; args[0] is the *run.
+type nativeFunc struct {
+	name string
+	args int
+	call func(in any, args []any) any
+}
+
+// with hands the run to a function of the input alone.
+func with(f func(r *run, in any) any) func(any, []any) any {
+	return func(in any, args []any) any { return f(args[0].(*run), in) }
+}
+
+// with2 hands on the input and one argument, with3 the two operands.
+func with2(f func(r *run, in, arg any) any) func(any, []any) any {
+	return func(in any, args []any) any { return f(args[0].(*run), in, args[1]) }
+}
+
+func operands(f func(r *run, left, right any) any) func(any, []any) any {
+	return func(_ any, args []any) any { return f(args[0].(*run), args[1], args[2]) }
+}
+
+func comparing(ok func(c int) bool) func(any, []any) any {
+	return operands(func(r *run, left, right any) any {
+		c, err := r.compare(left, right)
+		if err != nil {
+			return err
+		}
+		return ok(c)
+	})
+}
+
+var natives = []nativeFunc{
+	{"_erb_plus", 3, operands((*run).plus)},
+	{"_erb_minus", 3, operands((*run).minus)},
+	{"_erb_times", 3, operands((*run).times)},
+	{"_erb_eq", 3, comparing(func(c int) bool { return c == 0 })},
+	{"_erb_ne", 3, comparing(func(c int) bool { return c != 0 })},
+	{"_erb_lt", 3, comparing(func(c int) bool { return c < 0 })},
+	{"_erb_le", 3, comparing(func(c int) bool { return c <= 0 })},
+	{"_erb_gt", 3, comparing(func(c int) bool { return c > 0 })},
+	{"_erb_ge", 3, comparing(func(c int) bool { return c >= 0 })},
+	{"_erb_small", 1, with((*run).small)},
+	{"_erb_check", 2, with2(func(r *run, in, arg any) any { return pass(in, r.small(arg)) })},
+	{"_erb_product", 2, with2((*run).product)},
+	{"_erb_rows", 1, with((*run).rows)},
+	{"_erb_digits", 1, with(digits)},
+	{"_erb_layout", 2, with2(layout)},
+	{"_erb_decode", 1, with((*run).decode)},
+	{"_erb_clock", 1, with(func(r *run, _ any) any { return float64(r.program.now().UnixMicro()) / 1e6 })},
+	{"_erb_sum", 1, with((*run).sum)},
+	{"_erb_joined", 2, with2((*run).join)},
+	{"_erb_key", 1, with(key)},
+	{"_erb_path", 1, with(path)},
+	{"_erb_regexp", 4, func(in any, args []any) any {
+		return args[0].(*run).regexp(in, args[1], args[2], args[3] == true)
+	}},
+}
+
+func pass(in, checked any) any {
+	if err, failed := checked.(error); failed {
+		return err
+	}
+	return in
+}
+
+// small passes on a value that can be walked in one piece: few values, not deep.
+// Values share parts, so that one built in sixty steps can have 2^60 leaves.
+func (r *run) small(v any) any {
+	switch v := v.(type) {
+	case nil, bool, int, float64:
+		return v
+	case string:
+		if err := r.charge(len(v)); err != nil {
+			return err
+		}
+		return v
+	}
+	w := walker{}
+	if err := w.walk(v, 0); err != nil {
+		return err
+	}
+	if err := r.charge(w.bytes + 16*w.nodes); err != nil {
+		return err
+	}
+	return v
+}
+
+type walker struct {
+	nodes, bytes int
+	convert      bool // something in it is not plain
+}
+
+func (w *walker) walk(v any, depth int) error {
+	w.nodes++
+	switch {
+	case depth > maxDepth:
+		return fmt.Errorf("%w: a value is nested deeper than %d levels", ErrLimit, maxDepth)
+	case w.nodes > maxNodes:
+		return fmt.Errorf("%w: a value has more than %d parts", ErrLimit, maxNodes)
+	}
+	switch v := v.(type) {
+	case nil, bool:
+	case float64:
+		w.convert = w.convert || math.IsNaN(v) || math.IsInf(v, 0)
+	case int, *big.Int:
+		w.convert = true
+	case json.Number:
+		w.convert = true
+		w.bytes += len(v)
+		if len(v) > maxDigits {
+			return fmt.Errorf("%w: a number has more than %d digits", ErrLimit, maxDigits)
+		}
+	case string:
+		w.bytes += len(v)
+	case []any:
+		for _, item := range v {
+			if err := w.walk(item, depth+1); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for k, item := range v {
+			w.bytes += len(k)
+			if err := w.walk(item, depth+1); err != nil {
+				return err
+			}
+		}
+	default:
+		return fmt.Errorf("not plain JSON: a value of Go type %T", v)
+	}
+	if w.bytes > 8*maxText {
+		return fmt.Errorf("%w: a value has more than %d bytes", ErrLimit, 8*maxText)
+	}
+	return nil
+}
+
+// plain checks a result and brings numbers to float64, as JSON decoding does. NaN
+// becomes null and infinities the largest number, as in jq's own output.
+func plain(v any) (any, error) {
+	switch v.(type) {
+	case nil, bool, string:
+		return v, nil
+	}
+	w := walker{}
+	if err := w.walk(v, 0); err != nil {
+		return nil, err
+	}
+	if !w.convert {
+		return v, nil
+	}
+	return converted(v), nil
+}
+
+func converted(v any) any {
+	switch v := v.(type) {
+	case int, *big.Int, json.Number, float64:
+		f, _ := gojq.ToFloat64(v)
+		switch {
+		case math.IsNaN(f):
+			return nil
+		case math.IsInf(f, 0):
+			return math.Copysign(math.MaxFloat64, f)
+		}
+		return f
+	case []any:
+		out := make([]any, len(v))
+		for i, item := range v {
+			out[i] = converted(item)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, item := range v {
+			out[k] = converted(item)
+		}
+		return out
+	}
+	return v
+}
+
+func (r *run) compare(left, right any) (int, error) {
+	if l, ok := left.(string); ok {
+		if x, ok := right.(string); ok {
+			return strings.Compare(l, x), nil
+		}
+	}
+	for _, v := range []any{left, right} {
+		if err, failed := r.small(v).(error); failed {
+			return 0, err
+		}
+	}
+	return gojq.Compare(left, right), nil
+}
+
+func tooLong(n int) error {
+	return fmt.Errorf("%w: a text would have %d bytes, the limit is %d", ErrLimit, n, maxText)
+}
+
+func operandError(verb string, left, right any) error {
+	return fmt.Errorf("cannot %s: %s and %s", verb, preview(left), preview(right))
+}
+
+// number brings every number to int or float64. gojq's big integers do not come
+// in here: repeated multiplication would make them arbitrarily long.
+func number(v any) (any, bool) {
+	switch v := v.(type) {
+	case int, float64:
+		return v, true
+	case *big.Int, json.Number:
+		f, ok := gojq.ToFloat64(v)
+		return f, ok
+	}
+	return nil, false
+}
+
+// arithmetic works on two numbers: as int while that is exact, else as float64.
+func arithmetic(left, right any, ints func(a, b int) (int, bool), floats func(a, b float64) float64) (any, bool) {
+	l, ok := number(left)
+	if !ok {
+		return nil, false
+	}
+	x, ok := number(right)
+	if !ok {
+		return nil, false
+	}
+	if a, ok := l.(int); ok {
+		if b, ok := x.(int); ok {
+			if c, exact := ints(a, b); exact {
+				return c, true
+			}
+		}
+	}
+	a, _ := gojq.ToFloat64(l)
+	b, _ := gojq.ToFloat64(x)
+	return floats(a, b), true
+}
+
+func (r *run) plus(left, right any) any {
+	if left == nil {
+		return right
+	}
+	if right == nil {
+		return left
+	}
+	switch l := left.(type) {
+	case string:
+		x, ok := right.(string)
+		if !ok {
+			break
+		}
+		if n := len(l) + len(x); n > maxText {
+			return tooLong(n)
+		}
+		if err := r.charge(len(l) + len(x)); err != nil {
+			return err
+		}
+		return l + x
+	case []any:
+		x, ok := right.([]any)
+		if !ok {
+			break
+		}
+		if err := r.charge(16 * (len(l) + len(x))); err != nil {
+			return err
+		}
+		return append(append(make([]any, 0, len(l)+len(x)), l...), x...)
+	case map[string]any:
+		x, ok := right.(map[string]any)
+		if !ok {
+			break
+		}
+		if err := r.charge(48 * (len(l) + len(x))); err != nil {
+			return err
+		}
+		sum := make(map[string]any, len(l)+len(x))
+		maps.Copy(sum, l)
+		maps.Copy(sum, x)
+		return sum
+	default:
+		sum, ok := arithmetic(left, right,
+			func(a, b int) (int, bool) { c := a + b; return c, (c > a) == (b > 0) },
+			func(a, b float64) float64 { return a + b })
+		if ok {
+			return sum
+		}
+	}
+	return operandError("add", left, right)
+}
+
+func (r *run) minus(left, right any) any {
+	if l, ok := left.([]any); ok {
+		if x, ok := right.([]any); ok {
+			if err, failed := r.product(left, right).(error); failed {
+				return err
+			}
+			rest := make([]any, 0, len(l))
+		next:
+			for _, item := range l {
+				for _, not := range x {
+					if gojq.Compare(item, not) == 0 {
+						continue next
+					}
+				}
+				rest = append(rest, item)
+			}
+			return rest
+		}
+	}
+	difference, ok := arithmetic(left, right,
+		func(a, b int) (int, bool) { c := a - b; return c, (c < a) == (b > 0) },
+		func(a, b float64) float64 { return a - b })
+	if !ok {
+		return operandError("subtract", left, right)
+	}
+	return difference
+}
+
+func (r *run) times(left, right any) any {
+	if l, ok := left.(map[string]any); ok {
+		if x, ok := right.(map[string]any); ok {
+			for _, v := range []any{left, right} {
+				if err, failed := r.small(v).(error); failed {
+					return err
+				}
+			}
+			return merged(l, x)
+		}
+	}
+	text, count := left, right
+	if _, ok := text.(string); !ok {
+		text, count = right, left
+	}
+	if s, ok := text.(string); ok {
+		if n, ok := number(count); ok {
+			return r.repeat(s, n)
+		}
+	}
+	product, ok := arithmetic(left, right,
+		func(a, b int) (int, bool) {
+			c := a * b
+			return c, a == 0 || c/a == b && !(a == -1 && b == math.MinInt)
+		},
+		func(a, b float64) float64 { return a * b })
+	if !ok {
+		return operandError("multiply", left, right)
+	}
+	return product
+}
+
+// repeat is jq's text * number: null below zero, the empty text below one.
+func (r *run) repeat(s string, count any) any {
+	f, _ := gojq.ToFloat64(count)
+	if math.IsNaN(f) || f < 0 {
+		return nil
+	}
+	if f*float64(len(s)) > maxText {
+		return fmt.Errorf("%w: a text would have more than %d bytes", ErrLimit, maxText)
+	}
+	n := 0
+	if len(s) > 0 {
+		n = int(f)
+	}
+	if err := r.charge(n * len(s)); err != nil {
+		return err
+	}
+	return strings.Repeat(s, n)
+}
+
+func merged(l, x map[string]any) map[string]any {
+	out := make(map[string]any, len(l)+len(x))
+	maps.Copy(out, l)
+	for k, v := range x {
+		if a, ok := out[k].(map[string]any); ok {
+			if b, ok := v.(map[string]any); ok {
+				v = merged(a, b)
+			}
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// sum is add: texts are collected in one buffer, arrays and objects in one value.
+func (r *run) sum(v any) any {
+	var items []any
+	switch v := v.(type) {
+	case []any:
+		items = v
+	case map[string]any:
+		for _, k := range sortedKeys(v) {
+			items = append(items, v[k])
+		}
+	default:
+		return fmt.Errorf("add cannot be applied to: %s", preview(v))
+	}
+	var total any
+	own := false // total is a fresh array or object that may be changed
+	for i := 0; i < len(items); i++ {
+		switch item := items[i].(type) {
+		case nil:
+			continue
+		case string:
+			if _, ok := total.(string); total == nil || ok {
+				var b strings.Builder
+				prefix, _ := total.(string)
+				b.WriteString(prefix)
+				for ; i < len(items); i++ {
+					s, ok := items[i].(string)
+					if !ok && items[i] != nil {
+						break
+					}
+					if n := b.Len() + len(s); n > maxText {
+						return tooLong(n)
+					}
+					b.WriteString(s)
+				}
+				i--
+				total = b.String()
+				if err := r.charge(b.Len()); err != nil {
+					return err
+				}
+				continue
+			}
+		case []any:
+			if t, ok := total.([]any); ok {
+				if err := r.charge(16 * len(item)); err != nil {
+					return err
+				}
+				if !own {
+					t, own = append([]any(nil), t...), true
+				}
+				total = append(t, item...)
+				continue
+			}
+		case map[string]any:
+			if t, ok := total.(map[string]any); ok {
+				if err := r.charge(48 * len(item)); err != nil {
+					return err
+				}
+				if !own {
+					t, own = maps.Clone(t), true
+				}
+				maps.Copy(t, item)
+				total = t
+				continue
+			}
+		}
+		total, own = r.plus(total, items[i]), false
+		if err, failed := total.(error); failed {
+			return err
+		}
+	}
+	return total
+}
+
+func (r *run) join(v, separator any) any {
+	items, ok := v.([]any)
+	if !ok {
+		return fmt.Errorf("join cannot be applied to: %s", preview(v))
+	}
+	sep, ok := separator.(string)
+	if !ok && len(items) > 1 {
+		return fmt.Errorf("join: expected a text between the parts but got: %s", preview(separator))
+	}
+	var b strings.Builder
+	for i, item := range items {
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		switch item := item.(type) {
+		case nil:
+		case string:
+			b.WriteString(item)
+		case bool, int, float64, *big.Int, json.Number:
+			text, err := gojq.Marshal(item)
+			if err != nil {
+				return err
+			}
+			b.Write(text)
+		default:
+			return fmt.Errorf("join: cannot join %s", preview(item))
+		}
+		if b.Len() > maxText {
+			return tooLong(b.Len())
+		}
+	}
+	if err := r.charge(b.Len()); err != nil {
+		return err
+	}
+	return b.String()
+}
+
+// product guards searches of one value in another, which take the product of
+// their sizes. A text in a text is searched in linear time by contains and inside,
+// but as arrays of characters by index, so that the bound holds for texts too.
+func (r *run) product(v, x any) any {
+	a, b := walker{}, walker{}
+	if err := a.walk(v, 0); err != nil {
+		return err
+	}
+	if err := b.walk(x, 0); err != nil {
+		return err
+	}
+	if float64(a.nodes+a.bytes)*float64(b.nodes+b.bytes) > maxCross {
+		return fmt.Errorf("%w: too much to search through", ErrLimit)
+	}
+	if err := r.charge(32 * (a.nodes + a.bytes + b.nodes + b.bytes)); err != nil {
+		return err
+	}
+	return v
+}
+
+func (r *run) rows(v any) any {
+	table, _ := v.([]any)
+	widest := 0
+	for _, row := range table {
+		cells, _ := row.([]any)
+		widest = max(widest, len(cells))
+	}
+	if widest > 0 && len(table) > maxNodes/widest {
+		return fmt.Errorf("%w: transpose of %d rows", ErrLimit, len(table))
+	}
+	if err := r.charge(16 * widest * len(table)); err != nil {
+		return err
+	}
+	return v
+}
+
+func digits(_ *run, v any) any {
+	if s, ok := v.(string); ok && len(s) > maxDigits {
+		return fmt.Errorf("%w: a number has more than %d digits", ErrLimit, maxDigits)
+	}
+	return v
+}
+
+// layout guards time formats: %1000d pads to a thousand characters.
+func layout(_ *run, in, format any) any {
+	if s, ok := format.(string); ok && len(s) > 256 {
+		return fmt.Errorf("%w: a time format has more than 256 bytes", ErrLimit)
+	}
+	if s, ok := in.(string); ok && len(s) > 4096 {
+		return fmt.Errorf("%w: a time has more than 4096 bytes", ErrLimit)
+	}
+	return in
+}
+
+func (r *run) decode(v any) any {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("fromjson cannot be applied to: %s", preview(v))
+	}
+	if err := r.charge(8 * len(s)); err != nil {
+		return err
+	}
+	var out any
+	if err := json.Unmarshal([]byte(s), &out); err != nil {
+		return fmt.Errorf("fromjson: %s", shorten(err.Error()))
+	}
+	return out
+}
+
+func key(_ *run, v any) any {
+	if _, ok := v.([]any); ok {
+		return errors.New("an array cannot be an index here; use indices(...)")
+	}
+	return v
+}
+
+// path guards paths made of values: a huge index would allocate as much.
+func path(_ *run, v any) any {
+	parts, ok := v.([]any)
+	if !ok {
+		return fmt.Errorf("expected a path (an array) but got: %s", preview(v))
+	}
+	if len(parts) > maxDepth {
+		return fmt.Errorf("%w: a path has more than %d parts", ErrLimit, maxDepth)
+	}
+	for _, part := range parts {
+		switch part.(type) {
+		case []any:
+			return errors.New("an array cannot be part of a path")
+		case int, float64, *big.Int, json.Number:
+			if i, _ := gojq.ToInt(part); i > maxIndex {
+				return fmt.Errorf("%w: index %d, the limit is %d", ErrLimit, i, maxIndex)
+			}
+		}
+	}
+	return v
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// regexpCache keeps the compiled regular expressions of one program.
+type regexpCache struct {
+	mu    sync.Mutex
+	known map[[2]string]*sizedRegexp // guarded by mu
+}
+
+type sizedRegexp struct {
+	*regexp.Regexp
+	size int // instructions
+}
+
+func (c *regexpCache) get(pattern, flags string) (*sizedRegexp, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := [2]string{pattern, flags}
+	if re := c.known[id]; re != nil {
+		return re, nil
+	}
+	if i := strings.IndexFunc(flags, func(f rune) bool { return !strings.ContainsRune("gim", f) }); i >= 0 {
+		return nil, fmt.Errorf("regular expression flags %q: only g, i and m are known", shorten(flags))
+	}
+	full := pattern
+	if strings.ContainsRune(flags, 'i') {
+		full = "(?i)" + full
+	}
+	if strings.ContainsRune(flags, 'm') {
+		full = "(?s)" + full
+	}
+	if len(full) > 8192 {
+		return nil, fmt.Errorf("%w: a regular expression has more than 8192 bytes", ErrLimit)
+	}
+	re, err := regexp.Compile(full)
+	if err != nil {
+		return nil, fmt.Errorf("regular expression %s: %s", gojq.Preview(pattern), shorten(err.Error()))
+	}
+	parsed, err := syntax.Parse(full, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if len(c.known) >= 64 || c.known == nil { // patterns made from data would fill it for ever
+		c.known = map[[2]string]*sizedRegexp{}
+	}
+	sized := &sizedRegexp{re, len(prog.Inst)}
+	c.known[id] = sized
+	return sized, nil
+}
+
+// regexp is match and test. gojq's own counts characters from the start of the
+// text for every match, which takes minutes on a long text.
+func (r *run) regexp(in, pattern, flags any, testing bool) any {
+	text, ok := in.(string)
+	if !ok {
+		return fmt.Errorf("a regular expression cannot be applied to: %s", preview(in))
+	}
+	source, ok := pattern.(string)
+	if !ok {
+		return fmt.Errorf("expected a regular expression but got: %s", preview(pattern))
+	}
+	letters, ok := flags.(string)
+	if !ok && flags != nil {
+		return fmt.Errorf("expected regular expression flags but got: %s", preview(flags))
+	}
+	re, err := r.program.regexps.get(source, letters)
+	if err != nil {
+		return err
+	}
+	if float64(re.size)*float64(len(text)) > maxRegexp {
+		return fmt.Errorf("%w: a text of %d bytes is too long for this regular expression", ErrLimit, len(text))
+	}
+	if testing {
+		return re.MatchString(text)
+	}
+	n := 1
+	if strings.ContainsRune(letters, 'g') {
+		n = maxMatches + 1
+	}
+	found := re.FindAllStringSubmatchIndex(text, n)
+	if len(found) > maxMatches {
+		return fmt.Errorf("%w: a regular expression has more than %d matches", ErrLimit, maxMatches)
+	}
+	if err := r.charge(len(found) * 512 * (re.NumSubexp() + 1)); err != nil {
+		return err
+	}
+	names, counter := re.SubexpNames(), runeCounter{text: text}
+	out := make([]any, len(found))
+	for i, at := range found {
+		match := counter.capture(at[0], at[1])
+		captures := make([]any, 0, len(names)-1)
+		for j := 1; j < len(names); j++ {
+			capture := map[string]any{"offset": -1, "length": 0, "string": nil}
+			if at[2*j] >= 0 {
+				capture = counter.capture(at[2*j], at[2*j+1])
+			}
+			capture["name"] = nil
+			if names[j] != "" {
+				capture["name"] = names[j]
+			}
+			captures = append(captures, capture)
+		}
+		match["captures"] = captures
+		out[i] = match
+	}
+	return out
+}
+
+// runeCounter turns byte offsets into character offsets, going on from the last
+// match instead of from the start.
+type runeCounter struct {
+	text         string
+	bytes, runes int
+}
+
+func (c *runeCounter) at(offset int) int {
+	if offset >= c.bytes {
+		c.runes += utf8.RuneCountInString(c.text[c.bytes:offset])
+	} else {
+		c.runes -= utf8.RuneCountInString(c.text[offset:c.bytes])
+	}
+	c.bytes = offset
+	return c.runes
+}
+
+func (c *runeCounter) capture(from, to int) map[string]any {
+	start := c.at(from)
+	return map[string]any{"offset": start, "length": utf8.RuneCountInString(c.text[from:to]), "string": c.text[from:to]}
+}
