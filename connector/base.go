@@ -1,0 +1,121 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// baseFinder finds out where the API lives, once.
+type baseFinder struct {
+	candidates []string
+	found      atomic.Pointer[string]
+	turn       chan struct{} // holds one token: who has it may probe
+}
+
+// baseCandidates lists where the API may be. A path that was given is the only
+// candidate; so is one that stands in the URL.
+func baseCandidates(server *url.URL, path string) ([]string, error) {
+	root := server.Scheme + "://" + server.Host
+	inURL := strings.Trim(server.Path, "/")
+	switch {
+	case path != "" && inURL != "":
+		return nil, fmt.Errorf("server URL: holds a path although base path is %q; give one of them", path)
+	case path == "":
+		path = inURL
+	}
+	if path != "" {
+		u, err := url.Parse("/" + strings.Trim(path, "/"))
+		if err != nil || u.RawQuery != "" || u.Fragment != "" {
+			return nil, fmt.Errorf("base path %q: expected something like /esp-ui/services/api/v1", path)
+		}
+		return []string{root + u.EscapedPath()}, nil
+	}
+	list := []string{root + "/esp-ui/services/api/v1"} // releases 3.x and 4.0
+	if server.Port() == "" {
+		// Releases 2.x. A port in the URL says that there is no need to look elsewhere.
+		list = append(list, server.Scheme+"://"+net.JoinHostPort(server.Hostname(), "5000")+"/services/api/v1")
+	}
+	return append(list, root+"/services/api/v1"), nil
+}
+
+// Base is the URL below which the API lives, without a slash at the end. The
+// first call looks for it: an API answers a call without token with HTTP 401 and
+// JSON, everything else on the server with a web page.
+func (c *Client) Base(ctx context.Context) (string, error) {
+	b := &c.base
+	if found := b.found.Load(); found != nil {
+		return *found, nil
+	}
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	if found := b.found.Load(); found != nil {
+		return *found, nil
+	}
+	for attempt := 0; ; attempt++ {
+		found, again, err := c.probeAll(ctx)
+		if err == nil {
+			b.found.Store(&found)
+			c.log.Info("found the API", "base", found)
+			return found, nil
+		}
+		if !again || attempt >= c.o.Retries {
+			return "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(context.Cause(ctx), err)
+		case <-time.After(backoff(250*time.Millisecond, 10*time.Second, attempt, nil)):
+		}
+	}
+}
+
+// probeAll tries each candidate once. again says that another round may help.
+func (c *Client) probeAll(ctx context.Context) (found string, again bool, err error) {
+	problems := []error{errors.New("no Endpoint Response API found; set base_path if it lives elsewhere")}
+	for _, base := range c.base.candidates {
+		a, err := c.probe(ctx, base)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return "", false, &callError{method: authProbe.method, path: authProbe.path, err: errors.Join(context.Cause(ctx), err)}
+		case err != nil:
+			again = again || !isCertificateError(err)
+			problems = append(problems, fmt.Errorf("%s: %w", base, err))
+			continue
+		case isAPI(a):
+			return base, false, nil
+		}
+		again = again || retryStatus(a.status)
+		problems = append(problems, fmt.Errorf("%s: HTTP %d, %s", base, a.status, c.describe(a)))
+	}
+	return "", again, errors.Join(problems...)
+}
+
+func (c *Client) probe(ctx context.Context, base string) (answer, error) {
+	req, err := c.request(ctx, authProbe, base, "", nil)
+	if err != nil {
+		return answer{}, err
+	}
+	return c.exchangeOnce(req)
+}
+
+// isAPI reports whether an answer to a call without token is the API's.
+func isAPI(a answer) bool {
+	switch a.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusOK:
+	default:
+		return false
+	}
+	var env envelope
+	return looksJSON(a) && env.read(a.body, nil) == nil && (env.message != "" || !env.bare)
+}

@@ -1,0 +1,329 @@
+package connector
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CarvesService is the section "Carves" of the REST guide.
+type CarvesService struct{ c *Client }
+
+// Carve is a set of files that an agent copied to the server.
+type Carve struct {
+	ID         int64
+	NodeID     int64
+	Hostname   string // list only
+	SessionID  string
+	GUID       string
+	Size       int64 // bytes
+	BlockSize  int64
+	BlockCount int64
+	// Archive is the file's name, empty until the server has built it.
+	Archive string
+	// Status is QUERIED, INITIALIZED, IN PROGRESS, BUILDING or COMPLETED. There is
+	// no word for failed: a carve that is stuck stays in progress.
+	Status    string
+	CreatedAt time.Time
+}
+
+// Done reports whether the archive can be downloaded.
+func (c Carve) Done() bool { return strings.EqualFold(c.Status, "COMPLETED") }
+
+func decodeCarve(d *decoder, c *Carve) bool {
+	return d.object(func(key string) {
+		switch key {
+		case "id":
+			c.ID = d.id()
+		case "node_id":
+			c.NodeID = d.id()
+		case "hostname":
+			c.Hostname = d.text()
+		case "session_id":
+			c.SessionID = d.text()
+		case "carve_guid":
+			c.GUID = d.text()
+		case "carve_size":
+			c.Size = d.id()
+		case "block_size":
+			c.BlockSize = d.id()
+		case "block_count":
+			c.BlockCount = d.id()
+		case "archive":
+			c.Archive = d.text()
+		case "status":
+			c.Status = d.word()
+		case "created_at":
+			c.CreatedAt = d.time()
+		default:
+			d.skip()
+		}
+	})
+}
+
+// CarveQuery filters the list of carves.
+type CarveQuery struct {
+	Host   string // identifier
+	Search string
+	Column string // hostname or created_at; without effect when Host is given
+	Desc   bool
+	// Start is an offset, Limit a page size; default 100.
+	Start, Limit int
+}
+
+// Page fetches one page of carves, newest first.
+// API: POST /carves (REST guide 4.0.0, "Get carves").
+func (s *CarvesService) Page(ctx context.Context, q CarveQuery) (page Page[Carve], err error) {
+	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
+	set(in, "host_identifier", q.Host)
+	set(in, "searchterm", q.Search)
+	order(in, q.Column, q.Desc)
+	err = s.c.do(ctx, carvesList, in, data(func(d *decoder) {
+		page = rows(d, func(d *decoder, c *Carve) error {
+			switch {
+			case !decodeCarve(d, c):
+				return errNotObject
+			case c.ID == 0 && c.SessionID == "":
+				return errors.New("carve without id")
+			}
+			return nil
+		})
+	}))
+	return page, err
+}
+
+// List walks through all carves from q.Start on, q.Limit at a time.
+func (s *CarvesService) List(ctx context.Context, q CarveQuery) iter.Seq2[Carve, error] {
+	first := q.Start
+	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Carve], error) {
+		q.Start, q.Limit = first+start, limit
+		return s.Page(ctx, q)
+	}, func(c *Carve) string { return strconv.FormatInt(c.ID, 10) + "/" + c.SessionID })
+}
+
+// ByQuery fetches the carve that a live query has started on a host. ErrNotFound
+// until it has started.
+// API: POST /carves/query (guide of release 2.x; all releases have it).
+func (s *CarvesService) ByQuery(ctx context.Context, queryID int64, host string) (c Carve, err error) {
+	if host == "" {
+		return c, fmt.Errorf("carve of a query: %w", ErrEmptyTarget)
+	}
+	in := map[string]any{"query_id": strconv.FormatInt(queryID, 10), "host_identifier": host}
+	err = s.c.do(ctx, carvesQuery, in, data(func(d *decoder) { decodeCarve(d, &c) }))
+	if err == nil && c.SessionID == "" {
+		err = missing(carvesQuery)
+	}
+	return c, err
+}
+
+// Delete removes carves from the server. It needs the admin role in release 4.0.
+// API: POST /carves/delete (REST guide 4.0.0, "Delete carves").
+func (s *CarvesService) Delete(ctx context.Context, sessions ...string) error {
+	joined, err := commaList("delete carves", sessions)
+	if err != nil {
+		return err
+	}
+	return s.c.do(ctx, carvesDelete, map[string]any{"session_id": joined}, nil)
+}
+
+// DownloadInfo says what was downloaded.
+type DownloadInfo struct {
+	Bytes  int64
+	Kind   string // "tar" or "zst", found by looking, not by name
+	SHA256 string // hex
+}
+
+// Download copies an archive to w while it arrives. Nothing is written before the
+// start of the file is known to be an archive. After an error, what w has is not
+// the whole file and shall be thrown away. An archive that is empty, cut short or
+// of no known kind is ErrBadArchive; an unknown session is ErrNotFound.
+// API: GET /carves/download/{session_id} (REST guide 4.0.0, "Download carves").
+func (s *CarvesService) Download(ctx context.Context, session string, w io.Writer) (info DownloadInfo, err error) {
+	defer s.c.metrics.observe(carvesDownload.id, time.Now(), &err)
+	k, err := carvesDownload.with(session)
+	if err != nil {
+		return info, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// The whole may take long; silence may not.
+	watchdog := time.AfterFunc(s.c.o.Timeout, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+
+	resp, err := s.c.open(ctx, k)
+	if err != nil {
+		return info, downloadError(ctx, k, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // what matters is whether it was read to its end
+	body := &watchedReader{r: resp.Body, stir: func() { watchdog.Reset(s.c.o.Timeout) }}
+
+	if info, err = copyArchive(w, body, resp.ContentLength); err != nil {
+		return info, downloadError(ctx, k, err)
+	}
+	return info, nil
+}
+
+var errSilent = errors.New("the server fell silent")
+
+func downloadError(ctx context.Context, k call, err error) error {
+	if _, ok := errors.AsType[*APIError](err); ok {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
+	if _, ok := errors.AsType[*callError](err); ok {
+		return err
+	}
+	return &callError{method: k.method, path: k.path, err: err}
+}
+
+// open sends a read and returns the answer with its body open. Anything but a
+// file is an error.
+func (c *Client) open(ctx context.Context, k call) (*http.Response, error) {
+	base, err := c.Base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := c.session.get(ctx, c, 0)
+	if err != nil {
+		return nil, err
+	}
+	for again := false; ; again = true {
+		req, err := c.request(ctx, k, base, tok.text, nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Accept", "application/octet-stream, application/json")
+		// Compressed on the way, the length would no longer be the file's.
+		req.Header.Set("Accept-Encoding", "identity")
+		resp, err := c.stream.Do(req)
+		if err != nil {
+			return nil, plainError(err)
+		}
+		if resp.StatusCode == http.StatusOK && !isDocument(resp.Header.Get("Content-Type")) {
+			return resp, nil
+		}
+		a, err := readAnswer(resp)
+		if err != nil {
+			return nil, err
+		}
+		if a.status == http.StatusUnauthorized && !again {
+			if tok, err = c.session.get(ctx, c, tok.generation); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := c.judge(k, a, nil); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: got JSON in place of a file", ErrBadArchive)
+	}
+}
+
+// isDocument reports whether a content type is JSON or a page, and no archive.
+func isDocument(contentType string) bool {
+	return strings.HasPrefix(contentType, "application/json") || strings.HasPrefix(contentType, "text/")
+}
+
+// copyArchive copies r to w and checks kind and length; length is -1 if unknown.
+func copyArchive(w io.Writer, r io.Reader, length int64) (info DownloadInfo, err error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	head, err := buffered.Peek(tarBlock)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return info, fmt.Errorf("%w: %w", ErrBadArchive, err)
+	}
+	if len(head) == 0 {
+		// The application alone answers this way; the file comes from the proxy
+		// before it.
+		return info, fmt.Errorf("%w: it is empty; is the URL that of the server's proxy?", ErrBadArchive)
+	}
+	if info.Kind = archiveKind(head); info.Kind == "" {
+		return info, fmt.Errorf("%w: it is neither tar nor zstd", ErrBadArchive)
+	}
+	sum := sha256.New()
+	target := &checkedWriter{w: w}
+	info.Bytes, err = io.Copy(io.MultiWriter(target, sum), buffered)
+	switch {
+	case target.err != nil:
+		return info, fmt.Errorf("write: %w", target.err)
+	case err != nil:
+		return info, fmt.Errorf("%w: after %d bytes: %w", ErrBadArchive, info.Bytes, err)
+	case length >= 0 && info.Bytes != length:
+		return info, fmt.Errorf("%w: got %d of %d bytes", ErrBadArchive, info.Bytes, length)
+	}
+	info.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return info, nil
+}
+
+const tarBlock = 512
+
+// archiveKind looks at the first block. The name's ending cannot be trusted: the
+// guide and the releases differ in it.
+func archiveKind(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878, section 3.1.1
+		return "zst"
+	case len(head) >= tarBlock && string(head[257:262]) == "ustar": // POSIX.1-1988, ustar format
+		return "tar"
+	case len(head) >= tarBlock && tarChecksum(head[:tarBlock]):
+		return "tar" // older than POSIX
+	}
+	return ""
+}
+
+// tarChecksum reports whether a block is a tar header by its own sum, as agents
+// may write the format from before POSIX.
+func tarChecksum(block []byte) bool {
+	want, err := strconv.ParseInt(strings.Trim(string(block[148:156]), " \x00"), 8, 32)
+	if err != nil || block[0] == 0 {
+		return false
+	}
+	var sum int64
+	for i, b := range block {
+		if i >= 148 && i < 156 {
+			b = ' '
+		}
+		sum += int64(b)
+	}
+	return sum == want
+}
+
+// checkedWriter keeps the error of w apart from errors of reading.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	c.err = err
+	return n, err
+}
+
+// watchedReader calls stir whenever something arrives.
+type watchedReader struct {
+	r    io.Reader
+	stir func()
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if n > 0 {
+		w.stir()
+	}
+	return n, err
+}

@@ -1,0 +1,152 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// QueriesService is the part of the section "Queries" of the REST guide that asks
+// hosts right now.
+type QueriesService struct{ c *Client }
+
+// LiveQuery is SQL to run on the hosts that are online at this moment.
+type LiveQuery struct {
+	SQL string
+	// Hosts (identifiers), Tags and OSNames choose the hosts, added up.
+	Hosts, Tags, OSNames []string
+	// AllHosts runs the query on every host. It excludes the others.
+	AllHosts    bool
+	Description string
+}
+
+// LiveTicket is a live query that was sent.
+type LiveTicket struct {
+	QueryID int64
+	// Online is how many hosts were asked.
+	Online int
+	// Hosts are those that were asked, where the server tells.
+	Hosts []LiveHost
+}
+
+// LiveHost is a host that was asked.
+type LiveHost struct {
+	NodeID     int64
+	Identifier string
+	Name       string
+}
+
+// Live sends a query to the hosts that are online. A query without a target is
+// ErrEmptyTarget and is not sent, unless AllHosts is set: some releases take it as
+// every host. That no host is online is ErrRefused. The results come from Results.
+// API: POST /distributed/add (REST guide 4.0.0, "Add distributed query").
+func (s *QueriesService) Live(ctx context.Context, q LiveQuery) (t LiveTicket, err error) {
+	if strings.TrimSpace(q.SQL) == "" {
+		return t, fmt.Errorf("live query: %w: SQL is empty", ErrInvalid)
+	}
+	in := map[string]any{"query": q.SQL}
+	set(in, "description", q.Description)
+	if err := q.target(in); err != nil {
+		return t, err
+	}
+	if q.AllHosts {
+		// Release 4.0 refuses to guess who "everyone" is.
+		if in["nodes"], err = s.everyone(ctx); err != nil {
+			return t, fmt.Errorf("live query: find all hosts: %w", err)
+		}
+	}
+	err = s.c.do(ctx, distributedAdd, in, data(func(d *decoder) {
+		d.object(func(key string) {
+			switch key {
+			case "query_id":
+				t.QueryID = d.id()
+			case "onlineNodes":
+				t.Online = d.count()
+			case "online_nodes_details":
+				t.Hosts = liveHosts(d)
+			default:
+				d.skip()
+			}
+		})
+	}))
+	if err != nil {
+		return LiveTicket{}, err
+	}
+	// A host matched twice, by name and by tag, is counted twice by the server.
+	if n := len(t.Hosts); n > 0 && n < t.Online {
+		t.Online = n
+	}
+	if t.QueryID == 0 {
+		return t, &APIError{Method: distributedAdd.method, Path: distributedAdd.path, Status: 200,
+			Message: "the answer holds no query id", kinds: []error{ErrNotJSON, ErrUncertain}}
+	}
+	return t, nil
+}
+
+// target writes who shall be asked. Hosts and tags go as comma text: of an array
+// the server takes only the first element.
+func (q LiveQuery) target(in map[string]any) (err error) {
+	named := len(q.Hosts) + len(q.Tags) + len(q.OSNames)
+	switch {
+	case q.AllHosts && named > 0:
+		return fmt.Errorf("live query: %w: all hosts and named ones exclude each other", ErrInvalid)
+	case !q.AllHosts && named == 0:
+		return fmt.Errorf("live query: %w", ErrEmptyTarget)
+	}
+	if len(q.Hosts) > 0 {
+		if in["nodes"], err = commaList("live query", q.Hosts); err != nil {
+			return err
+		}
+	}
+	if len(q.Tags) > 0 {
+		if in["tags"], err = commaList("live query", q.Tags); err != nil {
+			return err
+		}
+	}
+	if len(q.OSNames) > 0 {
+		if _, err = commaList("live query", q.OSNames); err != nil {
+			return err
+		}
+		in["os_name"] = q.OSNames // the one list that is an array
+	}
+	return nil
+}
+
+// everyone lists the identifiers of all hosts that are online.
+func (s *QueriesService) everyone(ctx context.Context) (string, error) {
+	var all []string
+	for h, err := range s.c.Hosts.List(ctx, HostQuery{Online: new(true), Limit: 500}) {
+		if err != nil {
+			return "", err
+		}
+		if h.Identifier != "" {
+			all = append(all, h.Identifier)
+		}
+	}
+	return commaList("live query", all)
+}
+
+// liveHosts reads hosts, each once.
+func liveHosts(d *decoder) (hosts []LiveHost) {
+	seen := make(map[LiveHost]bool)
+	d.array(func() {
+		var h LiveHost
+		d.object(func(key string) {
+			switch key {
+			case "host_identifier":
+				h.Identifier = d.text()
+			case "hostname":
+				h.Name = d.text()
+			case "node_id":
+				h.NodeID = d.id()
+			default:
+				d.skip()
+			}
+		})
+		if h != (LiveHost{}) && !seen[h] {
+			seen[h] = true
+			hosts = append(hosts, h)
+		}
+	})
+	return hosts
+}
