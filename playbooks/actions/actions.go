@@ -1,0 +1,163 @@
+// Package actions holds what playbooks can do, one file per action: the file of
+// host.contain is host_contain.go. It is the only package that knows both the
+// engine's contract and the client of the Endpoint Response server.
+//
+// An action checks its arguments, sends one call and says how it went. Modes,
+// cool-down, retries, time-outs and the journal are the engine's.
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// Deps is what actions work with. The zero value is good for lint and for the
+// reference: every action is there, and Do says that no server is configured.
+type Deps struct {
+	// Client talks to the server.
+	Client *connector.Client
+	// Server is the configured name of that server. Alerts of another source are
+	// not looked for on it. Empty: not checked.
+	Server string
+	// CarveDir receives downloaded carves, one folder each.
+	CarveDir string
+	// MaxCarveBytes bounds one download; zero is 2 GiB.
+	MaxCarveBytes int64
+	// Sinks are the configured sinks. nil: names of sinks are not checked.
+	Sinks []string
+	// AllowedNets may be reached by http.request although they are link-local or
+	// hold a cloud's metadata service.
+	AllowedNets []netip.Prefix
+	// ProbeTimeout bounds one look at a host that verifies an action; zero is 15 s.
+	ProbeTimeout time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Types are all actions by name.
+var Types = registry.NewSet[Type]("action")
+
+// Type is one action before it is bound to a server.
+type Type struct {
+	// Spec describes it; the reference pages come from it.
+	Spec playbooks.Spec
+	bind func(*Deps) playbooks.Action
+}
+
+// All binds every action to deps.
+func All(deps Deps) map[string]playbooks.Action {
+	if deps.MaxCarveBytes == 0 {
+		deps.MaxCarveBytes = 2 << 30
+	}
+	if deps.ProbeTimeout == 0 {
+		deps.ProbeTimeout = 15 * time.Second
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	all := map[string]playbooks.Action{}
+	for _, name := range Types.Names() {
+		t, _ := Types.Get(name)
+		all[name] = t.bind(&deps)
+	}
+	return all
+}
+
+// kind is an action with typed arguments. What it leaves nil is answered in the
+// way that is right for most: a call that is over when do returns has no poll,
+// and a call that the server keeps no record of has no find.
+type kind[In any] struct {
+	playbooks.Spec
+	// defaults are the arguments before the playbook's are read into them.
+	defaults In
+	// local marks actions that need no server.
+	local bool
+	// check looks for mistakes that types cannot show. It runs at lint time on
+	// what is known then, and before each call.
+	check func(d *Deps, in *In, a *arguments)
+	do    func(ctx context.Context, d *Deps, call playbooks.Call, in In) (playbooks.Outcome, error)
+	poll  func(ctx context.Context, d *Deps, call playbooks.Call, in In, ref string) (playbooks.Outcome, error)
+	find  func(ctx context.Context, d *Deps, call playbooks.Call, in In, since time.Time) ([]playbooks.Found, error)
+}
+
+func add[In any](k kind[In]) {
+	k.Spec.Input = &k.defaults
+	Types.Add(k.Spec.Name, Type{Spec: k.Spec, bind: func(d *Deps) playbooks.Action { return &bound[In]{kind: k, deps: d} }})
+}
+
+// bound is a kind together with what it works on. It has no state of its own, so
+// it is safe for concurrent use.
+type bound[In any] struct {
+	kind kind[In]
+	deps *Deps
+}
+
+func (b *bound[In]) Spec() playbooks.Spec {
+	spec := b.kind.Spec
+	input := b.kind.defaults // a copy, so that nobody can write into the defaults
+	spec.Input = &input
+	return spec
+}
+
+func (b *bound[In]) Check(file string, step playbooks.StepSource) registry.Problems {
+	in := b.kind.defaults
+	a := literalArguments(step)
+	a.decode(&in)
+	if b.kind.check != nil {
+		b.kind.check(b.deps, &in, a)
+	}
+	return a.at(file, step)
+}
+
+func (b *bound[In]) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcome, error) {
+	in, err := b.read(call)
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	return b.kind.do(ctx, b.deps, call, in)
+}
+
+func (b *bound[In]) Poll(ctx context.Context, call playbooks.Call, ref string) (playbooks.Outcome, error) {
+	in, err := b.read(call)
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	if b.kind.poll == nil {
+		return playbooks.Outcome{}, fmt.Errorf("%s: has nothing to wait for, yet was asked about %q", b.kind.Name, ref)
+	}
+	return b.kind.poll(ctx, b.deps, call, in, ref)
+}
+
+func (b *bound[In]) Find(ctx context.Context, call playbooks.Call, since time.Time) ([]playbooks.Found, error) {
+	in, err := b.read(call)
+	if err != nil {
+		return nil, err
+	}
+	if b.kind.find == nil {
+		return nil, playbooks.ErrCannotTell
+	}
+	return b.kind.find(ctx, b.deps, call, in, since)
+}
+
+var errNoServer = errors.New("no server is configured")
+
+// read turns the evaluated arguments of a call into typed ones.
+func (b *bound[In]) read(call playbooks.Call) (In, error) {
+	in := b.kind.defaults
+	if b.deps.Client == nil && !b.kind.local {
+		return in, errNoServer
+	}
+	a := evaluatedArguments(call.With)
+	a.decode(&in)
+	if len(a.problems) == 0 && b.kind.check != nil {
+		b.kind.check(b.deps, &in, a)
+	}
+	return in, a.err()
+}

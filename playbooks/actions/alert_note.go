@@ -1,0 +1,146 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// AlertNote are the arguments of alert.note.
+type AlertNote struct {
+	// Text is the note. A line that names the run is added to it.
+	Text string `yaml:"text" required:"true"`
+
+	// Alert is the server's id of the alert; without it, the alert at hand.
+	Alert Number `yaml:"alert"`
+}
+
+// AlertNoteOutput is what alert.note leaves under .steps.<id>.output.
+type AlertNoteOutput struct {
+	// Alert and Note are the server's ids.
+	Alert int64 `json:"alert"`
+	Note  int64 `json:"note"`
+}
+
+// maxNoteRunes keeps notes readable; what is longer is cut.
+const maxNoteRunes = 16000
+
+func init() {
+	add(kind[AlertNote]{
+		Spec: playbooks.Spec{
+			Name:    "alert.note",
+			Summary: "Adds an analyst note to an alert.",
+			Effect:  playbooks.Once,
+			Needs:   []string{"enterprise"},
+			Output:  AlertNoteOutput{},
+			Example: "do: alert.note\nwith:\n  text: \"contained ${{ .alert.host.name }}\"\n",
+			Timeout: 2 * time.Minute,
+		},
+		do: addNote,
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote, ref string) (playbooks.Outcome, error) {
+			id, err := d.alertID(call, in.Alert)
+			if err != nil {
+				return playbooks.Outcome{}, err
+			}
+			note, err := strconv.ParseInt(strings.TrimPrefix(ref, "note:"), 10, 64)
+			if err != nil {
+				return playbooks.Outcome{}, fmt.Errorf("note reference %q: %w", ref, err)
+			}
+			return d.noteOutcome(ctx, id, note, noteMark(call.Mark)), nil
+		},
+		find: findNote,
+	})
+}
+
+func addNote(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote) (playbooks.Outcome, error) {
+	id, err := d.alertID(call, in.Alert)
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	text := clipRunes(in.Text, maxNoteRunes) + "\n\n" + noteMark(call.Mark)
+	note, err := d.Client.Alerts.AddNote(ctx, id, text)
+	if err != nil {
+		return playbooks.Outcome{}, effectError(err)
+	}
+	return d.noteOutcome(ctx, id, note, noteMark(call.Mark)), nil
+}
+
+func findNote(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote, _ time.Time) ([]playbooks.Found, error) {
+	id, err := d.alertID(call, in.Alert)
+	if err != nil {
+		return nil, err
+	}
+	notes, err := d.Client.Alerts.Notes(ctx, id)
+	if errors.Is(err, connector.ErrUnavailable) {
+		return nil, playbooks.ErrCannotTell
+	}
+	if err != nil {
+		return nil, fmt.Errorf("notes of alert %d: %w", id, readError(err))
+	}
+	var found []playbooks.Found
+	for _, n := range notes {
+		if strings.Contains(n.Text, noteMark(call.Mark)) {
+			found = append(found, playbooks.Found{Ref: noteRef(n.ID), At: n.CreatedAt, Mark: call.Mark})
+		}
+	}
+	return found, nil
+}
+
+// noteOutcome reads a note back.
+func (d *Deps) noteOutcome(ctx context.Context, alert, note int64, mark string) playbooks.Outcome {
+	out := playbooks.Outcome{
+		State:   soar.StepExecuted,
+		Ref:     noteRef(note),
+		Summary: fmt.Sprintf("noted on alert %d", alert),
+		Output:  AlertNoteOutput{Alert: alert, Note: note},
+	}
+	notes, err := d.Client.Alerts.Notes(ctx, alert)
+	if err != nil {
+		out.Summary += "; not verified: " + inWords(err).Error()
+		return out
+	}
+	for _, n := range notes {
+		if strings.Contains(n.Text, mark) {
+			out.State = soar.StepVerified
+			return out
+		}
+	}
+	out.State, out.Error = soar.StepFailed, "the server reports success, and the note is not there"
+	return out
+}
+
+// noteMark is the line by which a note is recognised. The brackets end it, so
+// that the mark of step 1 is not found in the note of step 10.
+func noteMark(mark string) string { return "[erbridge " + mark + "]" }
+
+func noteRef(id int64) string { return "note:" + strconv.FormatInt(id, 10) }
+
+// alertID is the alert that a call is about: the one named, else the one at hand.
+func (d *Deps) alertID(call playbooks.Call, named Number) (int64, error) {
+	if named != 0 {
+		return int64(named), nil
+	}
+	if d.Server != "" && call.Alert.Server != d.Server {
+		return 0, fmt.Errorf("alert %s came from %q, and is not on server %q", call.Alert.ID, call.Alert.Server, d.Server)
+	}
+	id, err := strconv.ParseInt(call.Alert.ID, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("alert %q has no number on the server", call.Alert.ID)
+	}
+	return id, nil
+}
+
+// clipRunes cuts a text that is too long, and shows that it did.
+func clipRunes(text string, limit int) string {
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
+	}
+	return text
+}

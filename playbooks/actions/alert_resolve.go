@@ -1,0 +1,69 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// AlertResolve are the arguments of alert.resolve.
+type AlertResolve struct {
+	// Verdict says whether the alert was right.
+	Verdict string `yaml:"verdict" required:"true" enum:"true_positive,false_positive"`
+
+	// Comment says why; it is shown with the alert.
+	Comment string `yaml:"comment"`
+
+	// Alert is the server's id of the alert; without it, the alert at hand.
+	Alert Number `yaml:"alert"`
+}
+
+// AlertResolveOutput is what alert.resolve leaves under .steps.<id>.output.
+type AlertResolveOutput struct {
+	// Alert is the server's id of the alert.
+	Alert int64 `json:"alert"`
+}
+
+func init() {
+	add(kind[AlertResolve]{
+		Spec: playbooks.Spec{
+			Name:    "alert.resolve",
+			Summary: "Resolves an alert with a verdict and a comment.",
+			Effect:  playbooks.Repeatable,
+			Output:  AlertResolveOutput{},
+			Example: "do: alert.resolve\nwith:\n  verdict: false_positive\n  comment: weekly vulnerability scan\n",
+			Timeout: 2 * time.Minute,
+		},
+		do: resolveAlert,
+	})
+}
+
+func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) (playbooks.Outcome, error) {
+	id, err := d.alertID(call, in.Alert)
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, in.Comment); err != nil {
+		return playbooks.Outcome{}, effectError(err)
+	}
+	out := playbooks.Outcome{
+		State:   soar.StepExecuted,
+		Summary: fmt.Sprintf("resolved alert %d as %s", id, in.Verdict),
+		Output:  AlertResolveOutput{Alert: id},
+	}
+	// The server reports success for ids that it does not know, too.
+	alert, err := d.Client.Alerts.Get(ctx, id)
+	if err != nil {
+		out.Summary += "; not verified: " + inWords(err).Error()
+		return out, nil
+	}
+	if alert.Status != "RESOLVED" {
+		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and the alert is %s", alert.Status)
+		return out, nil
+	}
+	out.State = soar.StepVerified
+	return out, nil
+}

@@ -1,0 +1,267 @@
+package actions
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// arguments reads a with block into a settings struct, strictly. At lint time
+// some values are not known yet (dynamic): they count as given, and nothing is
+// said about them.
+type arguments struct {
+	values   map[string]any
+	dynamic  map[string]bool
+	problems []argumentProblem
+}
+
+// argumentProblem is a mistake in one argument, or in the block when key is "".
+type argumentProblem struct {
+	key string
+	registry.Problem
+}
+
+func literalArguments(step playbooks.StepSource) *arguments {
+	a := &arguments{values: map[string]any{}, dynamic: step.Dynamic}
+	for key, raw := range step.With {
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.UseNumber()
+		var value any
+		if err := decoder.Decode(&value); err != nil {
+			a.refuse(key, "", "not a plain value")
+			continue
+		}
+		a.values[key] = value
+	}
+	return a
+}
+
+func evaluatedArguments(with map[string]any) *arguments { return &arguments{values: with} }
+
+// known reports whether the value of an argument can be judged: it stands in
+// the file, or it is absent and the default holds.
+func (a *arguments) known(key string) bool { return !a.dynamic[key] }
+
+// refuse adds a problem with an argument.
+func (a *arguments) refuse(key, hint, format string, args ...any) {
+	a.problems = append(a.problems, argumentProblem{key, registry.Problem{Code: "argument", Message: fmt.Sprintf(format, args...), Hint: hint}})
+}
+
+// decode reads the values into dst, a pointer to a settings struct.
+//
+// It hands them to the decoder of configuration files, one line per argument, so
+// that playbooks and configuration follow the same rules; the line of a problem
+// then tells which argument it is about.
+func (a *arguments) decode(dst any) {
+	keys := slices.Sorted(maps.Keys(a.values))
+	for key := range a.dynamic {
+		if _, both := a.values[key]; !both {
+			keys = append(keys, key)
+		}
+	}
+	const firstLine = 2 // line 1 is the block itself
+	block := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: 1, Column: 1}
+	for i, key := range keys {
+		line := firstLine + i
+		block.Content = append(block.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key, Line: line, Column: 1}, valueNode(a.values[key], line))
+	}
+	for _, p := range registry.Decode("", block, dst) {
+		key := ""
+		if p.Line >= firstLine {
+			key = keys[p.Line-firstLine]
+		}
+		if key != "" && a.dynamic[key] && p.Code != "unknown-key" {
+			continue
+		}
+		a.problems = append(a.problems, argumentProblem{key, p})
+	}
+	a.refuseEmpty(reflect.ValueOf(dst).Elem())
+}
+
+// refuseEmpty says so when a required text or list is given and empty: a jq path
+// that leads nowhere must not become a call without a target.
+func (a *arguments) refuseEmpty(v reflect.Value) {
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		name, options, _ := strings.Cut(tag.Get("yaml"), ",")
+		if options == "inline" {
+			a.refuseEmpty(v.Field(i))
+			continue
+		}
+		if _, given := a.values[name]; !given || a.dynamic[name] || tag.Get("required") != "true" || a.wrong(name) {
+			continue
+		}
+		switch f := v.Field(i); f.Kind() {
+		case reflect.String:
+			if strings.TrimSpace(f.String()) == "" {
+				a.refuse(name, "", "is empty")
+			}
+		case reflect.Slice:
+			if f.Len() == 0 {
+				a.refuse(name, "", "is empty")
+			}
+		}
+	}
+}
+
+func (a *arguments) wrong(key string) bool {
+	return slices.ContainsFunc(a.problems, func(p argumentProblem) bool { return p.key == key })
+}
+
+// at gives the problems their places in the playbook.
+func (a *arguments) at(file string, step playbooks.StepSource) registry.Problems {
+	var problems registry.Problems
+	for _, p := range a.problems {
+		place, ok := step.Places[p.key]
+		if !ok {
+			place = step.At
+		}
+		if place.File == "" {
+			place.File = file
+		}
+		p.Problem.Position = place
+		p.Problem.Message = p.text()
+		problems = append(problems, p.Problem)
+	}
+	return problems
+}
+
+// err puts the problems of a call into words; such a call is never sent.
+func (a *arguments) err() error {
+	var errs []error
+	for _, p := range a.problems {
+		errs = append(errs, errors.New(p.text()))
+	}
+	return errors.Join(errs...)
+}
+
+func (p argumentProblem) text() string {
+	if p.key == "" || p.Code == "unknown-key" {
+		return strings.Replace(p.Message, "setting", "argument", 1)
+	}
+	return p.key + ": " + p.Message
+}
+
+// valueNode is a plain JSON value as a YAML node, all of it on one line.
+func valueNode(value any, line int) *yaml.Node {
+	scalar := func(tag, text string) *yaml.Node {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text, Line: line, Column: 1}
+	}
+	switch v := value.(type) {
+	case nil:
+		return scalar("!!null", "null")
+	case bool:
+		return scalar("!!bool", strconv.FormatBool(v))
+	case string:
+		return scalar("!!str", v)
+	case json.Number:
+		if strings.ContainsAny(v.String(), ".eE") {
+			return scalar("!!float", v.String())
+		}
+		return scalar("!!int", v.String())
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return scalar("!!int", strconv.FormatFloat(v, 'f', -1, 64))
+		}
+		return scalar("!!float", strconv.FormatFloat(v, 'g', -1, 64))
+	case []any:
+		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: line, Column: 1}
+		for _, item := range v {
+			n.Content = append(n.Content, valueNode(item, line))
+		}
+		return n
+	case map[string]any:
+		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: line, Column: 1}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			n.Content = append(n.Content, scalar("!!str", key), valueNode(v[key], line))
+		}
+		return n
+	}
+	if plain, err := soar.Plain(value); err == nil && reflect.TypeOf(plain) != reflect.TypeOf(value) {
+		return valueNode(plain, line)
+	}
+	return scalar("!!unknown", fmt.Sprintf("%T", value))
+}
+
+// Host is a host identifier. It takes part in comma lists on the wire, so one
+// that contains a comma would address two hosts.
+type Host string
+
+// DecodeYAML reads and checks an identifier.
+func (h *Host) DecodeYAML(file string, n *yaml.Node) registry.Problems {
+	var text string
+	if problems := registry.Decode(file, n, &text); len(problems) > 0 {
+		return problems
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == ',' || r == '/' || r == 0x7f }) {
+		var problems registry.Problems
+		problems.Addf(registry.At(file, n), "wrong-host", "name one host by its host identifier", "%q is not a host identifier", text)
+		return problems
+	}
+	*h = Host(text)
+	return nil
+}
+
+// JSONSchema says the same to editors.
+func (Host) JSONSchema() map[string]any {
+	return map[string]any{"type": "string", "minLength": 1, "pattern": `^[^\s,/]+$`}
+}
+
+// HostRef is a host identifier or the server's number of the host.
+type HostRef string
+
+// DecodeYAML reads a text or a number.
+func (h *HostRef) DecodeYAML(file string, n *yaml.Node) registry.Problems {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
+		*h = HostRef(n.Value)
+		return nil
+	}
+	return (*Host)(h).DecodeYAML(file, n)
+}
+
+// JSONSchema says the same to editors.
+func (HostRef) JSONSchema() map[string]any {
+	return map[string]any{"anyOf": []any{Host("").JSONSchema(), map[string]any{"type": "integer"}}}
+}
+
+// Number is a whole number above zero. Event columns are texts, so digits in a
+// text are as good.
+type Number int64
+
+// DecodeYAML reads a number or a text of digits.
+func (v *Number) DecodeYAML(file string, n *yaml.Node) registry.Problems {
+	var problems registry.Problems
+	if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!str") {
+		if parsed, err := strconv.ParseInt(n.Value, 10, 64); err == nil && parsed > 0 {
+			*v = Number(parsed)
+			return nil
+		}
+	}
+	found := n.Value
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		found = "something else"
+	}
+	problems.Addf(registry.At(file, n), "wrong-type", "", "expected a whole number above 0, found %.40q", found)
+	return problems
+}
+
+// JSONSchema says the same to editors.
+func (Number) JSONSchema() map[string]any {
+	return map[string]any{"anyOf": []any{
+		map[string]any{"type": "integer", "minimum": 1},
+		map[string]any{"type": "string", "pattern": `^0*[1-9][0-9]*$`},
+	}}
+}

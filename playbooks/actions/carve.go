@@ -1,0 +1,205 @@
+package actions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// CarveOutput is what carve.file and carve.quarantined leave under
+// .steps.<id>.output. It is kept as manifest.json beside the archive, too.
+type CarveOutput struct {
+	// Session is the server's id of the carve.
+	Session string `json:"session"`
+	// Host and Path say where the file came from.
+	Host string `json:"host"`
+	Path string `json:"path"`
+	// File is the downloaded archive; empty when no folder for carves is
+	// configured, and the archive stays on the server.
+	File string `json:"file,omitempty"`
+	// Bytes and SHA256 are those of the archive.
+	Bytes  int64  `json:"bytes,omitempty"`
+	SHA256 string `json:"sha256,omitempty"`
+	// Kind is tar or zst, as its first bytes say.
+	Kind string `json:"kind,omitempty"`
+	// Alert and Mark say on whose behalf it was taken.
+	Alert string `json:"alert"`
+	Mark  string `json:"mark"`
+	// CarvedAt is when the server began, DownloadedAt when erbridge had it all.
+	CarvedAt     time.Time `json:"carved_at"`
+	DownloadedAt time.Time `json:"downloaded_at,omitzero"`
+}
+
+// followCarve looks at a carve once. When the archive is complete, it fetches it.
+func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, path, ref string, carve connector.Carve) (playbooks.Outcome, error) {
+	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: carving(host, path)}
+	// A carve has no state for failure: one that is stuck stays in progress until
+	// the time-out of the step.
+	if !carve.Done() {
+		return out, nil
+	}
+	output := CarveOutput{
+		Session: carve.SessionID, Host: string(host), Path: path,
+		Alert: call.Alert.Ref(), Mark: call.Mark, CarvedAt: carve.CreatedAt,
+	}
+	out.State, out.PollAfter, out.Summary = soar.StepExecuted, 0, fmt.Sprintf("carved %s from %s", path, host)
+	if d.CarveDir == "" {
+		out.Summary += "; kept on the server"
+		out.Output = output
+		return out, nil
+	}
+	err := d.fetchCarve(ctx, &output)
+	if errors.Is(err, errCarveTooLarge) {
+		out.State, out.Error, out.Output = soar.StepFailed, err.Error(), output
+		return out, nil
+	}
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	// Length, format and hash were checked on the way, so this is more than the
+	// server's word.
+	out.State, out.Output = soar.StepVerified, output
+	out.Summary += fmt.Sprintf(" (%d bytes)", output.Bytes)
+	return out, nil
+}
+
+func carving(host Host, path string) string { return fmt.Sprintf("carving %s from %s", path, host) }
+
+var errCarveTooLarge = errors.New("carve is larger than the configured limit")
+
+// fetchCarve downloads an archive into a folder of its own and fills in output.
+// The archive is there under its name only when all of it is on disk; the
+// manifest comes last, so a folder with a manifest is complete and is not
+// fetched again after a crash.
+func (d *Deps) fetchCarve(ctx context.Context, output *CarveOutput) error {
+	if !validSession(output.Session) {
+		return fmt.Errorf("carve session %q: expected letters and digits", output.Session)
+	}
+	dir := filepath.Join(d.CarveDir, output.Session)
+	manifest := filepath.Join(dir, "manifest.json")
+	if data, err := os.ReadFile(manifest); err == nil {
+		var before CarveOutput
+		if json.Unmarshal(data, &before) == nil && before.Session == output.Session && before.Mark == output.Mark {
+			*output = before
+			return nil
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("carve folder: %w", err)
+	}
+	var info connector.DownloadInfo
+	part, err := writeFile(dir, func(w io.Writer) (err error) {
+		info, err = d.Client.Carves.Download(ctx, output.Session, &cappedWriter{w: w, left: d.MaxCarveBytes})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("download carve %s: %w", output.Session, err)
+	}
+	output.File = filepath.Join(dir, output.Session+"."+info.Kind)
+	output.Bytes, output.SHA256, output.Kind, output.DownloadedAt = info.Bytes, info.SHA256, info.Kind, d.Now().UTC()
+	if err := rename(part, output.File); err != nil {
+		return err
+	}
+	part, err = writeFile(dir, func(w io.Writer) error {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(output)
+	})
+	if err != nil {
+		return fmt.Errorf("manifest of carve %s: %w", output.Session, err)
+	}
+	return rename(part, manifest)
+}
+
+// validSession guards the name of a folder: sessions are ten letters and digits.
+func validSession(session string) bool {
+	return session != "" && len(session) <= 64 && !strings.ContainsFunc(session, func(r rune) bool {
+		return r >= 0x80 || r == '_' || !nameByte(byte(r))
+	})
+}
+
+// writeFile writes a temporary file in dir, syncs it and returns its name. With
+// an error there is no file.
+func writeFile(dir string, write func(io.Writer) error) (name string, err error) {
+	f, err := os.CreateTemp(dir, ".part-*")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if err := write(f); err != nil {
+		return "", err
+	}
+	return f.Name(), f.Sync()
+}
+
+// rename moves a file to its final name and makes that last through a power loss.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// cappedWriter refuses to write more than it may.
+type cappedWriter struct {
+	w    io.Writer
+	left int64
+}
+
+func (c *cappedWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > c.left {
+		return 0, errCarveTooLarge
+	}
+	n, err := c.w.Write(p)
+	c.left -= int64(n)
+	return n, err
+}
+
+// findCarves lists the carves of a host that began at or after since.
+func (d *Deps) findCarves(ctx context.Context, host Host, since time.Time) ([]playbooks.Found, error) {
+	var found []playbooks.Found
+	for carve, err := range d.Client.Carves.List(ctx, connector.CarveQuery{Host: string(host)}) {
+		if err != nil {
+			return nil, fmt.Errorf("carves of %s: %w", host, readError(err))
+		}
+		if carve.CreatedAt.Before(since.Add(-clockSlack)) {
+			break
+		}
+		found = append(found, playbooks.Found{Ref: "session:" + carve.SessionID, At: carve.CreatedAt})
+	}
+	return found, nil
+}
+
+// carveBySession finds a carve in the list of its host.
+func (d *Deps) carveBySession(ctx context.Context, host Host, session string) (connector.Carve, error) {
+	for carve, err := range d.Client.Carves.List(ctx, connector.CarveQuery{Host: string(host)}) {
+		if err != nil {
+			return carve, err
+		}
+		if carve.SessionID == session {
+			return carve, nil
+		}
+	}
+	return connector.Carve{}, fmt.Errorf("carve %s of host %s: %w", session, host, soar.ErrNotFound)
+}

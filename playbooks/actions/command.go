@@ -1,0 +1,273 @@
+package actions
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// How soon to look at a command that a host has been given.
+const (
+	firstPoll = time.Second
+	nextPoll  = 2 * time.Second
+)
+
+// clockSlack is how far the server's clock may be from ours when a lost answer
+// is looked up in the server's list. An older call with the very same target and
+// parameters would match too; then what was wanted has happened just before.
+const clockSlack = 3 * time.Minute
+
+// CommandOutput is what a response action leaves under .steps.<id>.output.
+type CommandOutput struct {
+	// Command is the server's id of the command.
+	Command string `json:"command"`
+	// Message is what the host answered, as it came.
+	Message string `json:"message"`
+}
+
+// A ref names what Poll looks at: "cmd:" and the command id of one host, or
+// "openc2:" and the id of the action, which the server gives out for scripts and
+// Defender instead.
+func commandRef(c connector.Command) string {
+	if c.CommandID != "" {
+		return "cmd:" + c.CommandID
+	}
+	return "openc2:" + strconv.FormatInt(c.OpenC2ID, 10)
+}
+
+// reachable asks whether a host can take a response action now.
+func (d *Deps) reachable(ctx context.Context, host Host) error {
+	channel, err := d.Client.Responses.Status(ctx, string(host))
+	switch {
+	case err != nil:
+		return fmt.Errorf("response status of %s: %w", host, readError(err))
+	case !channel.EndpointOnline:
+		// Asked first: a host that is away says nothing about its settings.
+		return errOffline
+	case !channel.ResponseEnabled:
+		return fmt.Errorf("response actions are switched off on host %s", host)
+	}
+	return nil
+}
+
+// send asks whether the host can take a command, sends it, and says what to
+// wait for. The server itself would keep a command for a host that is away, and
+// run it whenever the host comes back; here it is not sent at all then.
+func (d *Deps) send(ctx context.Context, host Host, summary string, command func(context.Context) (connector.Command, error)) (playbooks.Outcome, error) {
+	out := playbooks.Outcome{Target: string(host)}
+	if err := d.reachable(ctx, host); err != nil {
+		return out, err
+	}
+	sent, err := command(ctx)
+	if err != nil {
+		return out, effectError(err)
+	}
+	if sent.CommandID == "" && sent.OpenC2ID == 0 {
+		return out, fmt.Errorf("%w: the server took the command and gave no id", playbooks.ErrUncertain)
+	}
+	out.State, out.Ref, out.PollAfter, out.Summary = soar.StepAccepted, commandRef(sent), firstPoll, summary
+	return out, nil
+}
+
+// follow looks at a command once. When the host has carried it out, done says
+// what came of it; nil stands for "executed".
+func (d *Deps) follow(ctx context.Context, host Host, ref, summary string, done func(context.Context, connector.HostCommand) playbooks.Outcome) (playbooks.Outcome, error) {
+	command, found, err := d.lookUp(ctx, host, ref)
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: summary}
+	if !found {
+		return out, nil
+	}
+	output := CommandOutput{Command: command.CommandID, Message: command.Message}
+	switch strings.ToLower(command.Status) {
+	case "success":
+		out.State = soar.StepExecuted
+		if done != nil {
+			out = done(ctx, command)
+			out.Ref, out.Target = ref, string(host)
+		}
+	case "failure":
+		out.State, out.Error = soar.StepFailed, failureInWords(command.Message)
+		out.Summary = "failed: " + summary
+	default:
+		// The guide names no word for a command that is under way, so every word
+		// but the two final ones means that.
+		return out, nil
+	}
+	out.PollAfter = 0
+	if out.Output == nil {
+		out.Output = output
+	}
+	return out, nil
+}
+
+// lookUp finds the command of one host behind a ref. An action has no row for
+// the host before the server has handed it on.
+func (d *Deps) lookUp(ctx context.Context, host Host, ref string) (command connector.HostCommand, found bool, err error) {
+	kind, id, _ := strings.Cut(ref, ":")
+	switch kind {
+	case "cmd":
+		command, err = d.Client.Responses.Get(ctx, id)
+		return command, err == nil, err
+	case "openc2":
+		action, err := strconv.ParseInt(id, 10, 64)
+		if err != nil {
+			return command, false, fmt.Errorf("command reference %q: %w", ref, err)
+		}
+		rows, err := d.Client.Responses.View(ctx, action)
+		if err != nil || len(rows) == 0 {
+			return command, false, err
+		}
+		if len(rows) == 1 {
+			return rows[0], true, nil
+		}
+		node, err := d.Client.Hosts.Get(ctx, string(host))
+		if err != nil {
+			return command, false, err
+		}
+		for _, row := range rows {
+			if row.NodeID == node.ID {
+				return row, true, nil
+			}
+		}
+		return command, false, nil
+	}
+	return command, false, fmt.Errorf("command reference %q: expected cmd: or openc2:", ref)
+}
+
+// failureInWords explains the codes that hosts answer with.
+func failureInWords(message string) string {
+	words := map[string]string{
+		"RESP_SERVER_DISABLED": "response actions are switched off on the host",
+		"FILE_NOT_FOUND":       "there is no such file on the host",
+	}
+	code := strings.ReplaceAll(strings.ToUpper(strings.TrimSpace(message)), " ", "_")
+	if text, ok := words[code]; ok {
+		return text + " (" + code + ")"
+	}
+	if message == "" {
+		return "the host reports a failure and gives no reason"
+	}
+	return message
+}
+
+// wanted describes a call as the server remembers it.
+type wanted struct {
+	action, target string   // stop, process
+	values         []string // what the parameters must contain: pid, path, rule name
+	prefix         bool     // values are only beginnings
+	script         string   // the script's name
+	byAction       bool     // the call was answered with an action id, not with a command id
+	mark           string   // set when one of the values carries the call's mark
+}
+
+// findCommands looks in the server's list, which is newest first, for commands
+// like the wanted one that were created at or after since.
+func (d *Deps) findCommands(ctx context.Context, host Host, since time.Time, want wanted) ([]playbooks.Found, error) {
+	node, err := d.Client.Hosts.Get(ctx, string(host))
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", host, readError(err))
+	}
+	var found []playbooks.Found
+	for action, err := range d.Client.Responses.List(ctx, connector.ResponseQuery{}) {
+		if err != nil {
+			return nil, findError(err)
+		}
+		if action.CreatedAt.Before(since.Add(-clockSlack)) {
+			break
+		}
+		if !want.like(action) {
+			continue
+		}
+		rows, err := d.Client.Responses.View(ctx, action.ID)
+		if err != nil {
+			return nil, findError(err)
+		}
+		for _, row := range rows {
+			if row.NodeID != node.ID {
+				continue
+			}
+			ref := "cmd:" + row.CommandID
+			if want.byAction {
+				ref = "openc2:" + strconv.FormatInt(action.ID, 10)
+			}
+			found = append(found, playbooks.Found{Ref: ref, At: action.CreatedAt, Mark: want.mark})
+		}
+	}
+	return found, nil
+}
+
+func findError(err error) error {
+	if errors.Is(err, connector.ErrUnavailable) {
+		return playbooks.ErrCannotTell
+	}
+	return fmt.Errorf("response actions: %w", readError(err))
+}
+
+// like reports whether the server's record is of such a call. The guide shows
+// the parameters of a stopped process only, so the names of parameters are not
+// looked at: every wanted value must be there, whatever it is called.
+func (w wanted) like(action connector.ResponseAction) bool {
+	if w.script != "" && action.ScriptName != w.script {
+		return false
+	}
+	if w.action != "" && !strings.EqualFold(action.Action, w.action) || w.target != "" && !strings.EqualFold(action.Target, w.target) {
+		return false
+	}
+	texts := leaves(action.Command)
+	for _, value := range w.values {
+		if !slices.ContainsFunc(texts, func(text string) bool { return text == value || w.prefix && strings.HasPrefix(text, value) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// leaves are all texts and numbers in a JSON document, at any depth. Older
+// servers put a JSON document into a text; that is looked into, too.
+func leaves(document json.RawMessage) []string {
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	decoder.UseNumber()
+	var value any
+	if decoder.Decode(&value) != nil {
+		return nil
+	}
+	var texts []string
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case string:
+			if strings.HasPrefix(v, "{") {
+				if inner := leaves(json.RawMessage(v)); inner != nil {
+					texts = append(texts, inner...)
+					return
+				}
+			}
+			texts = append(texts, v)
+		case json.Number:
+			texts = append(texts, v.String())
+		case []any:
+			for _, item := range v {
+				walk(item)
+			}
+		case map[string]any:
+			for _, item := range v {
+				walk(item)
+			}
+		}
+	}
+	walk(value)
+	return texts
+}

@@ -1,0 +1,60 @@
+package actions
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// FileDelete are the arguments of file.delete.
+type FileDelete struct {
+	// Host is the host identifier.
+	Host Host `yaml:"host" required:"true"`
+
+	// Path is the full path of the file on the host.
+	Path string `yaml:"path" required:"true"`
+
+	// MD5 is the file's hash, as 32 hex digits. The host deletes the file only if
+	// it has this hash.
+	MD5 string `yaml:"md5"`
+}
+
+func init() {
+	add(kind[FileDelete]{
+		Spec: playbooks.Spec{
+			Name:    "file.delete",
+			Summary: "Deletes a file, and looks whether it is gone.",
+			Effect:  playbooks.Once,
+			Needs:   []string{"enterprise", "response"},
+			Output:  CommandOutput{},
+			Example: "do: file.delete\nwith:\n  host: ${{ .alert.host.identifier }}\n  path: ${{ .alert.event.target_path }}\n  md5: ${{ .alert.event.md5 }}\n",
+			Timeout: 5 * time.Minute,
+		},
+		check: func(_ *Deps, in *FileDelete, a *arguments) {
+			if _, err := hex.DecodeString(in.MD5); a.known("md5") && in.MD5 != "" && (err != nil || len(in.MD5) != 32) {
+				a.refuse("md5", "", "expected 32 hex digits, found %.40q", in.MD5)
+			}
+		},
+		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in FileDelete) (playbooks.Outcome, error) {
+			return d.send(ctx, in.Host, in.summary(), func(ctx context.Context) (connector.Command, error) {
+				return d.Client.Responses.DeleteFile(ctx, connector.DeleteFile{Hosts: []string{string(in.Host)}, Path: in.Path, MD5: in.MD5})
+			})
+		},
+		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in FileDelete, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+				out := d.gone(ctx, in.Host, in.summary(), "select path from file where path = :path", map[string]any{"path": in.Path})
+				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
+				return out
+			})
+		},
+		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in FileDelete, since time.Time) ([]playbooks.Found, error) {
+			return d.findCommands(ctx, in.Host, since, wanted{action: "delete", target: "file", values: []string{in.Path}})
+		},
+	})
+}
+
+func (in FileDelete) summary() string { return fmt.Sprintf("deleted %s on %s", in.Path, in.Host) }

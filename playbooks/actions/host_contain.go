@@ -1,0 +1,152 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// HostContain are the arguments of host.contain.
+type HostContain struct {
+	// Host is the host identifier.
+	Host Host `yaml:"host" required:"true"`
+
+	// Direction is the direction of the traffic that is blocked, seen from the host.
+	Direction string `yaml:"direction" enum:"in,out"`
+
+	// RemoteAddress is the address or range of the other end; empty blocks all.
+	RemoteAddress string `yaml:"remote_address"`
+
+	// RemotePort and LocalPort are a port or a range such as 135-139; empty is any.
+	RemotePort string `yaml:"remote_port"`
+	LocalPort  string `yaml:"local_port"`
+
+	// Application is the path of the program that is blocked; empty is every
+	// program, the agent included.
+	Application string `yaml:"application"`
+
+	// Protocol is the protocol that is blocked.
+	Protocol string `yaml:"protocol" enum:"any,tcp,udp"`
+}
+
+// HostContainOutput is what host.contain leaves under .steps.<id>.output.
+type HostContainOutput struct {
+	CommandOutput
+	// Rule is the name of the firewall rule; host.release takes it.
+	Rule string `json:"rule"`
+}
+
+// ruleGroup is the firewall group of all our rules, so that a person at the host
+// can find them, and remove them together.
+const ruleGroup = "erbridge"
+
+func init() {
+	add(kind[HostContain]{
+		Spec: playbooks.Spec{
+			Name:    "host.contain",
+			Summary: "Blocks the traffic of a host with a rule of the Windows firewall.",
+			Effect:  playbooks.Once,
+			Needs:   []string{"enterprise", "response", "windows"},
+			Inverse: "host.release",
+			Output:  HostContainOutput{},
+			Example: "id: contain\ndo: host.contain\nwith:\n  host: ${{ .alert.host.identifier }}\n  direction: out\n",
+			Timeout: 5 * time.Minute,
+		},
+		defaults: HostContain{Direction: "out", Protocol: "any"},
+		check:    checkContain,
+		do:       contain,
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.summary(), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
+				// No table of the agent shows single firewall rules, so there is
+				// nothing to verify this with.
+				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.summary(), Output: HostContainOutput{
+					CommandOutput: CommandOutput{Command: c.CommandID, Message: c.Message},
+					Rule:          ruleName(in.Host, call.Mark),
+				}}
+			})
+		},
+		find: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, since time.Time) ([]playbooks.Found, error) {
+			return d.findCommands(ctx, in.Host, since, wanted{
+				action: "contain", target: "ip_connection", values: []string{ruleName(in.Host, call.Mark)}, mark: call.Mark,
+			})
+		},
+	})
+}
+
+func checkContain(_ *Deps, in *HostContain, a *arguments) {
+	for key, ports := range map[string]string{"remote_port": in.RemotePort, "local_port": in.LocalPort} {
+		if ports != "" && a.known(key) && !validPorts(ports) {
+			a.refuse(key, "", "expected a port from 1 to 65535, or a range such as 135-139, found %.40q", ports)
+		}
+	}
+}
+
+func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) (playbooks.Outcome, error) {
+	out := playbooks.Outcome{Target: string(in.Host)}
+	host, err := d.Client.Hosts.Get(ctx, string(in.Host))
+	if err != nil {
+		return out, fmt.Errorf("host %s: %w", in.Host, readError(err))
+	}
+	// REST guide 4.0.0, "Initiate a response action": firewall rules are for
+	// Windows. The server takes them for other hosts too, where they do nothing.
+	if platform := connector.NormalizeHost(host).Platform; platform != "windows" {
+		return out, fmt.Errorf("host %s runs %s; only Windows hosts can be contained", in.Host, platform)
+	}
+	return d.send(ctx, in.Host, in.summary(), func(ctx context.Context) (connector.Command, error) {
+		return d.Client.Responses.Contain(ctx, connector.FirewallRule{
+			Hosts:       []string{string(in.Host)},
+			RuleName:    ruleName(in.Host, call.Mark),
+			RuleGroup:   ruleGroup,
+			Description: "erbridge " + call.Mark,
+			SrcPort:     in.LocalPort,
+			DstPort:     in.RemotePort,
+			DstAddr:     in.RemoteAddress,
+			Application: in.Application,
+			Direction:   map[string]string{"in": "1", "out": "2"}[in.Direction],
+			Protocol:    map[string]string{"tcp": "6", "udp": "17"}[in.Protocol],
+		})
+	})
+}
+
+func (in HostContain) summary() string {
+	what := "all traffic"
+	if in.Application != "" {
+		what = in.Application
+	}
+	if in.RemoteAddress != "" {
+		what += " with " + in.RemoteAddress
+	}
+	return fmt.Sprintf("contained %s: %s, %s", in.Host, what, in.Direction)
+}
+
+// ruleName makes the name of a firewall rule from the host and the call, so that
+// the same call always means the same rule.
+func ruleName(host Host, mark string) string {
+	return rulePrefix(host) + plainName(mark)
+}
+
+// plainName keeps letters, digits, dot, dash and underscore, and puts a dash for
+// everything else: names go through command lines on the host.
+func plainName(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && (nameByte(byte(r)) || r == '-' || r == '.') {
+			return r
+		}
+		return '-'
+	}, text)
+}
+
+func validPorts(text string) bool {
+	low, high, isRange := strings.Cut(text, "-")
+	var from, to Number
+	ok := len(from.DecodeYAML("", valueNode(low, 1))) == 0 && from <= 65535
+	if isRange {
+		ok = ok && len(to.DecodeYAML("", valueNode(high, 1))) == 0 && to <= 65535 && from <= to
+	}
+	return ok
+}

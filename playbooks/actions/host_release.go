@@ -1,0 +1,90 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// HostRelease are the arguments of host.release.
+type HostRelease struct {
+	// Host is the host identifier.
+	Host Host `yaml:"host" required:"true"`
+
+	// Rule is the name of the firewall rule, which host.contain leaves in its
+	// output. Without it, the newest rule that erbridge made on the host, and has
+	// not removed yet, is taken.
+	Rule string `yaml:"rule"`
+}
+
+// maxContainmentAge bounds how far back the newest rule is looked for.
+const maxContainmentAge = 90 * 24 * time.Hour
+
+func init() {
+	add(kind[HostRelease]{
+		Spec: playbooks.Spec{
+			Name:    "host.release",
+			Summary: "Removes the firewall rule that contains a host.",
+			Effect:  playbooks.Once,
+			Needs:   []string{"enterprise", "response", "windows"},
+			Inverse: "host.contain",
+			Output:  CommandOutput{},
+			Example: "do: host.release\nwith:\n  host: ${{ .alert.host.identifier }}\n  rule: ${{ .steps.contain.output.rule }}\n",
+			Timeout: 5 * time.Minute,
+		},
+		do: release,
+		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, "released "+string(in.Host), nil)
+		},
+		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease, since time.Time) ([]playbooks.Found, error) {
+			rule := in.Rule
+			if rule == "" {
+				rule = rulePrefix(in.Host)
+			}
+			return d.findCommands(ctx, in.Host, since, wanted{action: "delete", target: "ip_connection", values: []string{rule}, prefix: in.Rule == ""})
+		},
+	})
+}
+
+func release(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease) (playbooks.Outcome, error) {
+	rule := in.Rule
+	if rule == "" {
+		var err error
+		if rule, err = d.newestRule(ctx, in.Host); err != nil {
+			return playbooks.Outcome{Target: string(in.Host)}, err
+		}
+	}
+	return d.send(ctx, in.Host, fmt.Sprintf("released %s: removed %s", in.Host, rule), func(ctx context.Context) (connector.Command, error) {
+		return d.Client.Responses.Release(ctx, []string{string(in.Host)}, rule)
+	})
+}
+
+// newestRule finds our newest firewall rule on a host that was not removed. The
+// name of a rule begins with the host, so the list of actions is enough.
+func (d *Deps) newestRule(ctx context.Context, host Host) (string, error) {
+	released := map[string]bool{}
+	for action, err := range d.Client.Responses.List(ctx, connector.ResponseQuery{}) {
+		if err != nil {
+			return "", fmt.Errorf("response actions: %w", readError(err))
+		}
+		if action.CreatedAt.Before(d.Now().Add(-maxContainmentAge)) {
+			break
+		}
+		for _, text := range leaves(action.Command) {
+			if !strings.HasPrefix(text, rulePrefix(host)) {
+				continue
+			}
+			if action.Action == "contain" && !released[text] {
+				return text, nil
+			}
+			released[text] = true
+		}
+	}
+	return "", fmt.Errorf("host %s has no firewall rule of erbridge to remove", host)
+}
+
+func rulePrefix(host Host) string { return "erbridge-" + plainName(string(host)) + "-" }

@@ -1,0 +1,65 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// ProcessKill are the arguments of process.kill. A pid alone is not enough: the
+// system may have given it to another process since the event.
+type ProcessKill struct {
+	// Host is the host identifier.
+	Host Host `yaml:"host" required:"true"`
+
+	// PID is the number of the process.
+	PID Number `yaml:"pid" required:"true"`
+
+	// Name is the name or the full path of the program.
+	Name string `yaml:"name" required:"true"`
+}
+
+func init() {
+	add(kind[ProcessKill]{
+		Spec: playbooks.Spec{
+			Name:    "process.kill",
+			Summary: "Stops a process, and looks whether it is gone.",
+			Effect:  playbooks.Once,
+			Needs:   []string{"enterprise", "response"},
+			Output:  CommandOutput{},
+			Example: "do: process.kill\nwith:\n  host: ${{ .alert.host.identifier }}\n  pid: ${{ .alert.event.pid }}\n  name: ${{ .alert.event.path }}\n",
+			Timeout: 5 * time.Minute,
+		},
+		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill) (playbooks.Outcome, error) {
+			return d.send(ctx, in.Host, in.summary(), func(ctx context.Context) (connector.Command, error) {
+				return d.Client.Responses.StopProcess(ctx, connector.StopProcess{
+					Hosts: []string{string(in.Host)}, Name: in.Name, PID: in.pid(),
+				})
+			})
+		},
+		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+				out := d.gone(ctx, in.Host, in.summary(),
+					"select pid, name, path from processes where pid = :pid and lower(name) = lower(:name)",
+					map[string]any{"pid": float64(in.PID), "name": baseName(in.Name)})
+				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
+				return out
+			})
+		},
+		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill, since time.Time) ([]playbooks.Found, error) {
+			return d.findCommands(ctx, in.Host, since, wanted{action: "stop", target: "process", values: []string{in.pid(), in.Name}})
+		},
+	})
+}
+
+func (in ProcessKill) pid() string     { return strconv.FormatInt(int64(in.PID), 10) }
+func (in ProcessKill) summary() string { return fmt.Sprintf("stopped %s (pid %d)", in.Name, in.PID) }
+
+// baseName is what stands after the last slash or backslash, as osquery has it
+// in the column name.
+func baseName(path string) string { return path[strings.LastIndexAny(path, `\/`)+1:] }
