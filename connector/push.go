@@ -1,0 +1,264 @@
+package connector
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// PushSettings configures the listener for the server's own rsyslog alerter.
+type PushSettings struct {
+	// Listen is the TCP address to listen on, such as ":514". Point the server's
+	// RSYSLOG_ADDRESS and RSYSLOG_PORT at it. The line carries no sender
+	// identity and is not encrypted: open the port to the server only.
+	Listen string `yaml:"listen" required:"true"`
+
+	// MaxConnections bounds how many connections are served at a time; further
+	// ones wait in the system's queue.
+	MaxConnections int `yaml:"max_connections"`
+
+	// IdleTimeout closes a connection on which nothing arrives for so long.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+}
+
+// DefaultPush are the settings that hold unless the configuration says otherwise.
+func DefaultPush() PushSettings {
+	return PushSettings{MaxConnections: 128, IdleTimeout: 5 * time.Minute}
+}
+
+// maxPushLineBytes bounds one line. The largest lines seen carry a virus-scanner
+// answer of some 200 KiB.
+const maxPushLineBytes = 1 << 20
+
+// Push listens for the lines that the server's rsyslog alerter sends: one JSON
+// object a line over plain TCP, with or without a syslog prefix, alerts and query
+// result rows mixed. A line has no alert id, so it is a doorbell and not the
+// alert itself: it makes the poller fetch at once.
+//
+// Source: the rsyslog alerter of releases 2.1.2 to 4.0; the payload and its
+// newline are separate writes, and a connection may carry many lines.
+type Push struct {
+	settings PushSettings
+	ring     func()
+	env      SourceEnv
+	rejects  *rejects
+	lines    *prometheus.CounterVec
+
+	mu       sync.Mutex
+	listener net.Listener
+}
+
+// NewPush makes the listener. ring is called for every alert line; it must not block.
+func NewPush(settings PushSettings, ring func(), env SourceEnv) (*Push, error) {
+	env = env.withDefaults()
+	if _, _, err := net.SplitHostPort(settings.Listen); err != nil {
+		return nil, fmt.Errorf("push listener: address %q: %w", settings.Listen, err)
+	}
+	if settings.MaxConnections <= 0 || settings.IdleTimeout <= 0 {
+		return nil, errors.New("push listener: max_connections and idle_timeout must be above zero")
+	}
+	p := &Push{settings: settings, ring: ring, env: env, rejects: newRejects("push", env)}
+	p.lines = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "erbridge_push_lines_total", Help: "Lines of the server's rsyslog alerter, by what they hold."}, []string{"kind"})
+	env.Registerer.MustRegister(p.lines)
+	return p, nil
+}
+
+// Listen opens the port. Run does it when it was not done before.
+func (p *Push) Listen(ctx context.Context) (net.Addr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener == nil {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.settings.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("push listener: %w", err)
+		}
+		p.listener = l
+	}
+	return p.listener.Addr(), nil
+}
+
+// Run accepts connections until ctx ends. It returns after the last of them.
+func (p *Push) Run(ctx context.Context) error {
+	addr, err := p.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	p.env.Log.Info("push listener is open", "address", addr.String())
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = p.listener.Close() })
+	defer stop()
+	slots := make(chan struct{}, p.settings.MaxConnections)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		conn, err := p.listener.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return context.Cause(ctx)
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("push listener: %w", err)
+		case err != nil:
+			// Out of file descriptors, or the peer gave up: neither lasts.
+			p.env.Log.Warn("push connection not accepted", "err", err)
+			<-slots
+			if err := pause(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+			continue
+		}
+		serving.Go(func() {
+			defer func() { <-slots }()
+			p.serve(ctx, conn)
+		})
+	}
+}
+
+// serve reads one connection to its end.
+func (p *Push) serve(ctx context.Context, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	defer func() { _ = conn.Close() }()
+	lines := bufio.NewReaderSize(conn, 64<<10)
+	for {
+		if err := conn.SetReadDeadline(time.Now().Add(p.settings.IdleTimeout)); err != nil {
+			return
+		}
+		line, tooLong, err := readLine(lines, maxPushLineBytes)
+		if len(line) > 0 {
+			if err := p.take(ctx, line, tooLong); err != nil {
+				// The store takes nothing: stop reading, so that the sender's own
+				// buffers hold what comes, instead of losing it here.
+				p.env.Log.Error("push line not kept", "err", err)
+				return
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+				p.env.Log.Debug("push connection ended", "peer", conn.RemoteAddr().String(), "err", err)
+			}
+			return
+		}
+	}
+}
+
+// take handles one line. An error means that the store takes nothing now.
+func (p *Push) take(ctx context.Context, line []byte, tooLong bool) error {
+	kind, err := classifyPush(line)
+	if tooLong {
+		err = fmt.Errorf("the line is longer than %d bytes", maxPushLineBytes)
+	}
+	if err != nil {
+		p.lines.WithLabelValues("malformed").Inc()
+		// A line that a syslog relay cut in two is no JSON any more, but an alert
+		// may well be behind it: ask the server all the same.
+		p.ring()
+		_, err = p.rejects.keep(ctx, line, err)
+		return err
+	}
+	p.lines.WithLabelValues(string(kind)).Inc()
+	if kind == pushAlert {
+		p.ring()
+	}
+	return nil
+}
+
+// pushKind is what a line holds.
+type pushKind string
+
+const (
+	pushAlert  pushKind = "alert"
+	pushResult pushKind = "result"
+	pushEmpty  pushKind = "empty"
+)
+
+// classifyPush reads the kind of a line. Release 4.0 writes _event_type "alert"
+// for rule alerts, "trigger" for threat intelligence and "log" for result rows;
+// releases up to 3.5.1 write event_type "trigger" for alerts, and log_type
+// "result" for rows. A column of the event may overwrite a field of the older
+// form, so a line with a rule or an incident key is an alert whatever else it says.
+func classifyPush(line []byte) (pushKind, error) {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 {
+		return pushEmpty, nil
+	}
+	start := bytes.IndexByte(line, '{')
+	if start < 0 {
+		return "", errors.New("no JSON object in the line")
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(line[start:], &fields); err != nil {
+		return "", fmt.Errorf("not a JSON object: %w", err)
+	}
+	text := func(key string) string {
+		var s string
+		_ = json.Unmarshal(fields[key], &s) // anything but a text is no known kind
+		return s
+	}
+	has := func(keys ...string) bool {
+		for _, k := range keys {
+			if _, ok := fields[k]; ok {
+				return true
+			}
+		}
+		return false
+	}
+	switch text("_event_type") {
+	case "alert", "trigger":
+		return pushAlert, nil
+	case "log":
+		return pushResult, nil
+	}
+	switch {
+	case has("incident_key", "service_key", "rule_name", "_rule_name", "alert_type", "_alert_type"):
+		return pushAlert, nil
+	case text("_log_type") == "result" || text("log_type") == "result":
+		return pushResult, nil
+	case text("event_type") == "trigger":
+		return pushAlert, nil
+	}
+	return "", errors.New("neither an alert nor a result row: no known event type")
+}
+
+// readLine reads up to a newline or the end. A line over limit is read to its end
+// and returned cut, with tooLong set.
+func readLine(r *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if room := limit - len(line); len(part) > room {
+			part, tooLong = part[:room], true
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimRight(line, "\r\n"), tooLong, err
+		}
+	}
+}
+
+// pause waits, or ends with ctx.
+func pause(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

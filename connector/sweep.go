@@ -1,0 +1,120 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// sweepAll sweeps at its interval until ctx ends.
+func (p *Poller) sweepAll(ctx context.Context) {
+	for {
+		if err := pause(ctx, p.settings.SweepInterval); err != nil {
+			return
+		}
+		if err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
+			p.env.Log.Warn("sweep failed", "err", err)
+		}
+	}
+}
+
+// Sweep mirrors what a poll cannot see. It reads the window again, which brings
+// reopened alerts and any that polls have missed, and asks about older alerts that
+// are open here whether they are resolved there. Missed alerts are reported: they
+// mean that the overlap is too short.
+func (p *Poller) Sweep(ctx context.Context) error {
+	cursor, err := p.load(ctx)
+	if err != nil {
+		return err
+	}
+	floor := p.env.Now().Add(-p.settings.SweepWindow)
+	var missed []string
+	for _, resolved := range []bool{false, true} {
+		err := p.read(ctx, resolved, cursor.MaxID, floor, func(batch []soar.Alert, ids []int64) error {
+			late, err := p.takeSwept(ctx, batch, ids, cursor)
+			missed = append(missed, late...)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	if err := p.checkOpen(ctx, cursor, floor); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	return p.reportGap(ctx, missed)
+}
+
+// takeSwept stores a batch and returns the alerts that a poll should have found:
+// new here, and not newer than what polls have read.
+func (p *Poller) takeSwept(ctx context.Context, batch []soar.Alert, ids []int64, cursor pollCursor) (missed []string, err error) {
+	for i := range batch {
+		batch[i].Backfill = ids[i] <= cursor.BackfillID
+	}
+	done, err := p.env.Intake.Commit(ctx, soar.Change{Alerts: batch})
+	if err != nil {
+		return nil, fmt.Errorf("store %d alerts: %w", len(batch), err)
+	}
+	p.metrics.alerts.WithLabelValues("new").Add(float64(len(done.New)))
+	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
+	for _, i := range done.New {
+		if ids[i] > cursor.BackfillID && ids[i] <= cursor.MaxID {
+			missed = append(missed, batch[i].ID)
+		}
+	}
+	return missed, nil
+}
+
+// checkOpen asks about alerts from before the window that are open here.
+func (p *Poller) checkOpen(ctx context.Context, cursor pollCursor, before time.Time) error {
+	open, err := p.env.Intake.KnownOpen(ctx, p.server, time.Time{}, maxOpenChecked)
+	if err != nil {
+		return fmt.Errorf("list open alerts: %w", err)
+	}
+	ids := make([]int64, 0, len(open))
+	for _, stored := range open {
+		if id, err := strconv.ParseInt(stored.Alert.ID, 10, 64); err == nil && stored.Alert.CreatedAt.Before(before) {
+			ids = append(ids, id)
+		}
+	}
+	resolved := true
+	for len(ids) > 0 {
+		chunk := ids[:min(openChecked, len(ids))]
+		ids = ids[len(chunk):]
+		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, IDs: chunk, Limit: len(chunk)})
+		if errors.Is(err, ErrRefused) {
+			continue // none of them exists any more
+		}
+		if err != nil {
+			return fmt.Errorf("ask about open alerts: %w", err)
+		}
+		if _, err := p.takePage(ctx, page, cursor.BackfillID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportGap tells people about alerts that polls had missed.
+func (p *Poller) reportGap(ctx context.Context, missed []string) error {
+	if len(missed) == 0 {
+		return nil
+	}
+	p.metrics.gap.Add(float64(len(missed)))
+	shown := missed[:min(10, len(missed))]
+	now := p.env.Now().UTC()
+	event := soar.Event{
+		ID: fmt.Sprintf("trouble/poll-gap/%s/%s", p.server, missed[0]), Type: soar.EventTrouble, At: now,
+		Text: fmt.Sprintf("%d alerts of %s were missed by polls and found by the sweep (%v): raise sources.poll.overlap above %s",
+			len(missed), p.server, shown, p.settings.Overlap),
+	}
+	p.env.Log.Warn("polls had missed alerts", "count", len(missed), "first", shown)
+	if _, err := p.env.Intake.Commit(ctx, soar.Change{Events: []soar.Event{event}}); err != nil {
+		return fmt.Errorf("report gap: %w", err)
+	}
+	return nil
+}
