@@ -1,0 +1,351 @@
+package sinks
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+
+	"github.com/slack-go/slack"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Limits of Slack, in UTF-16 units, which is never less than its own counting.
+// https://docs.slack.dev/reference/block-kit/blocks: header 150, section 3000, a
+// field 2000, ten fields; all blocks together break at about 13,000.
+const (
+	slackHeaderMax  = 150
+	slackSectionMax = 3000
+	slackFieldsMax  = 10
+	slackTextMax    = 1000 // of the notification text; the API would take more
+	slackBlocksMax  = 12000
+
+	// What we use of it, so that the sum stays below slackBlocksMax whatever an
+	// alert holds: 150 + 10*300 + 2900 + 2000 + 600 is 8,650.
+	cardFieldMax    = 300
+	cardCodeMax     = 2900
+	cardOutcomesMax = 2000
+	cardContextMax  = 600
+	cardOutcomes    = 10
+)
+
+// card is a message: blocks, and the text of its notification.
+type card struct {
+	text   string
+	blocks []slack.Block
+}
+
+func (c *card) add(b slack.Block) { c.blocks = append(c.blocks, b) }
+
+// header is plain text without emoji codes, so that nothing in a rule's name
+// turns into something else.
+func (c *card) header(text string) {
+	c.add(slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, fit(text, slackHeaderMax), false, false)))
+}
+
+func (c *card) section(markup string) {
+	c.add(slack.NewSectionBlock(mrkdwn(markup), nil, nil))
+}
+
+func (c *card) context(markup string) {
+	c.add(slack.NewContextBlock("", mrkdwn(markup)))
+}
+
+// mrkdwn takes markup whose parts are escaped. Verbatim keeps Slack from making
+// links, channels and mentions out of plain words.
+func mrkdwn(markup string) *slack.TextBlockObject {
+	return slack.NewTextBlockObject(slack.MarkdownType, markup, false, true)
+}
+
+// alertCard is the head message of an alert.
+func alertCard(a *soar.Alert, outcomes []shownOutcome) card {
+	name := a.Host.Name
+	if name == "" {
+		name = a.Host.Identifier
+	}
+	title := fmt.Sprintf("%s %s: %s", severitySign(a.Severity), strings.ToUpper(string(a.Severity)), a.Title())
+	c := card{text: fit(title+" on "+name, slackTextMax)}
+	c.header(title)
+
+	var fields []*slack.TextBlockObject
+	field := func(label, value string) {
+		if value != "" && len(fields) < slackFieldsMax {
+			fields = append(fields, mrkdwn("*"+label+"*\n"+fit(value, cardFieldMax-len(label)-3)))
+		}
+	}
+	field("Host", name)
+	field("Status", alertStatus(a))
+	field("Platform", strings.TrimSpace(a.Host.Platform+" "+a.Host.OSVersion))
+	field("Address", a.Host.IP)
+	field("User", firstOf(a.Event, "owner_uid", "uid"))
+	field("Process", firstOf(a.Event, "path", "process_name", "src_path"))
+	field("Target", firstOf(a.Event, "target_path", "target_name", "domain_name", "url", "remote_address"))
+	if a.Rule != nil {
+		field("ATT&amp;CK", strings.Join(append(a.Rule.Techniques[:len(a.Rule.Techniques):len(a.Rule.Techniques)], a.Rule.Tactics...), ", "))
+	}
+	field("Happened", slackTime(a))
+	if a.EventCount > 1 {
+		field("Events", fmt.Sprint(a.EventCount))
+	}
+	c.add(slack.NewSectionBlock(nil, fields, nil))
+	if cmdline := a.Event["cmdline"]; cmdline != "" {
+		c.section("```" + fit(unquote(cmdline), cardCodeMax) + "```")
+	}
+	if len(outcomes) > 0 {
+		var lines []string
+		for _, o := range outcomes[max(0, len(outcomes)-cardOutcomes):] {
+			lines = append(lines, o.Sign+" "+fit(o.Text, cardOutcomesMax/cardOutcomes-8))
+		}
+		c.section(strings.Join(lines, "\n"))
+	}
+	c.context(alertContext(a))
+	return c
+}
+
+func alertStatus(a *soar.Alert) string {
+	if a.Verdict == "" {
+		return a.Status
+	}
+	return a.Status + ", " + strings.ReplaceAll(a.Verdict, "_", " ")
+}
+
+func slackTime(a *soar.Alert) string {
+	if a.EventTime.IsZero() {
+		return ""
+	}
+	return a.EventTime.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// alertContext names the alert and links to the server's console.
+func alertContext(a *soar.Alert) string {
+	text := fit(a.Ref(), 200)
+	if link := slackLink(a.URL); link != "" {
+		text += "  ·  <" + link + "|open in the console>"
+	}
+	return text
+}
+
+// slackLink is a URL fit for <url|text>, or empty. Its special characters are
+// percent-encoded, so that it cannot end the link.
+func slackLink(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || len(raw) > cardContextMax-300 {
+		return ""
+	}
+	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", " ", "%20", "&", "&amp;").Replace(u.String())
+}
+
+// shownOutcome is one line of a head message. Text is not escaped yet.
+type shownOutcome struct {
+	ID   string `json:"id"` // of the event
+	Sign string `json:"sign"`
+	Text string `json:"text"`
+}
+
+// outcomeOf is the line about an event that tells how something ended.
+func outcomeOf(ev *soar.Event) shownOutcome {
+	line := shownOutcome{ID: ev.ID}
+	switch {
+	case ev.Outcome != nil:
+		line.Sign = stepSign(ev.Outcome.State)
+		line.Text = ev.Outcome.Action + " " + string(ev.Outcome.State)
+	case ev.Run != nil:
+		line.Sign = runSign(ev.Run.State)
+		line.Text = "playbook " + ev.Run.Playbook + " " + string(ev.Run.State)
+	default:
+		line.Sign, line.Text = "ℹ️", ev.Text
+	}
+	return line
+}
+
+// eventCard is every message that is not the head of an alert. withAlert names
+// the alert, for messages outside its thread.
+func eventCard(ev *soar.Event, withAlert bool) card {
+	var lines []string
+	line := outcomeOf(ev)
+	switch {
+	case ev.Outcome != nil:
+		o := ev.Outcome
+		first := line.Sign + " *" + fit(o.Action, 100) + "* " + fit(string(o.State), 50)
+		if o.Target != "" {
+			first += " on " + fit(targetName(ev), 200)
+		}
+		if o.Took > 0 {
+			first += " in " + roundTime(o.Took)
+		}
+		lines = append(lines, first)
+		if o.Summary != "" {
+			lines = append(lines, fit(o.Summary, 1000))
+		}
+		if o.Error != "" {
+			lines = append(lines, "`"+fit(unquote(o.Error), 1000)+"`")
+		}
+	case ev.Run != nil:
+		first := line.Sign + " *" + fit(ev.Run.Playbook, 200) + "* " + fit(string(ev.Run.State), 50)
+		if ev.Run.Mode == soar.ModeObserve {
+			first += " (observe mode: nothing was changed)"
+		}
+		lines = append(lines, first)
+		if ev.Run.Error != "" {
+			lines = append(lines, "`"+fit(unquote(ev.Run.Error), 1000)+"`")
+		}
+	case ev.Type == soar.EventTrouble:
+		lines = append(lines, "⚠️ *erbridge needs attention*", fit(ev.Text, 2500))
+	default:
+		text := ev.Text
+		if text == "" {
+			text = string(ev.Type)
+		}
+		lines = append(lines, fit(text, 2800))
+	}
+	c := card{text: fit(strings.TrimSpace(line.Sign+" "+line.Text), slackTextMax)}
+	if ev.Type == soar.EventTrouble {
+		c.text = fit("⚠️ erbridge needs attention: "+ev.Text, slackTextMax)
+	}
+	c.section(strings.Join(lines, "\n"))
+	if withAlert && ev.Alert != nil {
+		c.context(fit(ev.Alert.Title(), 200) + "  ·  " + alertContext(ev.Alert))
+	}
+	if ev.Outcome != nil && ev.Run != nil {
+		c.context(fit(fmt.Sprintf("%s, step %s, run %s", ev.Run.Playbook, ev.Outcome.Step, ev.Run.ID), 300))
+	}
+	return c
+}
+
+// targetName is the host's name where the target is the alert's host; people do
+// not know hosts by identifier.
+func targetName(ev *soar.Event) string {
+	if ev.Alert != nil && ev.Alert.Host.Name != "" && ev.Outcome.Target == ev.Alert.Host.Identifier {
+		return ev.Alert.Host.Name
+	}
+	return ev.Outcome.Target
+}
+
+func severitySign(s soar.Severity) string {
+	switch {
+	case s.AtLeast(soar.SeverityCritical):
+		return "🔴"
+	case s.AtLeast(soar.SeverityHigh):
+		return "🟠"
+	case s.AtLeast(soar.SeverityMedium):
+		return "🟡"
+	}
+	return "🔵"
+}
+
+func stepSign(s soar.StepState) string {
+	switch s {
+	case soar.StepVerified, soar.StepExecuted:
+		return "✅"
+	case soar.StepObserved:
+		return "👁️"
+	case soar.StepSuppressed, soar.StepSkipped:
+		return "⏭️"
+	case soar.StepUnknown:
+		return "⚠️"
+	}
+	return "❌"
+}
+
+func runSign(s soar.RunState) string {
+	switch s {
+	case soar.RunDone:
+		return "✅"
+	case soar.RunUnknown:
+		return "⚠️"
+	case soar.RunRunning, soar.RunWaiting:
+		return "▶️"
+	}
+	return "❌"
+}
+
+// firstOf is the first of the columns that has a value.
+func firstOf(event map[string]string, columns ...string) string {
+	for _, c := range columns {
+		if v := event[c]; v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// fit makes a text from outside harmless for Slack and cuts it to a length that
+// counts what escaping adds. Links are defanged, and with < escaped no mention,
+// channel or link can form.
+func fit(text string, limit int) string {
+	var out strings.Builder
+	used := 0
+	for _, r := range defang(strings.ToValidUTF8(text, "\uFFFD")) {
+		piece := string(r)
+		switch {
+		case r == '&':
+			piece = "&amp;"
+		case r == '<':
+			piece = "&lt;"
+		case r == '>':
+			piece = "&gt;"
+		case r == '\n', r == '\t':
+		case unicode.IsControl(r), isDirection(r):
+			piece = " "
+		}
+		size := utf16.RuneLen(r)
+		if len(piece) > 1 && piece[0] == '&' {
+			size = len(piece)
+		}
+		if used+size > limit-1 {
+			out.WriteRune('…')
+			break
+		}
+		used += size
+		out.WriteString(piece)
+	}
+	return out.String()
+}
+
+// isDirection tells the characters that turn the direction of writing: with them
+// "cod.exe" reads as "exe.doc".
+func isDirection(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f
+}
+
+// unquote takes out the character that ends code.
+func unquote(text string) string { return strings.ReplaceAll(text, "`", "'") }
+
+var (
+	schemes = regexp.MustCompile(`(?i)\b(h)tt(ps?|p)(:|%3a)//([^/\s"'<>|]*)`)
+	mails   = regexp.MustCompile(`([\w.+-]+)@([\w-]+(?:\.[\w-]+)+)`)
+	quads   = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
+	other   = regexp.MustCompile(`(?i)\b(ftp|file|smb|ldaps?|mailto|tel|slack|ms-[a-z]+)(:/?/?)`)
+)
+
+// defang makes URLs, mail addresses and IP addresses that cannot be clicked or
+// fetched by accident, in the way analysts write them: hxxps[:]//evil[.]example.
+func defang(text string) string {
+	if !strings.ContainsAny(text, ".:@") {
+		return text
+	}
+	text = schemes.ReplaceAllStringFunc(text, func(found string) string {
+		m := schemes.FindStringSubmatch(found)
+		return m[1] + "xx" + m[2] + "[" + m[3] + "]//" + dots(m[4])
+	})
+	text = mails.ReplaceAllStringFunc(text, func(found string) string {
+		name, host, _ := strings.Cut(found, "@")
+		return name + "[@]" + dots(host)
+	})
+	text = other.ReplaceAllStringFunc(text, func(found string) string { return strings.Replace(found, ":", "[:]", 1) })
+	return quads.ReplaceAllStringFunc(text, func(found string) string {
+		if _, err := netip.ParseAddr(found); err != nil {
+			return found // a version number such as 10.0.19041.1
+		}
+		return dots(found)
+	})
+}
+
+// dots brackets the dots of a host, once.
+func dots(host string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(host, "[.]", "."), ".", "[.]")
+}
