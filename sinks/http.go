@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Bounds on what receivers can make us do.
@@ -226,8 +227,10 @@ func (r reply) excerpt() string {
 // without control characters.
 func oneLine(text string, limit int) string {
 	if len(text) > limit {
-		text = text[:limit]
-		text = strings.ToValidUTF8(text, "\uFFFD") + "…"
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = text[:limit] + "…"
 	}
 	clean := strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {

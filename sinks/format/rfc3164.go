@@ -1,0 +1,36 @@
+package format
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// RFC3164 is one message in the older BSD form, without framing. RFC 3164 allows
+// 1024 bytes; what is longer is shortened as in RFC5424.
+func RFC3164(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
+	at := s.time(ev)
+	if s.Location != nil {
+		at = at.In(s.Location)
+	}
+	tag := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return -1
+	}, s.AppName)
+	// Without a tag, receivers take "CEF:" for it.
+	head := s.priority(ev) + at.Format(time.Stamp) + " " + printASCII(s.host(ev), 255) + " " + first(cut(tag, 32), "erbridge")
+	if s.ProcID != "" {
+		head += "[" + printASCII(s.ProcID, 32) + "]"
+	}
+	return fit(limit, func(room, maxText int) []byte {
+		rest := 0
+		if room > 0 {
+			rest = room - len(head) - 2
+		}
+		return slices.Concat([]byte(head), []byte(": "), s.payload(ev, rest, maxText))
+	})
+}
