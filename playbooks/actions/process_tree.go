@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,9 +116,14 @@ func (d *Deps) treeEvents(ctx context.Context, guid, action string, node int64) 
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, page.Events...)
-		// The next page begins in the second in which this one ended, so a page
-		// that does not move on is the last that can be had.
+		// The next page begins in the second in which this one ended: it repeats
+		// the events of that second, and one that does not move on is the last that
+		// can be had.
+		for _, event := range page.Events {
+			if !slices.ContainsFunc(events, func(e connector.ProcessEvent) bool { return maps.Equal(e.Data, event.Data) }) {
+				events = append(events, event)
+			}
+		}
 		if len(page.Events) == 0 || page.LastTime.IsZero() || !page.LastTime.After(query.After) {
 			break
 		}
