@@ -1,0 +1,160 @@
+package ersim
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+)
+
+// obj is a JSON object under construction.
+type obj = map[string]any
+
+// answer is what a handler decided to send. Stream, when set, writes the body
+// itself after the faults had their say.
+type answer struct {
+	status      int
+	contentType string
+	allow       string
+	body        []byte
+	stream      http.Handler
+}
+
+const (
+	typeJSON = "application/json"
+	typeHTML = "text/html"
+	typeText = "text/plain"
+)
+
+const (
+	notFoundHTML = `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<title>404 Not Found</title>
+<h1>Not Found</h1>
+<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>
+`
+	notAllowedHTML = `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<title>405 Method Not Allowed</title>
+<h1>Method Not Allowed</h1>
+<p>The method is not allowed for the requested URL.</p>
+`
+	consoleHTML = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Endpoint Response</title></head><body><app-root></app-root></body></html>
+`
+)
+
+var (
+	notFound = answer{status: http.StatusNotFound, contentType: typeHTML, body: []byte(notFoundHTML)}
+	console  = answer{status: http.StatusOK, contentType: typeHTML, body: []byte(consoleHTML)}
+)
+
+// jsonAnswer encodes v as the server does: in ASCII, without HTML escapes.
+func jsonAnswer(status int, v any) answer {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return answer{status: http.StatusInternalServerError, contentType: typeText, body: []byte(err.Error())}
+	}
+	return answer{status: status, contentType: typeJSON, body: asciiJSON(b.Bytes())}
+}
+
+// asciiJSON escapes everything outside ASCII in encoded JSON, as Python's json
+// module does by default.
+func asciiJSON(encoded []byte) []byte {
+	at := bytes.IndexFunc(encoded, func(r rune) bool { return r >= utf8.RuneSelf })
+	if at < 0 {
+		return encoded
+	}
+	out := append(make([]byte, 0, len(encoded)+16), encoded[:at]...)
+	for rest := encoded[at:]; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		rest = rest[size:]
+		switch {
+		case r < utf8.RuneSelf:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			r -= 0x10000
+			out = appendEscape(appendEscape(out, 0xd800+r>>10), 0xdc00+r&0x3ff)
+		default:
+			out = appendEscape(out, r)
+		}
+	}
+	return out
+}
+
+func appendEscape(b []byte, unit rune) []byte {
+	const hex = "0123456789abcdef"
+	return append(b, '\\', 'u', hex[unit>>12&15], hex[unit>>8&15], hex[unit>>4&15], hex[unit&15])
+}
+
+// ok is the usual success envelope. Release 2.1.2 drops data that is null or an
+// empty object; 4.0 always sends it.
+func (s *Server) ok(message string, data any) answer { return s.envelope("success", message, data) }
+
+// fail is the usual refusal: HTTP 200 with status failure.
+func (s *Server) fail(message string) answer { return s.envelope("failure", message, nil) }
+
+func (s *Server) envelope(status, message string, data any) answer {
+	out := obj{"status": status, "message": message, "data": data}
+	if !s.profile.v4 && (data == nil || isEmptyObject(data)) {
+		delete(out, "data")
+	}
+	return jsonAnswer(http.StatusOK, out)
+}
+
+func isEmptyObject(data any) bool {
+	o, ok := data.(obj)
+	return ok && len(o) == 0
+}
+
+// flat is a success whose extra keys stand beside status and message.
+func (s *Server) flat(message string, extra obj) answer {
+	extra["status"], extra["message"] = "success", message
+	return jsonAnswer(http.StatusOK, extra)
+}
+
+// plain is an error of the form {"message": text}.
+func plain(status int, message string) answer {
+	return jsonAnswer(status, obj{"message": message})
+}
+
+// nested is an error of the form {"message": {"message": text}}.
+func nested(status int, message string) answer {
+	return jsonAnswer(status, obj{"message": obj{"message": message}})
+}
+
+// crash is an exception that nobody caught. Release 2.1.2 answers in plain text.
+func (s *Server) crash() answer {
+	if s.profile.v4 {
+		return plain(http.StatusInternalServerError, "Internal Server Error")
+	}
+	return answer{status: http.StatusInternalServerError, contentType: typeText, body: []byte("Internal Server Error")}
+}
+
+// write sends the answer; half cuts the body in the middle and the connection with it.
+func (a answer) write(w http.ResponseWriter, r *http.Request, half bool) {
+	if a.stream != nil && !half {
+		a.stream.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", a.contentType)
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	if a.allow != "" {
+		w.Header().Set("Allow", a.allow)
+	}
+	w.WriteHeader(a.status)
+	if r.Method == http.MethodHead {
+		return
+	}
+	body := a.body
+	if half {
+		body = body[:len(body)/2]
+	}
+	_, _ = w.Write(body) // the client went away: nothing is left to tell it
+	if half {
+		_ = http.NewResponseController(w).Flush() // the abort below follows anyway
+		panic(http.ErrAbortHandler)
+	}
+}

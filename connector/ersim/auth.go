@@ -1,0 +1,161 @@
+package ersim
+
+import (
+	"crypto/hmac"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+const (
+	roleAdmin   = "admin"
+	roleAnalyst = "analyst"
+)
+
+type user struct {
+	id             int64
+	name, password string
+	role           string
+}
+
+// token is a row of the server's table of issued tokens. Two logins within one
+// second make two rows with the same text.
+type token struct {
+	text    string
+	user    *user
+	expires time.Time
+	revoked bool
+}
+
+var forbidden = plain(http.StatusForbidden, "Access to this resource is Forbidden!")
+
+// The two token texts. The first one is for tokens that the server knows.
+const (
+	tokenExpired = "This API key used to authenticate is expired!"
+	tokenUnknown = "Request did not contain valid API key!"
+)
+
+// API: GET /index, without envelope.
+func (s *Server) index(*call) answer {
+	return jsonAnswer(http.StatusOK, obj{"sso_status": false})
+}
+
+// API: POST /login. Wrong credentials are HTTP 200, success has no status.
+func (s *Server) login(c *call) answer {
+	c.need("username", "username")
+	c.need("password", "password")
+	if bad := s.invalid(c.args); bad != nil {
+		if !s.profile.v4 {
+			return s.crash() // observed on release 2.1.2: 500 without a key
+		}
+		return *bad
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.users {
+		if u.name != c.text("username") ||
+			subtle.ConstantTimeCompare([]byte(u.password), []byte(c.text("password"))) != 1 {
+			continue
+		}
+		out := obj{"token": s.issue(u)}
+		if s.profile.v4 {
+			out["first_name"], out["last_name"] = u.name, ""
+			out["roles"], out["all_roles"] = u.role, roleAdmin+","+roleAnalyst
+			out["auth_type"], out["reset_password"], out["reset_email"] = "", false, false
+		}
+		return jsonAnswer(http.StatusOK, out)
+	}
+	return jsonAnswer(http.StatusOK, obj{"status": "failure", "message": "Username/Password is/are wrong!"})
+}
+
+// issue makes a token. A second login in the same second gives the same text
+// again, as on the real server, but never a text that has been revoked or has
+// expired, which with the real lifetime of seven days could hardly happen.
+func (s *Server) issue(u *user) string {
+	now := s.now()
+	for issued := now.Unix(); ; issued++ {
+		text := s.sign(u, issued)
+		if spent := s.rowsOf(text, func(t *token) bool { return t.revoked || !t.expires.After(now) }); spent > 0 {
+			continue
+		}
+		s.tokens = append(s.tokens, &token{text: text, user: u, expires: now.Add(s.opts.TokenLifetime)})
+		return text
+	}
+}
+
+func (s *Server) rowsOf(text string, want func(*token) bool) int {
+	n := 0
+	for _, t := range s.tokens {
+		if t.text == text && want(t) {
+			n++
+		}
+	}
+	return n
+}
+
+// sign builds the JWT of release 2.1.2 and 4.0: iat and exp are in the JOSE
+// header, the payload holds the user's id only.
+func (s *Server) sign(u *user, issued int64) string {
+	expires := issued + int64(s.opts.TokenLifetime/time.Second)
+	enc := base64.RawURLEncoding
+	text := enc.EncodeToString(fmt.Appendf(nil, `{"alg":"HS512","iat":%d,"exp":%d}`, issued, expires)) + "." +
+		enc.EncodeToString(fmt.Appendf(nil, `{"id":%d}`, u.id))
+	mac := hmac.New(sha512.New, s.signKey)
+	mac.Write([]byte(text))
+	return text + "." + enc.EncodeToString(mac.Sum(nil))
+}
+
+// API: POST /logout. It revokes one row, and checks no token.
+func (s *Server) logout(c *call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var row *token
+	for _, t := range s.tokens {
+		if t.text == c.request.Header.Get("x-access-token") && (row == nil || row.revoked) {
+			row = t
+		}
+	}
+	if row == nil {
+		return jsonAnswer(http.StatusOK, obj{"status": "failure", "message": "API key passed is invalid"})
+	}
+	row.revoked = true
+	return jsonAnswer(http.StatusOK, obj{"status": "success", "message": "user logged out successfully"})
+}
+
+// authenticate finds the user of a token, or the 401 that it deserves.
+func (s *Server) authenticate(text string) (*user, *answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := false
+	for i := len(s.tokens) - 1; i >= 0; i-- {
+		t := s.tokens[i]
+		if t.text != text {
+			continue
+		}
+		known = true
+		if !t.revoked && t.expires.After(s.now()) {
+			return t.user, nil
+		}
+	}
+	refusal := nested(http.StatusUnauthorized, tokenUnknown)
+	if known {
+		refusal = nested(http.StatusUnauthorized, tokenExpired)
+	}
+	return nil, &refusal
+}
+
+// ExpireTokens makes every token that was issued so far expire at once.
+func (s *Server) ExpireTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expireTokens()
+}
+
+func (s *Server) expireTokens() {
+	for _, t := range s.tokens {
+		t.revoked = true
+	}
+}

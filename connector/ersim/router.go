@@ -1,0 +1,208 @@
+package ersim
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// route is one call of the API. A path part of the form {x} takes any text, and
+// {x:int} only digits, as the framework's converters do.
+type route struct {
+	id      string // as in the endpoint catalogue
+	method  string
+	path    string
+	kind    routeKind
+	handler func(*call) answer
+
+	parts []string
+}
+
+// routeKind is a set of conditions under which a route exists and answers.
+type routeKind int
+
+const (
+	needToken  routeKind = 1 << iota
+	needAdmin            // release 4.0 asks for the role; 2.1.2 has no roles
+	enterprise           // absent in the community edition
+	only4                // absent in release 2.1.2
+	only2                // absent in release 4.0
+)
+
+// call is one request on its way through a handler.
+type call struct {
+	*args
+	request *http.Request
+	route   *route
+	path    map[string]string // values of the path's {x} parts
+	user    *user
+}
+
+// table lists the calls. A literal part stands before a {x} in the same place.
+func (s *Server) table() []route {
+	const (
+		open  = routeKind(0)
+		token = needToken
+		admin = needToken | needAdmin
+		ent   = needToken | enterprise
+	)
+	routes := []route{
+		{"auth-index", "GET", "/index", open | only4, s.index, nil},
+		{"auth-login", "POST", "/login", open, s.login, nil},
+		{"auth-logout", "POST", "/logout", open, s.logout, nil},
+
+		{"hosts-list", "POST", "/hosts", token, s.hostsList, nil},
+		{"hosts-count", "GET", "/hosts/count", token, s.hostsCount, nil},
+		{"hosts-get", "GET", "/hosts/{ref}", token, s.hostsGet, nil},
+		{"hosts-tags-list", "GET", "/hosts/{ref}/tags", token, s.hostTags, nil},
+		{"hosts-tags-add", "POST", "/hosts/{ref}/tags", admin, s.hostTagAdd, nil},
+		{"hosts-tags-remove", "DELETE", "/hosts/{ref}/tags", admin, s.hostTagRemove, nil},
+
+		{"alerts-count-by-source", "GET", "/alerts/count_by_source", token, s.alertsCountBySource, nil},
+		{"alerts-list", "POST", "/alerts", token, s.alertsList, nil},
+		{"alerts-update", "PUT", "/alerts", token, s.alertsUpdate, nil},
+		{"alerts-process", "POST", "/alerts/process", ent, s.processTree, nil},
+		{"alerts-process-child", "POST", "/alerts/process/child", ent, s.processChildren, nil},
+		{"alerts-get", "GET", "/alerts/{id:int}", token, s.alertsGet, nil},
+		{"alerts-alerted-events", "POST", "/alerts/{id:int}/alerted_events", token | only4, s.alertedEvents, nil},
+		{"alerts-alerted-events", "GET", "/alerts/{id:int}/alerted_events", token | only2, s.alertedEvents2, nil},
+		{"alerts-events", "GET", "/alerts/{id:int}/events", ent, s.relatedEvents, nil},
+		{"alerts-notes-list", "GET", "/alerts/{id:int}/analyst/notes", ent, s.notesList, nil},
+		{"alerts-notes-add", "POST", "/alerts/{id:int}/analyst/notes", ent, s.notesAdd, nil},
+		{"alerts-notes-update", "PUT", "/alerts/{id:int}/analyst/notes", ent, s.notesUpdate, nil},
+		{"alerts-notes-delete", "DELETE", "/alerts/{id:int}/analyst/notes", ent, s.notesDelete, nil},
+
+		{"rules-list", "POST", "/rules", token, s.rulesList, nil},
+		{"rules-get", "GET", "/rules/{id:int}", token, s.rulesGet, nil},
+	}
+	routes = append(routes, s.actionTable()...)
+	for i := range routes {
+		routes[i].parts = strings.Split(routes[i].path, "/")
+	}
+	return slices.DeleteFunc(routes, func(r route) bool {
+		return r.kind&enterprise != 0 && !s.profile.enterprise ||
+			r.kind&only4 != 0 && !s.profile.v4 || r.kind&only2 != 0 && s.profile.v4
+	})
+}
+
+// find looks the request up. Without a route the answer says why there is none.
+func (s *Server) find(method, path string) (*route, map[string]string, answer) {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	parts := strings.Split(path, "/")
+	var allowed []string
+	html := false
+	for i := range s.routes {
+		values, ok := s.routes[i].match(parts)
+		switch {
+		case !ok:
+		case s.routes[i].method == method:
+			return &s.routes[i], values, answer{}
+		default:
+			allowed = append(allowed, s.routes[i].method)
+			html = s.routes[i].kind&needToken == 0
+		}
+	}
+	if len(allowed) == 0 {
+		return nil, nil, notFound
+	}
+	// Login and logout are plain views, the rest belongs to the API framework.
+	refusal := plain(http.StatusMethodNotAllowed, "The method is not allowed for the requested URL.")
+	if html {
+		refusal = answer{status: http.StatusMethodNotAllowed, contentType: typeHTML, body: []byte(notAllowedHTML)}
+	}
+	refusal.allow = strings.Join(append(allowed, http.MethodOptions), ", ")
+	return nil, nil, refusal
+}
+
+func (r *route) match(parts []string) (map[string]string, bool) {
+	if len(parts) != len(r.parts) {
+		return nil, false
+	}
+	var values map[string]string
+	for i, want := range r.parts {
+		got := parts[i]
+		if !strings.HasPrefix(want, "{") {
+			if got != want {
+				return nil, false
+			}
+			continue
+		}
+		name, digits := strings.CutSuffix(strings.Trim(want, "{}"), ":int")
+		if got == "" || digits && strings.Trim(got, "0123456789") != "" {
+			return nil, false
+		}
+		if values == nil {
+			values = map[string]string{}
+		}
+		values[name] = got
+	}
+	return values, true
+}
+
+// ServeHTTP answers one request to the API port, so that tests can do without a
+// listener.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if slices.Contains(s.profile.sockets, r.URL.Path) {
+		s.serveSocket(w, r)
+		return
+	}
+	path, inside := strings.CutPrefix(r.URL.Path, s.profile.base)
+	switch {
+	case inside && strings.HasPrefix(path, "/"):
+		s.serveAPI(w, r, path)
+	case r.URL.Path == "/downloads/certificate.crt" && s.profile.v4:
+		answer{status: http.StatusOK, contentType: "application/octet-stream", body: s.caPEM}.write(w, r, false)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		console.write(w, r, false) // the proxy serves the single-page console for any path
+	default:
+		answer{status: http.StatusMethodNotAllowed, contentType: typeHTML, body: []byte(notAllowedHTML)}.write(w, r, false)
+	}
+}
+
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, path string) {
+	found, values, refusal := s.find(r.Method, path)
+	id := "unknown"
+	if found != nil {
+		id = found.id
+	}
+	effect := s.meet(id, path)
+	if instead := effect.before(w, r); instead != nil {
+		instead.write(w, r, false)
+		return
+	}
+	if found == nil {
+		refusal.write(w, r, false)
+		return
+	}
+	out := s.handle(found, values, r)
+	effect.after()
+	out.write(w, r, effect.truncate)
+}
+
+// handle checks token, body and role, in the server's order, and calls the handler.
+func (s *Server) handle(found *route, values map[string]string, r *http.Request) answer {
+	c := &call{request: r, route: found, path: values}
+	if found.kind&needToken != 0 {
+		user, refusal := s.authenticate(r.Header.Get("x-access-token"))
+		if refusal != nil {
+			return *refusal
+		}
+		c.user = user
+	}
+	var bad *answer
+	if c.args, bad = s.readArgs(r); bad != nil {
+		if found.id == "auth-login" && !s.profile.v4 {
+			return s.crash() // observed on release 2.1.2
+		}
+		return *bad
+	}
+	if found.kind&needAdmin != 0 && s.profile.v4 && c.user.role != roleAdmin {
+		return forbidden
+	}
+	if found.id == "alerts-list" && c.number("start", "start", 0) > 0 {
+		s.shiftPages()
+	}
+	return found.handler(c)
+}
