@@ -76,6 +76,13 @@ type pollCursor struct {
 	Newest time.Time `json:"newest"`
 	// BackfillID is the highest alert id that existed at first contact.
 	BackfillID int64 `json:"backfill_id"`
+	// Since is where the backfill begins: what is older stays on the server.
+	Since time.Time `json:"since"`
+}
+
+// wanted reports whether an alert of the list is to be taken in.
+func (c pollCursor) wanted(id int64, created time.Time) bool {
+	return id > c.BackfillID || !created.Before(c.Since)
 }
 
 // Poller reads the server's alert list behind its cursor and hands every alert to
@@ -243,7 +250,7 @@ func (p *Poller) Poll(ctx context.Context) (fresh int, err error) {
 	// One alert dated into the future must not shorten the overlap of all later polls.
 	latest := began.Add(p.settings.Overlap)
 	for _, resolved := range []bool{false, true} {
-		err := p.read(ctx, resolved, max(from.MaxID, from.BackfillID), floor, func(batch []soar.Alert, ids []int64) error {
+		err := p.read(ctx, resolved, from, floor, func(batch []soar.Alert, ids []int64) error {
 			n, err := p.take(ctx, batch, ids, from.BackfillID)
 			fresh += n
 			for i, a := range batch {
@@ -289,8 +296,8 @@ func (p *Poller) load(ctx context.Context) (pollCursor, error) {
 // firstContact notes which alerts exist before erbridge looks after them, and
 // where reading starts.
 func (p *Poller) firstContact(ctx context.Context) (pollCursor, error) {
-	// Newest is set so that the overlap ends where the backfill begins.
-	cursor := pollCursor{Newest: p.env.Now().UTC().Add(p.settings.Overlap - p.settings.Backfill)}
+	since := p.env.Now().UTC().Add(-p.settings.Backfill)
+	cursor := pollCursor{Since: since, Newest: since.Add(p.settings.Overlap)} // the overlap ends where the backfill begins
 	for _, resolved := range []bool{false, true} {
 		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, Limit: 1})
 		if err != nil {
@@ -335,13 +342,14 @@ func (p *Poller) advance(ctx context.Context, from, next pollCursor) error {
 	return nil
 }
 
-// read walks one list, newest first, until a whole page is known (id at or below
-// known) and older than floor. Rows move while it walks: a new alert pushes rows
+// read walks one list, newest first, until a whole page is known by its ids and
+// older than floor. Rows move while it walks: a new alert pushes rows
 // down, which repeats some; a resolved one leaves the open list and pulls rows
 // up, which would skip some. So every page starts with the last row of the one
 // before, and when that row is gone the walk goes back half a page.
-func (p *Poller) read(ctx context.Context, resolved bool, known int64, floor time.Time,
+func (p *Poller) read(ctx context.Context, resolved bool, from pollCursor, floor time.Time,
 	take func(batch []soar.Alert, ids []int64) error) error {
+	known := max(from.MaxID, from.BackfillID)
 	size, lowest, shifts := p.settings.PageSize, int64(math.MaxInt64), 0
 	for start := 0; ; {
 		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, Start: start, Limit: size})
@@ -361,10 +369,11 @@ func (p *Poller) read(ctx context.Context, resolved bool, known int64, floor tim
 		batch, ids, done := make([]soar.Alert, 0, len(rows)), make([]int64, 0, len(rows)), len(rows) > 0
 		for i := range rows {
 			row := &rows[i]
-			batch, ids = append(batch, p.details.normalize(ctx, p.server, row)), append(ids, row.ID)
 			lowest = min(lowest, row.ID)
-			created := batch[len(batch)-1].CreatedAt
-			done = done && row.ID <= known && created.Before(floor)
+			done = done && row.ID <= known && row.CreatedAt.Before(floor)
+			if from.wanted(row.ID, row.CreatedAt) {
+				batch, ids = append(batch, p.details.normalize(ctx, p.server, row)), append(ids, row.ID)
+			}
 		}
 		if err := take(batch, ids); err != nil {
 			return err

@@ -34,7 +34,7 @@ func (p *Poller) Sweep(ctx context.Context) error {
 	floor := p.env.Now().Add(-p.settings.SweepWindow)
 	var missed []string
 	for _, resolved := range []bool{false, true} {
-		err := p.read(ctx, resolved, cursor.MaxID, floor, func(batch []soar.Alert, ids []int64) error {
+		err := p.read(ctx, resolved, cursor, floor, func(batch []soar.Alert, ids []int64) error {
 			late, err := p.takeSwept(ctx, batch, ids, cursor)
 			missed = append(missed, late...)
 			return err
