@@ -93,7 +93,7 @@ func alertCard(a *soar.Alert, outcomes []shownOutcome) card {
 	}
 	c.add(slack.NewSectionBlock(nil, fields, nil))
 	if cmdline := a.Event["cmdline"]; cmdline != "" {
-		c.section("```" + fit(unquote(cmdline), cardCodeMax) + "```")
+		c.section("```" + fitLines(cmdline, cardCodeMax) + "```")
 	}
 	if len(outcomes) > 0 {
 		var lines []string
@@ -179,10 +179,10 @@ func eventCard(ev *soar.Event, withAlert bool) card {
 		}
 		lines = append(lines, first)
 		if o.Summary != "" {
-			lines = append(lines, fit(o.Summary, 1000))
+			lines = append(lines, fitLines(o.Summary, 1000))
 		}
 		if o.Error != "" {
-			lines = append(lines, "`"+fit(unquote(o.Error), 1000)+"`")
+			lines = append(lines, "`"+fit(o.Error, 1000)+"`")
 		}
 	case ev.Run != nil:
 		first := line.Sign + " *" + fit(ev.Run.Playbook, 200) + "* " + fit(string(ev.Run.State), 50)
@@ -191,16 +191,16 @@ func eventCard(ev *soar.Event, withAlert bool) card {
 		}
 		lines = append(lines, first)
 		if ev.Run.Error != "" {
-			lines = append(lines, "`"+fit(unquote(ev.Run.Error), 1000)+"`")
+			lines = append(lines, "`"+fit(ev.Run.Error, 1000)+"`")
 		}
 	case ev.Type == soar.EventTrouble:
-		lines = append(lines, "⚠️ *erbridge needs attention*", fit(ev.Text, 2500))
+		lines = append(lines, "⚠️ *erbridge needs attention*", fitLines(ev.Text, 2500))
 	default:
 		text := ev.Text
 		if text == "" {
 			text = string(ev.Type)
 		}
-		lines = append(lines, fit(text, 2800))
+		lines = append(lines, fitLines(text, 2800))
 	}
 	c := card{text: fit(strings.TrimSpace(line.Sign+" "+line.Text), slackTextMax)}
 	if ev.Type == soar.EventTrouble {
@@ -276,7 +276,15 @@ func firstOf(event map[string]string, columns ...string) string {
 // fit makes a text from outside harmless for Slack and cuts it to a length that
 // counts what escaping adds. Links are defanged, and with < escaped no mention,
 // channel or link can form.
-func fit(text string, limit int) string {
+//
+// The back-quote would begin or end code, and a line break could pass for a line
+// of ours; lines are for texts that are shown as a whole, see fitLines.
+func fit(text string, limit int) string { return cut(text, limit, false) }
+
+// fitLines is fit for text that may have several lines.
+func fitLines(text string, limit int) string { return cut(text, limit, true) }
+
+func cut(text string, limit int, lines bool) string {
 	var out strings.Builder
 	used := 0
 	for _, r := range defang(strings.ToValidUTF8(text, "\uFFFD")) {
@@ -288,12 +296,14 @@ func fit(text string, limit int) string {
 			piece = "&lt;"
 		case r == '>':
 			piece = "&gt;"
-		case r == '\n', r == '\t':
+		case r == '`':
+			piece = "'"
+		case r == '\n' && lines:
 		case unicode.IsControl(r), isDirection(r):
 			piece = " "
 		}
-		size := utf16.RuneLen(r)
-		if len(piece) > 1 && piece[0] == '&' {
+		size := max(utf16.RuneLen(r), 1)
+		if piece[0] == '&' {
 			size = len(piece)
 		}
 		if used+size > limit-1 {
@@ -311,9 +321,6 @@ func fit(text string, limit int) string {
 func isDirection(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f
 }
-
-// unquote takes out the character that ends code.
-func unquote(text string) string { return strings.ReplaceAll(text, "`", "'") }
 
 var (
 	schemes = regexp.MustCompile(`(?i)\b(h)tt(ps?|p)(:|%3a)//([^/\s"'<>|]*)`)

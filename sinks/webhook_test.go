@@ -1,0 +1,179 @@
+package sinks_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/sinksim"
+	"github.com/erbridge/erbridge/sinks/sinktest"
+)
+
+const (
+	// From the examples of Standard Webhooks.
+	webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	otherSecret   = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+)
+
+func openWebhook(t *testing.T, s *sinks.WebhookSettings, env sinks.Env) sinks.Sink {
+	t.Helper()
+	if s.Timeout == 0 {
+		s.Timeout = 5 * time.Second
+	}
+	sink, err := sinks.Open("hook", "webhook", s, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sink.Close() })
+	return sink
+}
+
+func TestWebhookContract(t *testing.T) {
+	sinktest.Run(t, sinktest.Harness{
+		MaxBatch: 1,
+		Secrets:  []string{webhookSecret, strings.TrimPrefix(webhookSecret, "whsec_"), "pathsecret"},
+		Open: func(t *testing.T, r sinktest.Receiver) sinks.Sink {
+			return openWebhook(t, &sinks.WebhookSettings{
+				URL: r.URL + "/pathsecret?key=pathsecret", Secrets: []soar.Secret{soar.SecretValue(webhookSecret)},
+				AllowPrivate: true, TLSSettings: sinks.TLSSettings{CAFile: r.CAFile},
+			}, sinks.Env{Version: "1"})
+		},
+		OK: func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(http.StatusAccepted) },
+		IDs: func(_ *testing.T, r *http.Request, _ []byte) []string {
+			return []string{r.Header.Get("webhook-id")}
+		},
+		Answer: func(int) string { return "no" },
+	})
+}
+
+// The receiver checks the signature by itself and as the specification's example
+// has it; both keys are accepted while a key is being replaced.
+func TestWebhookSignature(t *testing.T) {
+	for _, accepted := range []string{webhookSecret, otherSecret} {
+		receiver, err := sinksim.NewWebhook(nil, accepted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewServer(receiver)
+		defer srv.Close()
+		sink := openWebhook(t, &sinks.WebhookSettings{
+			URL: srv.URL, AllowPrivate: true,
+			Secrets: []soar.Secret{soar.SecretValue(webhookSecret), soar.SecretValue(otherSecret)},
+		}, sinks.Env{Version: "1"})
+		if err := sink.Send(t.Context(), sinktest.Events(1)); err != nil {
+			t.Fatalf("%v; receiver: %v", err, receiver.Refused())
+		}
+		got := receiver.Received()
+		if len(got) != 1 || got[0].ID != "er-1" || got[0].Type != "alert.received" {
+			t.Fatalf("received %+v", got)
+		}
+		var body struct {
+			Timestamp time.Time  `json:"timestamp"`
+			Data      soar.Event `json:"data"`
+		}
+		if err := json.Unmarshal(got[0].Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		if want := sinktest.Event(1); !body.Timestamp.Equal(want.At) || body.Data.Alert.Ref() != want.Alert.Ref() {
+			t.Errorf("body %s", got[0].Body)
+		}
+	}
+}
+
+func TestWebhookWrongKeyIsRefused(t *testing.T) {
+	receiver, err := sinksim.NewWebhook(nil, otherSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(receiver)
+	defer srv.Close()
+	sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}}, sinks.Env{})
+	if err := sink.Send(t.Context(), sinktest.Events(1)); !errors.Is(err, sinks.ErrConfig) {
+		t.Errorf("error %v, want ErrConfig", err)
+	}
+	if len(receiver.Received()) != 0 {
+		t.Error("the receiver took a wrong signature")
+	}
+}
+
+// A retry after a lost answer carries the same id and a fresh timestamp.
+func TestWebhookRepeatAfterLostAnswer(t *testing.T) {
+	now := time.Now()
+	receiver, err := sinksim.NewWebhook(func() time.Time { return now }, webhookSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	receiver.Next(sinksim.Answer{After: true})
+	srv := httptest.NewServer(receiver)
+	defer srv.Close()
+	sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}},
+		sinks.Env{Now: func() time.Time { return now }})
+	if err := sink.Send(t.Context(), sinktest.Events(1)); sinktest.ClassOf(err) != sinktest.Transient {
+		t.Fatalf("error %v, want a transient one", err)
+	}
+	now = now.Add(48 * time.Hour)
+	if err := sink.Send(t.Context(), sinktest.Events(1)); err != nil {
+		t.Fatal(err)
+	}
+	got := receiver.Received()
+	if len(got) != 2 || got[0].ID != got[1].ID || !got[1].Repeat {
+		t.Fatalf("received %+v", got)
+	}
+	if got[1].Timestamp.Sub(got[0].Timestamp) != 48*time.Hour {
+		t.Errorf("timestamps %s and %s, want that of each attempt", got[0].Timestamp, got[1].Timestamp)
+	}
+}
+
+func TestWebhookIDFromOutsideFitsIntoHeader(t *testing.T) {
+	receiver, err := sinksim.NewWebhook(nil, webhookSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(receiver)
+	defer srv.Close()
+	sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}}, sinks.Env{})
+	ev := sinktest.Event(1)
+	ev.ID = "er-1\r\nX-Evil: 1 ü"
+	if err := sink.Send(t.Context(), []soar.Event{ev}); err != nil {
+		t.Fatal(err)
+	}
+	if got := receiver.Received()[0]; got.ID != "er-1%0D%0AX-Evil%3A+1+%C3%BC" || got.Header.Get("X-Evil") != "" {
+		t.Errorf("id %q, headers %v", got.ID, got.Header)
+	}
+}
+
+func TestWebhookRefusesPrivateTargets(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the request arrived") }))
+	defer srv.Close()
+	_, port, _ := strings.Cut(strings.TrimPrefix(srv.URL, "http://"), ":")
+	// localhost is a name: what counts is the address that it resolves to.
+	for _, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.1.2.3", "0.0.0.0"} {
+		t.Run(host, func(t *testing.T) {
+			sink := openWebhook(t, &sinks.WebhookSettings{URL: "http://" + host + ":" + port, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}}, sinks.Env{})
+			err := sink.Send(t.Context(), sinktest.Events(1))
+			if !errors.Is(err, sinks.ErrConfig) || !strings.Contains(err.Error(), "allow_private") {
+				t.Errorf("error %v, want ErrConfig that names allow_private", err)
+			}
+		})
+	}
+}
+
+func TestWebhookBadKeys(t *testing.T) {
+	for name, secret := range map[string]string{
+		"no prefix": "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "no base64": "whsec_%%%", "too short": "whsec_c2hvcnQ=",
+	} {
+		t.Run(name, func(t *testing.T) {
+			sink := openWebhook(t, &sinks.WebhookSettings{URL: "http://127.0.0.1:9", AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(secret)}}, sinks.Env{})
+			err := sink.Send(t.Context(), sinktest.Events(1))
+			if !errors.Is(err, sinks.ErrConfig) || strings.Contains(err.Error(), strings.TrimPrefix(secret, "whsec_")) {
+				t.Errorf("error %v, want ErrConfig without the key", err)
+			}
+		})
+	}
+}
