@@ -2,8 +2,8 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -39,37 +39,51 @@ func restartAgent(ctx context.Context, d *Deps, _ playbooks.Call, in AgentRestar
 	if err := d.reachable(ctx, in.Host); err != nil {
 		return out, err
 	}
-	asked := d.Now()
+	// An agent that hangs does not tell when it started, and shall be restarted
+	// all the same.
+	started, unverified := d.agentStart(ctx, in.Host)
 	if err := d.Client.Responses.RestartAgent(ctx, string(in.Host)); err != nil {
 		return out, effectError(err)
 	}
-	out.State, out.Ref, out.PollAfter = soar.StepAccepted, "restart:"+strconv.FormatInt(asked.Unix(), 10), 5*time.Second
 	out.Summary = "asked the agent of " + string(in.Host) + " to restart"
+	if unverified != nil {
+		// The server gives no id, so there is nothing to wait for.
+		out.State = soar.StepExecuted
+		out.Summary += fmt.Sprintf("; not verified: %v", unverified)
+		return out, nil
+	}
+	out.State, out.Ref, out.PollAfter = soar.StepAccepted, "started:"+started, 5*time.Second
 	return out, nil
 }
 
-// pollRestart asks the agent how long it has been up. Both times are the host's
-// own, so its clock may be wrong.
+// pollRestart waits until the agent has another start time than before.
 func pollRestart(ctx context.Context, d *Deps, _ playbooks.Call, in AgentRestart, ref string) (playbooks.Outcome, error) {
-	seconds, err := strconv.ParseInt(strings.TrimPrefix(ref, "restart:"), 10, 64)
-	if err != nil {
-		return playbooks.Outcome{}, fmt.Errorf("restart reference %q: %w", ref, err)
+	before, ok := strings.CutPrefix(ref, "started:")
+	if !ok {
+		return playbooks.Outcome{}, fmt.Errorf("restart reference %q: expected started:", ref)
 	}
-	rows, err := d.ask(ctx, in.Host, "select t.unix_time - o.start_time as uptime from osquery_info o, time t", nil)
+	now, err := d.agentStart(ctx, in.Host)
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
-	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: 5 * time.Second, Target: string(in.Host),
-		Summary: "asked the agent of " + string(in.Host) + " to restart"}
-	if len(rows) == 0 {
+	out := playbooks.Outcome{Target: string(in.Host)}
+	if now == before {
+		out.State, out.Ref, out.PollAfter = soar.StepAccepted, ref, 5*time.Second
+		out.Summary = "asked the agent of " + string(in.Host) + " to restart"
 		return out, nil
 	}
-	uptime, err := strconv.ParseInt(rows[0]["uptime"], 10, 64)
-	if err != nil {
-		return playbooks.Outcome{}, fmt.Errorf("uptime of the agent: %w", err)
-	}
-	if time.Duration(uptime)*time.Second <= d.Now().Sub(time.Unix(seconds, 0)) {
-		out.State, out.PollAfter, out.Summary = soar.StepVerified, 0, "restarted the agent of "+string(in.Host)
-	}
+	out.State, out.Summary = soar.StepVerified, "restarted the agent of "+string(in.Host)
 	return out, nil
+}
+
+// agentStart asks the agent when it started, by its own clock.
+func (d *Deps) agentStart(ctx context.Context, host Host) (string, error) {
+	rows, err := d.ask(ctx, host, "select start_time from osquery_info", nil)
+	if err != nil {
+		return "", err
+	}
+	if len(rows) == 0 || rows[0]["start_time"] == "" {
+		return "", errors.New("the agent does not tell when it started")
+	}
+	return rows[0]["start_time"], nil
 }

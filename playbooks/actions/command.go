@@ -101,9 +101,12 @@ func (d *Deps) follow(ctx context.Context, host Host, ref, summary string, done 
 	case "failure":
 		out.State, out.Error = soar.StepFailed, failureInWords(command.Message)
 		out.Summary = "failed: " + summary
+	case "cancelled", "canceled":
+		out.State, out.Error = soar.StepCancelled, "somebody cancelled the command on the server"
+		out.Summary = "cancelled: " + summary
 	default:
 		// The guide names no word for a command that is under way, so every word
-		// but the two final ones means that.
+		// but the final ones means that.
 		return out, nil
 	}
 	out.PollAfter = 0
@@ -169,6 +172,7 @@ type wanted struct {
 	values         []string // what the parameters must contain: pid, path, rule name
 	prefix         bool     // values are only beginnings
 	script         string   // the script's name
+	mention        string   // a word that stands somewhere in the record
 	byAction       bool     // the call was answered with an action id, not with a command id
 	mark           string   // set when one of the values carries the call's mark
 }
@@ -227,6 +231,11 @@ func (w wanted) like(action connector.ResponseAction) bool {
 		return false
 	}
 	texts := leaves(action.Command)
+	if w.mention != "" && !slices.ContainsFunc(append(texts, action.Action, action.Target), func(text string) bool {
+		return strings.Contains(strings.ToLower(text), w.mention)
+	}) {
+		return false
+	}
 	for _, value := range w.values {
 		if !slices.ContainsFunc(texts, func(text string) bool { return text == value || w.prefix && strings.HasPrefix(text, value) }) {
 			return false

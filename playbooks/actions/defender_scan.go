@@ -55,11 +55,14 @@ func init() {
 			return d.follow(ctx, in.Host, ref, in.summary(), nil)
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan, since time.Time) ([]playbooks.Found, error) {
-			return d.findCommands(ctx, in.Host, since, wanted{target: "defender", values: scanValues(in), byAction: true})
+			return d.findCommands(ctx, in.Host, since, wanted{mention: "scan", values: scanValues(in), byAction: true})
 		},
 	})
 }
 
+// scanValues are what the record of such a scan contains. The guide does not show
+// a record of a scan; one that is not recognised leads to a second scan, which
+// costs time and harms nothing.
 func scanValues(in DefenderScan) []string {
 	if in.Kind == "custom" {
 		return []string{in.Path}

@@ -46,7 +46,15 @@ func init() {
 		},
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in FileDelete, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
-				out := d.gone(ctx, in.Host, in.summary(), "select path from file where path = :path", map[string]any{"path": in.Path})
+				out := d.verify(ctx, in.Host, probe{
+					done: in.summary(), sql: "select path from file where path = :path", values: map[string]any{"path": in.Path},
+					wrong: func(rows []map[string]string) string {
+						if len(rows) > 0 {
+							return in.Path + " is still there"
+						}
+						return ""
+					},
+				})
 				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
 				return out
 			})

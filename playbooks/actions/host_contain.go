@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
-	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -16,18 +15,20 @@ type HostContain struct {
 	// Host is the host identifier.
 	Host Host `yaml:"host" required:"true"`
 
-	// Direction is the direction of the traffic that is blocked, seen from the host.
+	// Direction is the direction of the connections that are blocked, seen from the
+	// host. in leaves the agent its way to the server. out needs remote_address,
+	// remote_port or application: without any, it would cut off the agent, too, and
+	// host.release would never reach the host.
 	Direction string `yaml:"direction" enum:"in,out"`
 
-	// RemoteAddress is the address or range of the other end; empty blocks all.
+	// RemoteAddress is the address or range of the other end; empty is any.
 	RemoteAddress string `yaml:"remote_address"`
 
 	// RemotePort and LocalPort are a port or a range such as 135-139; empty is any.
 	RemotePort string `yaml:"remote_port"`
 	LocalPort  string `yaml:"local_port"`
 
-	// Application is the path of the program that is blocked; empty is every
-	// program, the agent included.
+	// Application is the path of the program that is blocked; empty is every program.
 	Application string `yaml:"application"`
 
 	// Protocol is the protocol that is blocked.
@@ -54,20 +55,18 @@ func init() {
 			Needs:   []string{"enterprise", "response", "windows"},
 			Inverse: "host.release",
 			Output:  HostContainOutput{},
-			Example: "id: contain\ndo: host.contain\nwith:\n  host: ${{ .alert.host.identifier }}\n  direction: out\n",
+			Example: "id: contain\ndo: host.contain\nwith:\n  host: ${{ .alert.host.identifier }}\n",
 			Timeout: 5 * time.Minute,
 		},
-		defaults: HostContain{Direction: "out", Protocol: "any"},
+		defaults: HostContain{Direction: "in", Protocol: "any"},
 		check:    checkContain,
 		do:       contain,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.summary(), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
-				// No table of the agent shows single firewall rules, so there is
-				// nothing to verify this with.
-				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.summary(), Output: HostContainOutput{
-					CommandOutput: CommandOutput{Command: c.CommandID, Message: c.Message},
-					Rule:          ruleName(in.Host, call.Mark),
-				}}
+			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+				rule := ruleName(in.Host, call.Mark)
+				out := d.verify(ctx, in.Host, ruleProbe(in.summary(), rule, true))
+				out.Output = HostContainOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, rule}
+				return out
 			})
 		},
 		find: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, since time.Time) ([]playbooks.Found, error) {
@@ -83,6 +82,11 @@ func checkContain(_ *Deps, in *HostContain, a *arguments) {
 		if ports != "" && a.known(key) && !validPorts(ports) {
 			a.refuse(key, "", "expected a port from 1 to 65535, or a range such as 135-139, found %.40q", ports)
 		}
+	}
+	if in.RemoteAddress == "" && in.RemotePort == "" && in.Application == "" && in.Direction == "out" &&
+		a.known("direction") && a.known("remote_address") && a.known("remote_port") && a.known("application") {
+		a.refuse("direction", "set remote_address, remote_port or application, or use direction: in",
+			"this would cut off the agent from the server, too, and nothing could release the host")
 	}
 }
 
@@ -114,14 +118,35 @@ func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) 
 }
 
 func (in HostContain) summary() string {
-	what := "all traffic"
-	if in.Application != "" {
-		what = in.Application
+	what := map[string]string{"in": "incoming", "out": "outgoing"}[in.Direction] + " connections"
+	if in.Protocol != "any" {
+		what = in.Protocol + " " + what
 	}
-	if in.RemoteAddress != "" {
-		what += " with " + in.RemoteAddress
+	for _, limit := range []struct{ word, value string }{
+		{"of", in.Application}, {"with", in.RemoteAddress}, {"remote port", in.RemotePort}, {"local port", in.LocalPort},
+	} {
+		if limit.value != "" {
+			what += " " + limit.word + " " + limit.value
+		}
 	}
-	return fmt.Sprintf("contained %s: %s, %s", in.Host, what, in.Direction)
+	return fmt.Sprintf("blocked %s on %s", what, in.Host)
+}
+
+// ruleProbe looks for a firewall rule. A host that is cut off from the server, too,
+// does not answer; then the step stays executed.
+func ruleProbe(done, rule string, there bool) probe {
+	return probe{
+		done: done, sql: "select name from windows_firewall_rules where name = :rule", values: map[string]any{"rule": rule},
+		wrong: func(rows []map[string]string) string {
+			switch {
+			case there && len(rows) == 0:
+				return "its firewall has no rule " + rule
+			case !there && len(rows) > 0:
+				return "its firewall still has the rule " + rule
+			}
+			return ""
+		},
+	}
 }
 
 // ruleName makes the name of a firewall rule from the host and the call, so that

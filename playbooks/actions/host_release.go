@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -21,6 +22,13 @@ type HostRelease struct {
 	Rule string `yaml:"rule"`
 }
 
+// HostReleaseOutput is what host.release leaves under .steps.<id>.output.
+type HostReleaseOutput struct {
+	CommandOutput
+	// Rule is the name of the firewall rule that was removed.
+	Rule string `json:"rule"`
+}
+
 // maxContainmentAge bounds how far back the newest rule is looked for.
 const maxContainmentAge = 90 * 24 * time.Hour
 
@@ -32,13 +40,21 @@ func init() {
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response", "windows"},
 			Inverse: "host.contain",
-			Output:  CommandOutput{},
+			Output:  HostReleaseOutput{},
 			Example: "do: host.release\nwith:\n  host: ${{ .alert.host.identifier }}\n  rule: ${{ .steps.contain.output.rule }}\n",
 			Timeout: 5 * time.Minute,
 		},
 		do: release,
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, "released "+string(in.Host), nil)
+			return d.follow(ctx, in.Host, ref, "released "+string(in.Host), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+				output := HostReleaseOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.ruleOf(c)}
+				if output.Rule == "" {
+					return playbooks.Outcome{State: soar.StepExecuted, Summary: "released " + string(in.Host) + "; not verified", Output: output}
+				}
+				out := d.verify(ctx, in.Host, ruleProbe(fmt.Sprintf("released %s: removed %s", in.Host, output.Rule), output.Rule, false))
+				out.Output = output
+				return out
+			})
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease, since time.Time) ([]playbooks.Found, error) {
 			rule := in.Rule
@@ -85,6 +101,20 @@ func (d *Deps) newestRule(ctx context.Context, host Host) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("host %s has no firewall rule of erbridge to remove", host)
+}
+
+// ruleOf is the rule that a command removed: the one named, else the one that the
+// server's record of the command shows.
+func (in HostRelease) ruleOf(c connector.HostCommand) string {
+	if in.Rule != "" {
+		return in.Rule
+	}
+	for _, text := range leaves(c.Command) {
+		if strings.HasPrefix(text, rulePrefix(in.Host)) {
+			return text
+		}
+	}
+	return ""
 }
 
 func rulePrefix(host Host) string { return "erbridge-" + plainName(string(host)) + "-" }

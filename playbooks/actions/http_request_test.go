@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -131,7 +132,9 @@ func TestHTTPRequestNotSent(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	tlsOnly := httptest.NewTLSServer(http.NotFoundHandler())
+	tlsOnly := httptest.NewUnstartedServer(http.NotFoundHandler())
+	tlsOnly.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains about the client's refusal
+	tlsOnly.StartTLS()
 	defer tlsOnly.Close()
 	for name, url := range map[string]string{"nobody listens": "http://" + closed, "certificate": tlsOnly.URL} {
 		_, err := request(t, Deps{}, object{"url": url + "/?token=s3cret"})

@@ -38,27 +38,36 @@ func (d *Deps) ask(ctx context.Context, host Host, sql string, values map[string
 	return nil, errNoAnswer
 }
 
-// gone verifies that what an action removed is no longer there: the query finds
-// it while it is. A process may take a moment to die, so there is a second look.
-// Without an answer, the step stays executed and says that nobody looked.
-func (d *Deps) gone(ctx context.Context, host Host, what, sql string, values map[string]any) playbooks.Outcome {
+// probe is an independent look at a host after it reported success.
+type probe struct {
+	done   string // what was done, in words
+	sql    string
+	values map[string]any
+	// wrong looks at the rows and says what contradicts the report; empty: nothing.
+	wrong func(rows []map[string]string) string
+}
+
+// verify looks whether a host did what it reports. A process may take a moment to
+// die, so there is a second look. Without an answer the step stays executed, and
+// says that nobody has verified it.
+func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome {
 	for attempt := 1; ; attempt++ {
-		rows, err := d.ask(ctx, host, sql, values)
-		switch {
-		case err != nil:
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: fmt.Sprintf("%s; not verified: %v", what, err)}
-		case len(rows) == 0:
-			return playbooks.Outcome{State: soar.StepVerified, Summary: what + "; verified on the host"}
-		case attempt == 2:
+		rows, err := d.ask(ctx, host, p.sql, p.values)
+		if err != nil {
+			return playbooks.Outcome{State: soar.StepExecuted, Summary: fmt.Sprintf("%s; not verified: %v", p.done, err)}
+		}
+		wrong := p.wrong(rows)
+		if wrong == "" {
+			return playbooks.Outcome{State: soar.StepVerified, Summary: p.done + "; verified on the host"}
+		}
+		if attempt == 2 {
 			return playbooks.Outcome{
-				State:   soar.StepFailed,
-				Summary: "failed: " + what,
-				Error:   fmt.Sprintf("the host reports success, and a live query still finds it: %v", rows[0]),
+				State: soar.StepFailed, Summary: "failed: " + p.done, Error: "the host reports success, but " + wrong,
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: what + "; not verified: " + context.Cause(ctx).Error()}
+			return playbooks.Outcome{State: soar.StepExecuted, Summary: p.done + "; not verified: " + context.Cause(ctx).Error()}
 		case <-time.After(time.Second):
 		}
 	}

@@ -20,7 +20,7 @@ type ProcessKill struct {
 	// PID is the number of the process.
 	PID Number `yaml:"pid" required:"true"`
 
-	// Name is the name or the full path of the program.
+	// Name is the name of the program, such as calc.exe, or its full path.
 	Name string `yaml:"name" required:"true"`
 }
 
@@ -44,9 +44,10 @@ func init() {
 		},
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
-				out := d.gone(ctx, in.Host, in.summary(),
-					"select pid, name, path from processes where pid = :pid and lower(name) = lower(:name)",
-					map[string]any{"pid": float64(in.PID), "name": baseName(in.Name)})
+				out := d.verify(ctx, in.Host, probe{
+					done: in.summary(), sql: "select name, path from processes where pid = :pid", values: map[string]any{"pid": float64(in.PID)},
+					wrong: in.stillRuns,
+				})
 				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
 				return out
 			})
@@ -55,6 +56,16 @@ func init() {
 			return d.findCommands(ctx, in.Host, since, wanted{action: "stop", target: "process", values: []string{in.pid(), in.Name}})
 		},
 	})
+}
+
+// stillRuns looks for the process; another one may have got its pid meanwhile.
+func (in ProcessKill) stillRuns(rows []map[string]string) string {
+	for _, row := range rows {
+		if strings.EqualFold(row["name"], baseName(in.Name)) || strings.EqualFold(row["path"], in.Name) {
+			return fmt.Sprintf("pid %d is still %s", in.PID, row["path"])
+		}
+	}
+	return ""
 }
 
 func (in ProcessKill) pid() string     { return strconv.FormatInt(int64(in.PID), 10) }
