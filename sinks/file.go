@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -422,8 +423,13 @@ func syncDir(dir string) error {
 // classifyFile tells mistakes that a person must mend from a full disk, which
 // passes.
 func classifyFile(err error) error {
-	if errors.Is(err, fs.ErrPermission) && !errors.Is(err, ErrConfig) {
-		return fmt.Errorf("%w: %w; the user that erbridge runs as must be able to write there", ErrConfig, err)
+	if errors.Is(err, ErrConfig) {
+		return err
+	}
+	for _, mistake := range []error{fs.ErrPermission, syscall.EROFS, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
+		if errors.Is(err, mistake) {
+			return fmt.Errorf("%w: %w; the user that erbridge runs as must be able to write there", ErrConfig, err)
+		}
 	}
 	return err
 }

@@ -118,7 +118,7 @@ var severityColors = map[soar.Severity]string{
 
 // The widths of what stands in columns.
 const (
-	wordWidth = 9
+	wordWidth = 13
 	hostWidth = 14
 	maxColumn = 300 // runes of any one text
 )

@@ -1,0 +1,257 @@
+//go:build unix
+
+package sinks_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/sinksim"
+	"github.com/erbridge/erbridge/sinks/sinktest"
+)
+
+func openFile(t *testing.T, s *sinks.FileSettings, env sinks.Env) sinks.Sink {
+	t.Helper()
+	sink, err := sinks.Open("archive", "file", s, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sink.Close() })
+	return sink
+}
+
+func readIDs(t *testing.T, path string) []string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasSuffix(path, ".gz") {
+		unpacked, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err = io.ReadAll(unpacked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := sinksim.ReadEvents(bytes.NewReader(data))
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	var ids []string
+	for _, ev := range events {
+		ids = append(ids, ev.ID)
+	}
+	return ids
+}
+
+func TestFileContract(t *testing.T) {
+	var path string
+	sinktest.Run(t, sinktest.Harness{
+		MaxBatch: 1000,
+		Open: func(t *testing.T, _ sinktest.Receiver) sinks.Sink {
+			path = filepath.Join(t.TempDir(), "events.ndjson")
+			return openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{})
+		},
+		Delivered: func(t *testing.T) []string { return readIDs(t, path) },
+	})
+}
+
+func TestFileMode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	sendBatch(t, openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{}), 1)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm()&^0o640 != 0 {
+		t.Errorf("mode %v, want 0640 at most", info.Mode())
+	}
+}
+
+func sendBatch(t *testing.T, sink sinks.Sink, ns ...int) {
+	t.Helper()
+	var events []soar.Event
+	for _, n := range ns {
+		events = append(events, sinktest.Event(n))
+	}
+	if err := sink.Send(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a crash in the middle of a batch can leave at the end of the file.
+func TestFileTornLastLine(t *testing.T) {
+	whole := `{"id":"old","type":"test","at":"2026-11-22T00:00:00Z"}`
+	for name, tt := range map[string]struct {
+		tail string
+		want []string
+	}{
+		"nothing":             {"", []string{"old", "er-1"}},
+		"half a line":         {whole[:20], []string{"old", "er-1"}},
+		"a line without end":  {strings.Replace(whole, "old", "late", 1), []string{"old", "late", "er-1"}},
+		"zeros":               {strings.Repeat("\x00", 5000), []string{"old", "er-1"}},
+		"a line, then zeros":  {whole + strings.Repeat("\x00", 9), []string{"old", "er-1"}},
+		"longer than a block": {`{"id":"` + strings.Repeat("x", 200_000), []string{"old", "er-1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "events.ndjson")
+			if err := os.WriteFile(path, []byte(whole+"\n"+tt.tail), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			sendBatch(t, openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{}), 1)
+			if got := readIDs(t, path); !slices.Equal(got, tt.want) {
+				t.Errorf("events %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestFileOfSomebodyElseIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(path, []byte("shopping:\nmilk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{}).Send(t.Context(), sinktest.Events(1))
+	if !errors.Is(err, sinks.ErrConfig) {
+		t.Errorf("error %v, want ErrConfig", err)
+	}
+	if data, _ := os.ReadFile(path); string(data) != "shopping:\nmilk" {
+		t.Errorf("the file is now %q", data)
+	}
+}
+
+func TestFileConfigErrors(t *testing.T) {
+	dir := t.TempDir()
+	busy := filepath.Join(dir, "busy.ndjson")
+	sendBatch(t, openFile(t, &sinks.FileSettings{Path: busy}, sinks.Env{}), 1)
+	for name, tt := range map[string]struct{ path, want string }{
+		"no folder":     {filepath.Join(dir, "missing", "events.ndjson"), "create it"},
+		"a folder":      {dir, "not a regular file"},
+		"a device":      {"/dev/null", "not a regular file"},
+		"a second sink": {busy, "another process or sink"},
+		"not a folder":  {filepath.Join(busy, "x.ndjson"), "not a directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := openFile(t, &sinks.FileSettings{Path: tt.path}, sinks.Env{}).Send(t.Context(), sinktest.Events(1))
+			if !errors.Is(err, sinks.ErrConfig) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want ErrConfig and %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestFileRotation(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		name := map[bool]string{false: "plain", true: "gzip"}[packed]
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "events.ndjson")
+			bystander := filepath.Join(dir, "events-notes.ndjson")
+			if err := os.WriteFile(bystander, []byte("mine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			now := time.Date(2026, 11, 22, 5, 30, 33, 0, time.UTC)
+			sink := openFile(t, &sinks.FileSettings{Path: path, MaxBytes: 1500, MaxAge: time.Hour, Keep: 3, Gzip: packed},
+				sinks.Env{Now: func() time.Time { return now }, State: &sinktest.Memory{}})
+			// Two events fit into a file; each pair is a batch that is never torn apart.
+			for n := 1; n <= 9; n += 2 {
+				sendBatch(t, sink, n, n+1)
+			}
+			now = now.Add(time.Hour) // age
+			sendBatch(t, sink, 11)
+			if got := readIDs(t, path); !slices.Equal(got, []string{"er-11"}) {
+				t.Errorf("current file %v", got)
+			}
+			rotated, err := filepath.Glob(filepath.Join(dir, "events-2*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(rotated)
+			var all []string
+			for _, r := range rotated {
+				if strings.HasSuffix(r, ".gz") != packed {
+					t.Errorf("rotated file %s", r)
+				}
+				all = append(all, readIDs(t, r)...)
+			}
+			if want := []string{"er-5", "er-6", "er-7", "er-8", "er-9", "er-10"}; !slices.Equal(all, want) {
+				t.Errorf("kept %v in %v, want %v", all, rotated, want)
+			}
+			if data, _ := os.ReadFile(bystander); string(data) != "mine" {
+				t.Error("a file that is not the sink's was touched")
+			}
+		})
+	}
+}
+
+// The age of a file survives a restart, and a file moved away by others is
+// followed by a new one.
+func TestFileAgeAndForeignRotation(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "events.ndjson")
+	now := time.Date(2026, 11, 22, 5, 30, 33, 0, time.UTC)
+	env := sinks.Env{Now: func() time.Time { return now }, State: &sinktest.Memory{}}
+	settings := &sinks.FileSettings{Path: path, MaxAge: 24 * time.Hour}
+	sink := openFile(t, settings, env)
+	sendBatch(t, sink, 1)
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(23 * time.Hour)
+	sink = openFile(t, settings, env)
+	sendBatch(t, sink, 2)
+	now = now.Add(time.Hour)
+	sendBatch(t, sink, 3)
+	if got := readIDs(t, path); !slices.Equal(got, []string{"er-3"}) {
+		t.Errorf("current file %v, want er-3 alone", got)
+	}
+	if err := os.Rename(path, filepath.Join(dir, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	sendBatch(t, sink, 4)
+	if got := readIDs(t, path); !slices.Equal(got, []string{"er-4"}) {
+		t.Errorf("current file %v, want er-4 alone", got)
+	}
+	if got := readIDs(t, filepath.Join(dir, "moved")); !slices.Equal(got, []string{"er-3"}) {
+		t.Errorf("moved file %v, want er-3 alone", got)
+	}
+}
+
+// A disk that is full takes part of a batch: nothing of it stays, and the sink
+// goes on when there is room.
+func TestFileFullDisk(t *testing.T) {
+	// A limit on the size of files stands in for the full disk: writes beyond it
+	// fail after taking what fits.
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	sink := openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{})
+	sendBatch(t, sink, 1)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := limitFileSize(t, uint64(info.Size())+100)
+	err = sink.Send(t.Context(), sinktest.Events(3))
+	restore()
+	if got := sinktest.ClassOf(err); got != sinktest.Transient {
+		t.Errorf("class %q, want transient: %v", got, err)
+	}
+	if got := readIDs(t, path); !slices.Equal(got, []string{"er-1"}) {
+		t.Errorf("after the failure %v, want er-1 alone", got)
+	}
+	sendBatch(t, sink, 2)
+	if got := readIDs(t, path); !slices.Equal(got, []string{"er-1", "er-2"}) {
+		t.Errorf("events %v", got)
+	}
+}

@@ -1,0 +1,134 @@
+package sinks_test
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/sinksim"
+	"github.com/erbridge/erbridge/sinks/sinktest"
+)
+
+var updateStory = flag.Bool("update-story", false, "rewrite testdata/story.txt")
+
+func TestStdoutContract(t *testing.T) {
+	var out bytes.Buffer
+	sinktest.Run(t, sinktest.Harness{
+		MaxBatch: 256,
+		Open: func(*testing.T, sinktest.Receiver) sinks.Sink {
+			out.Reset()
+			return sinks.NewStdout(&out, sinks.StdoutSettings{Format: "json"})
+		},
+		Delivered: func(t *testing.T) []string {
+			events, err := sinksim.ReadEvents(&out)
+			if err != nil {
+				t.Error(err)
+			}
+			var ids []string
+			for _, ev := range events {
+				ids = append(ids, ev.ID)
+			}
+			return ids
+		},
+	})
+}
+
+// Whatever an alert holds, the terminal gets nothing but text and line ends.
+func TestStdoutHostileText(t *testing.T) {
+	ev := sinktest.Hostile()
+	ev.Alert.Comment += "\u009b31m\u2028\u2066"
+	ev.Alert.Event["cmdline"] = "\u009b31m \x9b " + ev.Alert.Event["cmdline"]
+	step := ev
+	step.Type = soar.EventStepFinished
+	step.Outcome = &soar.Outcome{Action: ev.Alert.Comment, State: "\x1b[2J", Summary: ev.Alert.Comment, Error: ev.Alert.Comment}
+	run := ev
+	run.Type, run.Run = soar.EventRunFinished, &soar.RunSummary{Playbook: ev.Alert.Comment, State: "\r\n", Error: ev.Alert.Comment}
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			var out bytes.Buffer
+			sink := sinks.NewStdout(&out, sinks.StdoutSettings{Format: format})
+			events := []soar.Event{ev, step, run, {ID: "n", Type: soar.EventNotification, Text: ev.Alert.Comment}, {ID: "x", Type: "\x1b[1m"}}
+			if err := sink.Send(t.Context(), events); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range out.String() {
+				if r != '\n' && unicode.IsControl(r) {
+					t.Fatalf("control character %U in %q", r, out.String())
+				}
+				if format == "text" && unicode.Is(unicode.Cf, r) {
+					t.Fatalf("invisible character %U in %q", r, out.String())
+				}
+			}
+		})
+	}
+}
+
+func story() []soar.Event {
+	at := func(ms int) time.Time {
+		return time.Date(2026, 11, 22, 5, 30, 33, 0, time.UTC).Add(time.Duration(ms) * time.Millisecond)
+	}
+	alert := sinktest.Event(17).Alert
+	run := &soar.RunSummary{ID: 1 << 50, Playbook: "contain-shadow-copy-deletion", Mode: soar.ModeEnforce, State: soar.RunDone}
+	failed, observed, updated := *run, *run, *alert
+	failed.State, failed.Error = soar.RunFailed, "step collect: host is offline"
+	observed.Mode = soar.ModeObserve
+	updated.Status, updated.Verdict, updated.EventCount = soar.StatusResolved, soar.VerdictTruePositive, 12
+	return []soar.Event{
+		{ID: "1", Type: soar.EventAlertReceived, At: at(0), Alert: alert},
+		{ID: "2", Type: soar.EventRunStarted, At: at(3), Alert: alert, Run: run},
+		{ID: "3", Type: soar.EventStepFinished, At: at(1250), Alert: alert, Run: run,
+			Outcome: &soar.Outcome{Action: "host.contain", State: soar.StepVerified, Summary: "firewall rule added", Took: 1234 * time.Millisecond}},
+		{ID: "4", Type: soar.EventStepFinished, At: at(1400), Alert: alert, Run: run,
+			Outcome: &soar.Outcome{Action: "carve.file", State: soar.StepFailed, Error: "host is offline", Took: 90 * time.Second}},
+		{ID: "5", Type: soar.EventRunFinished, At: at(1500), Alert: alert, Run: run},
+		{ID: "6", Type: soar.EventRunFinished, At: at(1600), Alert: alert, Run: &failed},
+		{ID: "7", Type: soar.EventRunFinished, At: at(1700), Alert: alert, Run: &observed},
+		{ID: "8", Type: soar.EventNotification, At: at(1800), Alert: alert, Text: "WIN-07 is contained"},
+		{ID: "9", Type: soar.EventTrouble, At: at(1900), Text: `Sink "qradar" is paused`},
+		{ID: "10", Type: soar.EventTest, At: at(2000), Text: "This is a test."},
+		{ID: "11", Type: soar.EventAlertUpdated, At: at(2100), Alert: &updated},
+	}
+}
+
+func TestStdoutStory(t *testing.T) {
+	var out bytes.Buffer
+	for _, color := range []string{"never", "always"} {
+		if err := sinks.NewStdout(&out, sinks.StdoutSettings{Format: "text", Color: color}).Send(t.Context(), story()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden := filepath.Join("testdata", "story.txt")
+	if *updateStory {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, out.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != string(want) {
+		t.Errorf("the story has changed; look at it with -update-story\n got:\n%s\nwant:\n%s", out.String(), want)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestStdoutClosed(t *testing.T) {
+	err := sinks.NewStdout(brokenPipe{}, sinks.StdoutSettings{}).Send(t.Context(), sinktest.Events(1))
+	if got := sinktest.ClassOf(err); got != sinktest.Transient || !strings.Contains(err.Error(), "stdout") {
+		t.Errorf("class %q: %v", got, err)
+	}
+}
