@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -127,9 +126,6 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Transport == nil {
-		o.Transport = newTransport(tlsConfig, o.MaxConcurrent)
-	}
 	c := &Client{
 		o:       o,
 		server:  server,
@@ -146,12 +142,24 @@ func New(o Options) (*Client, error) {
 	}
 	c.dialer = newLiveDialer(tlsConfig, c.agent)
 
-	limited := &limiter{next: o.Transport, slots: make(chan struct{}, o.MaxConcurrent)}
-	// A redirect would carry the token to another place: the answer is taken as it is.
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c.stream = &http.Client{Transport: limited, CheckRedirect: stay}
-	c.once = &http.Client{Transport: limited, CheckRedirect: stay, Timeout: o.Timeout}
-	c.reads = newRetryClient(c.once, o.Retries)
+	slots := make(chan struct{}, o.MaxConcurrent)
+	client := func(keep, timeout time.Duration) *http.Client {
+		transport := o.Transport
+		if transport == nil {
+			transport = newTransport(tlsConfig, o.MaxConcurrent, keep)
+		}
+		return &http.Client{
+			Transport: &limiter{next: transport, slots: slots},
+			Timeout:   timeout,
+			// A redirect would carry the token to another place: the answer is taken as it is.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	c.once = client(keepForEffects, o.Timeout)
+	c.stream = client(keepForReads, 0)
+	single := client(keepForReads, o.Timeout)
+	single.Transport = c.stream.Transport // one pool for all reads
+	c.reads = newRetryClient(single, o.Retries)
 
 	c.Hosts = &HostsService{c}
 	c.Alerts = &AlertsService{c}
@@ -461,15 +469,16 @@ func statusKinds(k call, a answer, isJSON bool) []error {
 // errServer is an answer of a server, or of a proxy before it, that is in trouble.
 var errServer = errors.New("server error")
 
-// looksJSON reports whether an answer claims to be JSON or starts like it. HEAD
-// and proxies that drop the header make the type alone unreliable.
+// looksJSON reports whether an answer may be JSON: it starts like it and does not
+// claim to be a page or a file. Some proxies drop or change the type of JSON.
 func looksJSON(a answer) bool {
-	mediaType, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
-	if err == nil && mediaType != "application/json" && mediaType != "text/json" && !strings.HasSuffix(mediaType, "+json") {
+	mediaType, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	switch strings.ToLower(strings.TrimSpace(mediaType)) {
+	case "text/html", "text/csv", "application/octet-stream":
 		return false
 	}
 	start := bytes.TrimLeft(a.body, " \t\r\n")
-	return len(start) > 0 && (start[0] == '{' || start[0] == '[')
+	return len(start) > 0 && start[0] == '{'
 }
 
 // describe says what came in place of JSON, and what is probably wrong.
@@ -484,6 +493,8 @@ func (c *Client) describe(a answer) string {
 		return "got a web page in place of JSON; the base path is probably wrong, or a proxy answered"
 	case strings.HasPrefix(kind, "text/html") && a.status == http.StatusNotFound:
 		return "the server has no such path"
+	case a.status == http.StatusMethodNotAllowed:
+		return "the server has no such call"
 	case strings.HasPrefix(kind, "text/html"):
 		return "got an error page, probably of a proxy"
 	case strings.HasPrefix(kind, "text/plain"):

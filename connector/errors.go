@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -142,6 +143,9 @@ func outcome(err error) string {
 		{ErrRefused, "refused"},
 		{ErrNotJSON, "not_json"},
 		{ErrInvalid, "invalid"},
+		{ErrEmptyTarget, "invalid"},
+		{errServer, "server_error"},
+		{context.Canceled, "cancelled"},
 	} {
 		if errors.Is(err, o.err) {
 			return o.name

@@ -24,10 +24,18 @@ import (
 	"github.com/hashicorp/go-retryablehttp"
 )
 
-// newTransport makes the connection pool. Idle connections are given up well
-// before the server's proxy does so (75 s), because a request that meets a
-// connection in the moment of its closing ends uncertain.
-func newTransport(tlsConfig *tls.Config, conns int) *http.Transport {
+// The times for which an idle connection is kept. A request that meets a
+// connection in the moment in which the server closes it (75 s at the server's own
+// proxy, less at others) fails with EOF. A read is repeated then; a call with an
+// effect would end uncertain and wait for a person, so it pays for a handshake
+// sooner.
+const (
+	keepForReads   = 30 * time.Second
+	keepForEffects = time.Second
+)
+
+// newTransport makes a pool of connections.
+func newTransport(tlsConfig *tls.Config, conns int, keep time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -35,7 +43,7 @@ func newTransport(tlsConfig *tls.Config, conns int) *http.Transport {
 		TLSHandshakeTimeout:   10 * time.Second,
 		MaxIdleConns:          conns,
 		MaxIdleConnsPerHost:   conns,
-		IdleConnTimeout:       30 * time.Second,
+		IdleConnTimeout:       keep,
 		ExpectContinueTimeout: time.Second,
 	}
 }
@@ -46,7 +54,10 @@ const maxCAFileBytes = 1 << 20
 // newTLSConfig trusts the system's roots, or those of caFile, or the one
 // certificate that has the pin, or, with both, that certificate from those roots.
 func newTLSConfig(caFile, pin string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ClientSessionCache: tls.NewLRUClientSessionCache(8), // VerifyConnection runs for resumed sessions too
+	}
 	if caFile != "" {
 		pool, err := readCAFile(caFile)
 		if err != nil {
@@ -197,6 +208,8 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, context.Cause(ctx)
 	}
 	if d, ok := ctx.Value(deliveryKey{}).(*delivery); ok {
+		_, real := l.next.(*http.Transport)
+		d.traced.Store(real)
 		d.started.Store(true)
 	}
 	resp, err := l.next.RoundTrip(req)
@@ -224,8 +237,8 @@ func (b *slotBody) Close() error {
 // have arrived".
 type delivery struct {
 	started atomic.Bool // handed to the transport
-	traced  atomic.Bool // the transport looked for a connection
-	wrote   atomic.Bool // bytes of the request were given to a connection
+	traced  atomic.Bool // the transport is one that tells when it writes
+	wrote   atomic.Bool // the request was given to a connection
 }
 
 type deliveryKey struct{}
@@ -235,10 +248,7 @@ func (d *delivery) watch(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		// The transport asks for another connection only after it has proved that
 		// nothing of the request left on the one before, so the count starts anew.
-		GetConn: func(string) {
-			d.traced.Store(true)
-			d.wrote.Store(false)
-		},
+		GetConn:      func(string) { d.wrote.Store(false) },
 		WroteHeaders: func() { d.wrote.Store(true) },
 	})
 }
