@@ -1,0 +1,643 @@
+package playbooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// EngineOptions are the settings of an engine; the zero value works.
+type EngineOptions struct {
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+	// Workers bounds the runs that are worked on at the same moment; 256 by default.
+	// Waiting runs do not count.
+	Workers int
+	// Evaluations bounds the alerts that are evaluated at the same moment; a
+	// quarter of Workers by default.
+	Evaluations int
+	// CallTimeout bounds one call of an action, 60s by default. A call whose answer
+	// was lost is looked up no sooner than this after it was sent.
+	CallTimeout time.Duration
+	// Ceiling holds all playbooks at observe when it is ModeObserve.
+	Ceiling soar.Mode
+	// Drain is how long calls under way may take to end when the engine stops; 10s
+	// by default.
+	Drain time.Duration
+}
+
+func (o *EngineOptions) defaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Workers <= 0 {
+		o.Workers = 256
+	}
+	if o.Evaluations <= 0 {
+		o.Evaluations = max(o.Workers/4, 1)
+	}
+	if o.CallTimeout <= 0 {
+		o.CallTimeout = time.Minute
+	}
+	if o.Drain <= 0 {
+		o.Drain = 10 * time.Second
+	}
+}
+
+// Engine matches alerts with playbooks and works through their runs.
+type Engine struct {
+	journal Journal
+	actions map[string]Action
+	options EngineOptions
+	metrics *metrics
+
+	set       atomic.Pointer[Set]
+	reader    *reader
+	guard     *guard
+	cooldowns cooldowns
+	lookUps   keyedLocks
+	stop      chan struct{} // closed when Run begins to stop
+	stopOnce  sync.Once
+
+	mu       sync.Mutex
+	versions map[string]*Playbook // by hash; guarded by mu
+	kept     map[string]bool      // hashes that the journal has; guarded by mu
+	alerts   inFlight             // guarded by mu
+	runs     map[soar.RunID]bool  // being worked on; guarded by mu
+
+	again chan struct{} // an alert was left pending; room for one, since one look is enough
+}
+
+// NewEngine makes an engine that works with the journal and the actions. Set may be
+// nil until the first Reload. Nothing starts before Run.
+func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) (*Engine, error) {
+	if j == nil {
+		return nil, errors.New("playbooks: no journal")
+	}
+	if o.Ceiling != "" && o.Ceiling != soar.ModeObserve && o.Ceiling != soar.ModeEnforce {
+		return nil, fmt.Errorf("playbooks: mode %q: observe or enforce", o.Ceiling)
+	}
+	o.defaults()
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("playbooks: %w", err)
+	}
+	e := &Engine{
+		journal: j, actions: actions, options: o, metrics: m,
+		reader:   &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now},
+		guard:    &guard{ceiling: o.Ceiling},
+		stop:     make(chan struct{}),
+		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),
+	}
+	e.Reload(set)
+	return e, nil
+}
+
+// Reload replaces all playbooks at once. Runs go on with the version that they
+// began with.
+func (e *Engine) Reload(set *Set) {
+	if set == nil {
+		set = NewSet()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range set.playbooks {
+		e.versions[p.Hash] = p
+	}
+	e.set.Store(set)
+}
+
+// Set is the playbooks in force.
+func (e *Engine) Set() *Set { return e.set.Load() }
+
+// Run evaluates alerts and works on runs until ctx ends. Then it takes nothing
+// new, gives calls under way the time of Drain to end, and returns after their
+// outcomes are on disk. It may be called once.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.stopOnce.Do(func() { close(e.stop) })
+	kvs, err := e.journal.KV(ctx, cooldownPrefix)
+	if err != nil {
+		return fmt.Errorf("playbooks: cool-downs: %w", err)
+	}
+	e.cooldowns.load(kvs)
+	interrupted, err := e.journal.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("playbooks: interrupted runs: %w", err)
+	}
+
+	// Workers outlive ctx by Drain: what they are in the middle of must be recorded.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var workers sync.WaitGroup
+	p := &pool{e: e, ctx: work, wg: &workers, evaluations: make(chan struct{}, e.options.Evaluations), runs: make(chan struct{}, e.options.Workers)}
+	var loops sync.WaitGroup
+	loops.Go(func() { p.dueRuns(ctx, interrupted) })
+	loops.Go(func() { p.pendingAlerts(ctx) })
+	<-ctx.Done()
+	e.stopOnce.Do(func() { close(e.stop) })
+	loops.Wait()
+
+	done := make(chan struct{})
+	go func() { workers.Wait(); close(done) }() // ends with the workers, which end soon after cancel
+	timer := time.NewTimer(e.options.Drain)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		e.options.Log.Warn("calls under way did not end in time, cancelling them", "drain", e.options.Drain)
+		cancel()
+		<-done
+	}
+	return nil
+}
+
+func (e *Engine) stopping() bool {
+	select {
+	case <-e.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// pool starts workers within bounds.
+type pool struct {
+	e                 *Engine
+	ctx               context.Context // of the workers
+	wg                *sync.WaitGroup
+	evaluations, runs chan struct{}
+}
+
+const (
+	pageSize     = 256
+	retryPause   = time.Second           // after an error of the journal
+	busyPause    = 100 * time.Millisecond
+	signalPause  = 10 * time.Millisecond // many commits touch runs: look once for a bunch of them
+	recordingFor = 10 * time.Second      // for one commit of what a stopping worker leaves
+)
+
+// pendingAlerts hands alerts to workers as they come in.
+func (p *pool) pendingAlerts(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := p.e.journal.Changed(soar.SignalAlerts)
+		found, err := p.pendingPage(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			p.e.options.Log.Error("cannot read pending alerts", "err", err)
+			pause(ctx, retryPause)
+		case found:
+		default:
+			select {
+			case <-changed:
+			case <-p.e.again:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// pendingPage starts work on pending alerts; false means that there are none
+// which nobody works on.
+func (p *pool) pendingPage(ctx context.Context) (found bool, err error) {
+	for after := int64(0); ; {
+		p.e.mu.Lock()
+		p.e.alerts.beginRead()
+		p.e.mu.Unlock()
+		list, err := p.e.journal.Pending(ctx, after, pageSize)
+		if err != nil {
+			return false, err
+		}
+		for i := range list {
+			a := &list[i]
+			taken, again := p.e.takeAlert(a.Key)
+			found = found || taken || again
+			if !taken {
+				continue
+			}
+			select {
+			case p.evaluations <- struct{}{}:
+			case <-ctx.Done():
+				p.e.dropAlert(a.Key, true)
+				return true, nil
+			}
+			p.wg.Go(func() {
+				defer func() { <-p.evaluations }()
+				p.evaluate(a)
+			})
+		}
+		if found || len(list) < pageSize {
+			return found, nil
+		}
+		after = list[len(list)-1].Key
+	}
+}
+
+// evaluate evaluates one alert and hands its runs to workers. With an error the
+// alert stays pending and is looked at again.
+func (p *pool) evaluate(a *soar.StoredAlert) {
+	var runners []*runner
+	_, err := safely(func() (o Outcome, err error) {
+		runners, err = p.e.evaluate(p.ctx, a)
+		return o, err
+	})
+	if err != nil {
+		if p.ctx.Err() == nil {
+			p.e.options.Log.Error("evaluation failed, the alert stays pending", "alert", a.Alert.Ref(), "err", err)
+		}
+		p.pauseUnlessStopping(retryPause)
+		p.e.dropAlert(a.Key, true)
+		return
+	}
+	p.e.dropAlert(a.Key, false)
+	for _, r := range runners {
+		p.runs <- struct{}{} // runs give their place back without waiting for evaluations
+		p.wg.Go(func() {
+			defer func() { <-p.runs }()
+			defer p.e.dropRun(r.run.ID)
+			p.work(r)
+		})
+	}
+}
+
+// work goes on with a run. A panic in the engine itself leaves the run as the
+// journal has it.
+func (p *pool) work(r *runner) {
+	_, err := safely(func() (Outcome, error) { return Outcome{}, r.work(p.ctx) })
+	switch {
+	case err == nil:
+	case errors.Is(err, errLostRun):
+		r.log.Warn("another worker went on with the run")
+	default:
+		r.log.Error("the run stops here until the next start", "err", err)
+	}
+}
+
+// dueRuns goes on with runs that a crash interrupted, then with waiting runs when
+// their time comes.
+func (p *pool) dueRuns(ctx context.Context, interrupted []soar.Run) {
+	for _, run := range interrupted {
+		if !p.start(ctx, run, true) {
+			return
+		}
+	}
+	for ctx.Err() == nil {
+		changed := p.e.journal.Changed(soar.SignalRuns)
+		now := p.e.options.Now()
+		due, err := p.e.journal.Due(ctx, now, pageSize)
+		var wake time.Time
+		if err == nil && len(due) < pageSize {
+			wake, err = p.e.journal.NextWake(ctx)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				p.e.options.Log.Error("cannot read due runs", "err", err)
+			}
+			pause(ctx, retryPause)
+			continue
+		}
+		started := false
+		for _, run := range due {
+			if p.e.busy(run.ID) {
+				continue
+			}
+			started = true
+			if !p.start(ctx, run, false) {
+				return
+			}
+		}
+		if !started {
+			p.sleepUntil(ctx, changed, now, wake)
+		}
+	}
+}
+
+// sleepUntil waits for the next wake time, or for a commit that may have set an
+// earlier one. A wake time in the past belongs to a run that is being worked on and
+// hides the later ones, so that the wait is short then.
+func (p *pool) sleepUntil(ctx context.Context, changed <-chan struct{}, now, wake time.Time) {
+	var timeUp <-chan time.Time
+	if !wake.IsZero() {
+		wait := wake.Sub(now)
+		if wait <= 0 {
+			wait = busyPause
+		}
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	select {
+	case <-timeUp:
+	case <-changed:
+		pause(ctx, signalPause)
+	case <-ctx.Done():
+	}
+}
+
+// start resumes a run in a worker; false means that ctx ended first.
+func (p *pool) start(ctx context.Context, run soar.Run, interrupted bool) bool {
+	if !p.e.takeRun(run.ID) {
+		return true
+	}
+	select {
+	case p.runs <- struct{}{}:
+	case <-ctx.Done():
+		p.e.dropRun(run.ID)
+		return false
+	}
+	p.wg.Go(func() {
+		defer func() { <-p.runs }()
+		defer p.e.dropRun(run.ID)
+		p.goOn(run, interrupted)
+	})
+	return true
+}
+
+func (p *pool) goOn(run soar.Run, interrupted bool) {
+	log := p.e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook)
+	if !interrupted {
+		// The row was read before this run was taken: a worker may have gone on since.
+		fresh, err := p.e.journal.GetRun(p.ctx, run.ID)
+		if err != nil || fresh.State != soar.RunWaiting || fresh.Wake.After(p.e.options.Now()) {
+			if err != nil {
+				log.Error("cannot read a due run", "err", err)
+				p.pauseUnlessStopping(retryPause)
+			}
+			return
+		}
+		run = fresh
+	} else {
+		run.Epoch++
+		log.Info("going on with an interrupted run", "epoch", run.Epoch)
+	}
+	run.State, run.Wake = soar.RunRunning, time.Time{}
+	r, err := p.e.resume(p.ctx, run)
+	switch {
+	case err == nil:
+		p.work(r)
+	case errors.Is(err, errBrokenRun) || errors.Is(err, soar.ErrNotFound):
+		if err := p.e.giveUp(p.ctx, run, err); err != nil {
+			log.Error("cannot end a run that cannot be gone on with", "err", err)
+		}
+	default:
+		log.Error("cannot read the journal of a run", "err", err)
+		p.pauseUnlessStopping(retryPause)
+		if interrupted && !p.e.stopping() {
+			run.Epoch--
+			p.goOn(run, true)
+		}
+	}
+}
+
+// giveUp ends a run whose playbook, alert or journal cannot be read any more.
+func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
+	entries, err := e.journal.Entries(ctx, run.ID)
+	if err != nil {
+		return err
+	}
+	r := &runner{e: e, run: run, pb: &Playbook{Name: run.Playbook}, alert: &soar.Alert{}, log: e.options.Log}
+	for i := range entries {
+		r.seq = max(r.seq, entries[i].Seq)
+	}
+	r.run.Error = why.Error()
+	seq := r.entry("", soar.EntryDecision, "", Decision{Reason: why.Error()})
+	r.end(soar.RunFailed)
+	r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
+		ev.Text = fmt.Sprintf("run %s of %s was given up: %v. A command that it had sent may still be carried out.", run.ID, run.Playbook, why)
+	})
+	return r.commit(ctx)
+}
+
+// commit writes a change, and keeps at it while the store cannot: what it holds has
+// happened already. Only a stopping engine gives up, and a run that somebody else
+// went on with.
+func (e *Engine) commit(ctx context.Context, change soar.Change) error {
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		// A record must be written while stopping too.
+		recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordingFor)
+		_, err := e.journal.Commit(recording, change)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, soar.ErrConflict) || ctx.Err() != nil:
+			return err
+		}
+		if wait >= time.Second {
+			e.options.Log.Warn("the store does not take the record of a run, trying again", "err", err)
+		}
+		pause(ctx, wait)
+	}
+}
+
+// version finds the playbook version that a run began with, in memory or by its
+// text in the journal.
+func (e *Engine) version(ctx context.Context, hash string) (*Playbook, error) {
+	e.mu.Lock()
+	pb := e.versions[hash]
+	e.mu.Unlock()
+	if pb != nil {
+		return pb, nil
+	}
+	v, err := e.journal.PlaybookVersion(ctx, hash)
+	if err != nil {
+		return nil, fmt.Errorf("playbook version %s: %w", hash, err)
+	}
+	pb, problems := Parse(v.Name+"@"+hash, v.Source, e.actions)
+	if problems != nil {
+		return nil, fmt.Errorf("%w: playbook version %s no longer loads: %w", errBrokenRun, hash, problems)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.versions[hash] = pb
+	return pb, nil
+}
+
+// keepVersion adds the text of a playbook to a change, unless the journal has it.
+func (e *Engine) keepVersion(change *soar.Change, pb *Playbook) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.kept[pb.Hash] {
+		change.Playbooks = append(change.Playbooks, pb.version())
+	}
+}
+
+func (e *Engine) keptVersions(change *soar.Change) {
+	if len(change.Playbooks) == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, v := range change.Playbooks {
+		e.kept[v.Hash] = true
+	}
+}
+
+// inFlight knows which alerts are being evaluated, so that none is started twice.
+// The journal is read without a lock: an alert may have been read before the
+// commit that settled it and be looked at after its worker has gone. So what ended
+// since the read began still counts as busy.
+type inFlight struct {
+	busy  map[int64]bool // true: it was seen pending meanwhile, so look again afterwards
+	ended map[int64]struct{}
+}
+
+func (f *inFlight) beginRead() { f.ended = map[int64]struct{}{} }
+
+// takeAlert takes an alert to evaluate it. With again, the journal has to be read
+// anew to know whether it is still pending.
+func (e *Engine) takeAlert(key int64) (taken, again bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, busy := e.alerts.busy[key]; busy {
+		e.alerts.busy[key] = true
+		return false, false
+	}
+	if _, ended := e.alerts.ended[key]; ended {
+		return false, true
+	}
+	if e.alerts.busy == nil {
+		e.alerts.busy = map[int64]bool{}
+	}
+	e.alerts.busy[key] = false
+	return true, false
+}
+
+// dropAlert gives an alert back; left says that it is still pending.
+func (e *Engine) dropAlert(key int64, left bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	seen := e.alerts.busy[key]
+	delete(e.alerts.busy, key)
+	if !left && e.alerts.ended != nil {
+		e.alerts.ended[key] = struct{}{}
+	}
+	if left || seen {
+		select {
+		case e.again <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (e *Engine) takeRun(id soar.RunID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.runs[id] {
+		return false
+	}
+	e.runs[id] = true
+	return true
+}
+
+func (e *Engine) dropRun(id soar.RunID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.runs, id)
+}
+
+func (e *Engine) busy(id soar.RunID) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.runs[id]
+}
+
+// keyedLocks are mutexes by name whose waiting ends with a context.
+type keyedLocks struct {
+	mu    sync.Mutex
+	locks map[string]chan struct{} // guarded by mu
+}
+
+func (k *keyedLocks) lock(ctx context.Context, name string) (unlock func(), err error) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]chan struct{}{}
+	}
+	c := k.locks[name]
+	if c == nil {
+		c = make(chan struct{}, 1)
+		k.locks[name] = c
+	}
+	k.mu.Unlock()
+	select {
+	case c <- struct{}{}:
+		return func() { <-c }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// safely calls into an action and turns a panic into an error.
+func safely(f func() (Outcome, error)) (outcome Outcome, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			outcome, err = Outcome{}, &panicError{v, debug.Stack()}
+		}
+	}()
+	return f()
+}
+
+func safelyFind(f func() ([]Found, error)) (list []Found, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			list, err = nil, &panicError{v, debug.Stack()}
+		}
+	}()
+	return f()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// pauseUnlessStopping is pause for workers, whose context outlives the engine's.
+func (p *pool) pauseUnlessStopping(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.e.stop:
+	}
+}
+
+type metrics struct {
+	runs        *prometheus.CounterVec
+	evaluations *prometheus.CounterVec
+	stepSeconds *prometheus.HistogramVec
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "erbridge_runs_total", Help: "Runs that ended, by playbook and outcome.",
+		}, []string{"playbook", "outcome"}),
+		evaluations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "erbridge_evaluations_total", Help: "Evaluations of a playbook on an alert, by verdict.",
+		}, []string{"verdict"}),
+		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "erbridge_step_seconds", Help: "Time from the start of a step to its end, waiting included, by action and state.",
+			Buckets: []float64{.001, .01, .1, .5, 1, 5, 15, 60, 300, 1800, 7200, 86400},
+		}, []string{"action", "state"}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	return m, errors.Join(registerer.Register(m.runs), registerer.Register(m.evaluations), registerer.Register(m.stepSeconds))
+}

@@ -1,0 +1,239 @@
+package playbooks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Explanation tells what a playbook makes of an alert, and why.
+type Explanation struct {
+	Playbook   string      `json:"playbook"`
+	Alert      string      `json:"alert"`
+	Verdict    Verdict     `json:"verdict"`
+	Error      string      `json:"error,omitempty"`
+	Conditions []Condition `json:"conditions"`
+	// Closest names the one condition that stands against a match, when it is one.
+	Closest string `json:"closest,omitempty"`
+	// Enrich holds what was read, EnrichErrors what could not be.
+	Enrich       map[string]any `json:"enrich,omitempty"`
+	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
+	Guard        []Answer       `json:"guard"`
+	// Steps are the steps as far as they can be told before the run.
+	Steps []PlannedStep `json:"steps"`
+}
+
+// PlannedStep is what a step would do. With is nil, and Words says why, when that
+// is decided only while the run goes on.
+type PlannedStep struct {
+	StepInfo
+	Words string         `json:"words"`
+	With  map[string]any `json:"with,omitempty"`
+}
+
+// Explain evaluates one playbook on one alert, every condition of it, without
+// sending anything that has an effect. Reading actions are carried out for the
+// enrichment; without actions, enrichment counts as failed.
+func Explain(ctx context.Context, pb *Playbook, alert soar.Alert, actions map[string]Action) (*Explanation, error) {
+	v, err := soar.Plain(&alert)
+	if err != nil {
+		return nil, fmt.Errorf("alert %s: %w", alert.Ref(), err)
+	}
+	read := &reader{cache: newCache(time.Now), actions: actions, callTimeout: enrichTimeout, now: time.Now}
+	ev := newEvaluation(read, &alert, v.(map[string]any), pb)
+	ev.match(ctx, true)
+	if ev.verdict == Match {
+		ev.prepare(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	x := &Explanation{
+		Playbook: pb.Name, Alert: alert.Ref(), Verdict: ev.verdict, Error: ev.err, Conditions: ev.conditions,
+		Closest: closest(ev.conditions), Enrich: ev.found.values, EnrichErrors: ev.found.errors,
+	}
+	for i := range x.Conditions {
+		x.Conditions[i].Value = truncated(x.Conditions[i].Value)
+	}
+	x.guard(ctx, ev)
+	x.steps(ctx, ev)
+	return x, nil
+}
+
+// closest names the condition whose change alone would make a match.
+func closest(conditions []Condition) string {
+	if combine(conditions) == Match {
+		return ""
+	}
+	name := ""
+	for i, c := range conditions {
+		if c.Holds() {
+			continue
+		}
+		changed := append([]Condition(nil), conditions...)
+		changed[i].Verdict = Match
+		if c.Block == None {
+			changed[i].Verdict = NoMatch
+		}
+		if combine(changed) == Match {
+			if name != "" {
+				return "" // one of several would do
+			}
+			name = c.Name
+		}
+	}
+	return name
+}
+
+func (x *Explanation) guard(ctx context.Context, ev *evaluation) {
+	g := &guard{}
+	mode, why := g.effectiveMode(ev.pb, ev.alert)
+	x.Guard = []Answer{{Check: "mode", OK: mode == soar.ModeEnforce, Words: string(mode) + ": " + why}}
+	if ev.pb.cooldown == nil {
+		return
+	}
+	value, err := ev.pb.cooldown.key.value(ctx, ev.input())
+	var text string
+	if err == nil {
+		text, err = cooldownValue(value)
+	}
+	a := Answer{Check: "cool-down", OK: err == nil, Words: fmt.Sprintf("one run for %q in %s", text, ev.pb.cooldown.dur)}
+	if err != nil {
+		a.Words = "cooldown.key: " + err.Error()
+	}
+	x.Guard = append(x.Guard, a)
+}
+
+func (x *Explanation) steps(ctx context.Context, ev *evaluation) {
+	g := &guard{}
+	mode, _ := g.effectiveMode(ev.pb, ev.alert)
+	run := soar.Run{ID: soar.NewRunID(time.Now()), Playbook: ev.pb.Name, Mode: mode, StartedAt: time.Now().UTC()}
+	in := runInput(ev.plain, ev.found, ev.pb, &run, map[string]any{})
+	for i, info := range ev.pb.Steps() {
+		s := ev.pb.program[i]
+		p := PlannedStep{StepInfo: info}
+		switch {
+		case s.handler:
+			p.Words = "only when a step before it fails"
+		case s.cond != nil && s.cond.roots["steps"] || s.with.reads("steps"):
+			p.Words = "depends on what earlier steps return"
+		default:
+			p.Words, p.With = planned(ctx, g, s, in, &request{playbook: ev.pb, step: s, alert: ev.alert, run: &run})
+		}
+		x.Steps = append(x.Steps, p)
+	}
+}
+
+func planned(ctx context.Context, g *guard, s *step, in *input, r *request) (string, map[string]any) {
+	if s.cond != nil {
+		switch yes, err := s.cond.isTrue(ctx, in); {
+		case err != nil:
+			return "fails: if: " + err.Error(), nil
+		case !yes:
+			return "is skipped: if is false", nil
+		}
+	}
+	with, err := s.with.object(ctx, in)
+	if err != nil {
+		return "fails: with: " + err.Error(), nil
+	}
+	if s.spec.Effect == Reads {
+		return "reads", with
+	}
+	answers, ok := g.allow(r)
+	words := answers[len(answers)-1].Words
+	if !ok {
+		return "is not sent: " + words, with
+	}
+	return "is sent: " + words, with
+}
+
+// truncated keeps what people can take in.
+func truncated(v any) any {
+	const longest = 200
+	switch v := v.(type) {
+	case string:
+		if len(v) > longest {
+			return strings.ToValidUTF8(v[:longest], "") + "…"
+		}
+	case []any, map[string]any:
+		if text, err := asText(v); err == nil && len(text) > longest {
+			return strings.ToValidUTF8(text[:longest], "") + "…"
+		}
+	}
+	return v
+}
+
+// Text is the explanation for a terminal.
+func (x *Explanation) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s on %s: %s", x.Playbook, x.Alert, x.Verdict)
+	if x.Error != "" {
+		fmt.Fprintf(&b, " (%s)", printable(x.Error))
+	}
+	b.WriteString("\n")
+	for _, block := range []Block{All, Any, None} {
+		title := false
+		for _, c := range x.Conditions {
+			if c.Block != block {
+				continue
+			}
+			if !title {
+				fmt.Fprintf(&b, "  %s\n", block)
+				title = true
+			}
+			sign := "+"
+			switch {
+			case c.Verdict == Failed:
+				sign = "!"
+			case !c.Holds():
+				sign = "-"
+			}
+			fmt.Fprintf(&b, "    %s %s", sign, printable(c.Name))
+			if c.Verdict == Failed {
+				fmt.Fprintf(&b, ": error: %s", printable(c.Error))
+			} else if text, err := asText(c.Value); err == nil && c.Value != true && c.Value != false {
+				if c.Value == nil {
+					text = "null"
+				}
+				fmt.Fprintf(&b, " (%s)", printable(text))
+			}
+			b.WriteString("\n")
+		}
+	}
+	if x.Closest != "" {
+		fmt.Fprintf(&b, "  closest: only %q stands against a match\n", printable(x.Closest))
+	}
+	for _, name := range sortedNames(x.EnrichErrors) {
+		fmt.Fprintf(&b, "  enrichment %s failed: %s\n", name, printable(fmt.Sprint(x.EnrichErrors[name])))
+	}
+	for _, a := range x.Guard {
+		fmt.Fprintf(&b, "  guard: %s: %s\n", a.Check, printable(a.Words))
+	}
+	if x.Verdict != Match {
+		return b.String()
+	}
+	for _, s := range x.Steps {
+		fmt.Fprintf(&b, "  step %s: %s %s\n", s.ID, s.Action, printable(s.Words))
+		for _, name := range sortedNames(s.With) {
+			text, err := asText(truncated(s.With[name]))
+			if err == nil {
+				fmt.Fprintf(&b, "    %s: %s\n", name, printable(text))
+			}
+		}
+	}
+	return b.String()
+}
+
+// printable keeps control characters of alert text out of a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '�'
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,125 @@
+package playbooks
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Journal is what the engine needs of the store. Implementations are safe for
+// concurrent use.
+type Journal interface {
+	// Commit makes a change durable, or returns an error and keeps nothing of it.
+	// A repeated (Run, Seq) is soar.ErrConflict.
+	Commit(ctx context.Context, change soar.Change) (soar.Committed, error)
+	// Changed returns a channel that is closed at the next commit touching sig.
+	Changed(sig soar.Signal) <-chan struct{}
+
+	Pending(ctx context.Context, after int64, limit int) ([]soar.StoredAlert, error)
+	AlertByKey(ctx context.Context, key int64) (soar.StoredAlert, error)
+	Running(ctx context.Context) ([]soar.Run, error)
+	Due(ctx context.Context, now time.Time, limit int) ([]soar.Run, error)
+	NextWake(ctx context.Context) (time.Time, error)
+	GetRun(ctx context.Context, id soar.RunID) (soar.Run, error)
+	Entries(ctx context.Context, id soar.RunID) ([]soar.Entry, error)
+	RefClaimed(ctx context.Context, ref string) (bool, error)
+	PlaybookVersion(ctx context.Context, hash string) (soar.PlaybookVersion, error)
+	KV(ctx context.Context, prefix string) ([]soar.KV, error)
+}
+
+// The bodies of journal entries. They are read by recovery and shown to people;
+// a field that is added later must be optional.
+
+// BeganNote is the body of a run's first note: what was read before it started,
+// so that it sees the same after a restart.
+type BeganNote struct {
+	Text         string         `json:"text"`
+	Enrich       map[string]any `json:"enrich,omitempty"`
+	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
+	Host         any            `json:"host,omitempty"`
+}
+
+// StepNote is the body of a note about a step. Retry is the number of the attempt
+// that follows; Started is when the step began.
+type StepNote struct {
+	Text    string    `json:"text"`
+	Error   string    `json:"error,omitempty"`
+	Retry   int       `json:"retry,omitempty"`
+	Started time.Time `json:"started,omitzero"`
+}
+
+// Intent is the body of an intent entry: the call exactly as it is about to be sent.
+type Intent struct {
+	Action  string         `json:"action"`
+	Effect  Effect         `json:"effect"`
+	With    map[string]any `json:"with"`
+	Mark    string         `json:"mark"`
+	Attempt int            `json:"attempt"`
+	Started time.Time      `json:"started"`
+	// Again is set when a look-up showed that the same call was never received.
+	Again bool `json:"again,omitempty"`
+}
+
+// Sent is the body of a sent entry, whose Ref is the server's command id.
+type Sent struct {
+	Target  string         `json:"target,omitempty"`
+	Summary string         `json:"summary,omitempty"`
+	With    map[string]any `json:"with,omitempty"` // for reading actions, which have no intent
+	Started time.Time      `json:"started"`
+	Found   bool           `json:"found,omitempty"` // by looking it up, after the answer was lost
+}
+
+// Decision is the body of a decision entry: of the guard, or of a person.
+type Decision struct {
+	Answers  []Answer `json:"answers,omitempty"`
+	By       string   `json:"by,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+	Happened *bool    `json:"happened,omitempty"`
+}
+
+// Result is the body of a result entry. Without the arguments, it is what
+// expressions see as .steps.<id>.
+type Result struct {
+	Action  string         `json:"action"`
+	State   soar.StepState `json:"state"`
+	Output  any            `json:"output,omitempty"`
+	Error   string         `json:"error,omitempty"`
+	Summary string         `json:"summary,omitempty"`
+	Target  string         `json:"target,omitempty"`
+	Ref     string         `json:"ref,omitempty"`
+	With    map[string]any `json:"with,omitempty"` // what would have been sent
+}
+
+// visible is the result as expressions see it.
+func (r *Result) visible() map[string]any {
+	return map[string]any{"state": string(r.State), "output": r.Output, "error": orNull(r.Error), "summary": orNull(r.Summary), "ref": orNull(r.Ref)}
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// maxOutput bounds what an action's output may take in the journal.
+const maxOutput = 1 << 20
+
+// plainOutput brings an output to plain JSON values and to its JSON.
+func plainOutput(v any) (plain any, err error) {
+	switch v := v.(type) {
+	case nil, bool, string, float64:
+		return v, nil
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxOutput {
+		return nil, errOutputTooLarge
+	}
+	err = json.Unmarshal(data, &plain)
+	return plain, err
+}

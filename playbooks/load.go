@@ -1,0 +1,703 @@
+package playbooks
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Bounds of a playbook and of a set.
+const (
+	maxPlaybooks   = 1000
+	maxSteps       = 100
+	maxConditions  = 100
+	maxEnrichments = 20
+	maxAttempts    = 20
+	maxStepTimeout = 30 * 24 * time.Hour
+
+	defaultStepTimeout = 10 * time.Minute
+	defaultEnrichTTL   = 5 * time.Minute
+)
+
+var (
+	playbookName  = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,79}$`)
+	stepName      = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}$`)
+	techniqueName = regexp.MustCompile(`^T\d{4}(\.\d{3})?$`)
+)
+
+// LoadDir reads every playbook under a folder: all files that end in .yaml or
+// .yml, except tests (_test.yaml) and hidden ones. With any problem, there is no
+// set: the whole of it or nothing.
+func LoadDir(dir string, actions map[string]Action) (*Set, registry.Problems) {
+	return load(os.DirFS(dir), ".", func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }, actions)
+}
+
+// LoadFS is LoadDir for any file system.
+func LoadFS(fsys fs.FS, root string, actions map[string]Action) (*Set, registry.Problems) {
+	return load(fsys, root, func(name string) string { return name }, actions)
+}
+
+func load(fsys fs.FS, root string, shown func(string) string, actions map[string]Action) (*Set, registry.Problems) {
+	var problems registry.Problems
+	var loaded []*Playbook
+	first := map[string]*Playbook{}
+	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := path.Base(name)
+		hidden := strings.HasPrefix(base, ".") && name != root
+		switch {
+		case entry.IsDir() && hidden:
+			return fs.SkipDir
+		case entry.IsDir() || hidden || !isPlaybookFile(base):
+			return nil
+		case len(loaded) >= maxPlaybooks:
+			return fmt.Errorf("more than %d playbooks", maxPlaybooks)
+		}
+		data, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		p, more := Parse(shown(name), data, actions)
+		problems = append(problems, more...)
+		if p == nil {
+			return nil
+		}
+		if other := first[p.Name]; other != nil {
+			problems.Addf(nameAt(shown(name), data), "repeated-name", "", "playbook %q stands in %s already", p.Name, other.File)
+			return nil
+		}
+		first[p.Name] = p
+		loaded = append(loaded, p)
+		return nil
+	})
+	if err != nil {
+		problems.Addf(registry.Position{File: shown(root), Line: 1, Column: 1}, "unreadable", "", "playbooks: %v", err)
+	}
+	if len(problems) > 0 {
+		_ = problems.Err() // sorts
+		return nil, problems
+	}
+	return NewSet(loaded...), nil
+}
+
+func isPlaybookFile(base string) bool {
+	stem, found := strings.CutSuffix(base, ".yaml")
+	if !found {
+		if stem, found = strings.CutSuffix(base, ".yml"); !found {
+			return false
+		}
+	}
+	return !strings.HasSuffix(stem, "_test")
+}
+
+// nameAt finds the value of the key playbook.
+func nameAt(file string, data []byte) registry.Position {
+	if root, problems := registry.Parse(file, data); problems == nil {
+		for key, value := range registry.Pairs(root) {
+			if key.Value == "playbook" {
+				return registry.At(file, value)
+			}
+		}
+	}
+	return registry.Position{File: file, Line: 1, Column: 1}
+}
+
+// document is a playbook as it stands in YAML.
+type document struct {
+	Playbook    registry.Text   `yaml:"playbook" required:"true"`
+	Description string          `yaml:"description"`
+	Attack      []registry.Text `yaml:"attack"`
+	Mode        registry.Text   `yaml:"mode"`
+	On          yaml.Node       `yaml:"on"`
+	Match       yaml.Node       `yaml:"match"`
+	Enrich      yaml.Node       `yaml:"enrich"`
+	Vars        yaml.Node       `yaml:"vars"`
+	Cooldown    *struct {
+		Key yaml.Node     `yaml:"key" required:"true"`
+		For time.Duration `yaml:"for" required:"true"`
+	} `yaml:"cooldown"`
+	Steps yaml.Node `yaml:"steps" required:"true"`
+}
+
+type enrichDocument struct {
+	Do   registry.Text  `yaml:"do" required:"true"`
+	With yaml.Node      `yaml:"with"`
+	TTL  *time.Duration `yaml:"ttl"`
+}
+
+type stepDocument struct {
+	ID      registry.Text  `yaml:"id"`
+	Do      registry.Text  `yaml:"do" required:"true"`
+	If      yaml.Node      `yaml:"if"`
+	With    yaml.Node      `yaml:"with"`
+	Timeout *time.Duration `yaml:"timeout"`
+	Retry   *struct {
+		Attempts int           `yaml:"attempts" required:"true"`
+		Delay    time.Duration `yaml:"delay"`
+		On       string        `yaml:"on" enum:"transient,failed"`
+	} `yaml:"retry"`
+	OnError yaml.Node `yaml:"on_error"`
+}
+
+// Parse reads one playbook and reports every mistake in it. The playbook is nil
+// when there is any.
+func Parse(file string, data []byte, actions map[string]Action) (*Playbook, registry.Problems) {
+	root, problems := registry.Parse(file, data)
+	if problems != nil {
+		return nil, problems
+	}
+	sum := sha256.Sum256(data)
+	l := &loader{
+		file: file, source: newSource(data), actions: actions,
+		pb: &Playbook{File: file, Hash: hex.EncodeToString(sum[:16]), Source: data, Mode: soar.ModeEnforce, On: []string{pendingAlert}},
+	}
+	var doc document
+	l.problems = registry.Decode(file, root, &doc)
+	l.head(&doc)
+	l.variables(&doc.Vars)
+	l.enrichments(&doc.Enrich)
+	l.match(&doc.Match)
+	if doc.Cooldown != nil && doc.Cooldown.Key.Kind != 0 {
+		l.pb.cooldown = &cooldownRule{l.expr(&doc.Cooldown.Key, l.scope("cooldown.key")), doc.Cooldown.For}
+		if doc.Cooldown.For <= 0 && len(l.problems) == 0 {
+			l.problems.Addf(registry.At(file, &doc.Cooldown.Key), "range", "", "a cool-down must be longer than nothing")
+		}
+	}
+	l.steps(&doc.Steps)
+	if len(l.problems) > 0 {
+		_ = l.problems.Err() // sorts
+		return nil, l.problems
+	}
+	return l.pb, nil
+}
+
+// The words of StoredAlert.Pending, and of on.
+const (
+	pendingAlert   = "alert"
+	pendingUpdated = "alert.updated"
+)
+
+type loader struct {
+	file     string
+	source   *source
+	actions  map[string]Action
+	pb       *Playbook
+	problems registry.Problems
+	ids      map[string]*step
+}
+
+func (l *loader) at(n *yaml.Node) registry.Position { return registry.At(l.file, n) }
+
+func (l *loader) wrong(n *yaml.Node, want string) {
+	l.problems.Addf(l.at(n), "wrong-type", "", "expected %s", want)
+}
+
+func (l *loader) head(doc *document) {
+	p := l.pb
+	p.Name, p.Description = doc.Playbook.Value, doc.Description
+	if doc.Playbook.At.Line > 0 && !playbookName.MatchString(p.Name) {
+		l.problems.Addf(doc.Playbook.At, "name", "small letters, digits, - and _", "%q is no name for a playbook", p.Name)
+	}
+	for _, t := range doc.Attack {
+		if !techniqueName.MatchString(t.Value) {
+			l.problems.Addf(t.At, "technique", "T1490 or T1059.001", "%q is no ATT&CK technique", t.Value)
+		}
+		p.Attack = append(p.Attack, t.Value)
+	}
+	switch mode := doc.Mode; mode.Value {
+	case "observe", "enforce":
+		p.Mode = soar.Mode(mode.Value)
+	case "approve":
+		l.problems.Addf(mode.At, "mode", "write observe or enforce", "approvals are not part of this release")
+	case "":
+		if mode.At.Line > 0 {
+			l.problems.Addf(mode.At, "mode", "write observe or enforce", "the mode is empty")
+		}
+	default:
+		l.problems = append(l.problems, unknownWord(mode.At, "mode", mode.Value, "observe", "enforce"))
+	}
+	l.on(&doc.On)
+}
+
+func unknownWord(at registry.Position, what, word string, allowed ...string) registry.Problem {
+	problem := registry.Unknown(at, what, word, allowed)
+	problem.Code = what
+	if !strings.HasPrefix(problem.Hint, "did you mean") {
+		problem.Hint = "allowed: " + strings.Join(allowed, ", ")
+	}
+	return problem
+}
+
+func (l *loader) on(n *yaml.Node) {
+	words := []*yaml.Node{n}
+	switch n.Kind {
+	case 0:
+		return
+	case yaml.SequenceNode:
+		words = n.Content
+		if len(words) == 0 {
+			l.wrong(n, "alert, alert.updated or both")
+		}
+	}
+	l.pb.On = nil
+	for _, word := range words {
+		switch {
+		case word.Kind != yaml.ScalarNode:
+			l.wrong(word, "alert or alert.updated")
+		case word.Value == pendingAlert || word.Value == pendingUpdated:
+			if !l.pb.Takes(word.Value) {
+				l.pb.On = append(l.pb.On, word.Value)
+			}
+		case slices.Contains([]string{"run.failed", "schedule", "manual"}, word.Value):
+			l.problems.Addf(l.at(word), "on", "write alert or alert.updated", "%s is not part of this release", word.Value)
+		default:
+			l.problems = append(l.problems, unknownWord(l.at(word), "on", word.Value, pendingAlert, pendingUpdated))
+		}
+	}
+}
+
+func (l *loader) variables(n *yaml.Node) {
+	l.pb.vars = map[string]any{}
+	if n.Kind != 0 {
+		l.problems = append(l.problems, registry.Decode(l.file, n, &l.pb.vars)...)
+	}
+}
+
+func (l *loader) enrichments(n *yaml.Node) {
+	if n.Kind == 0 {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		l.wrong(n, "a mapping of names to {do: ..., with: ...}")
+		return
+	}
+	if len(n.Content)/2 > maxEnrichments {
+		l.problems.Addf(l.at(n), "too-many", "", "%d enrichments, the limit is %d", len(n.Content)/2, maxEnrichments)
+		return
+	}
+	seen := map[string]bool{"host": true}
+	for key, value := range registry.Pairs(n) {
+		switch {
+		case !stepName.MatchString(key.Value):
+			l.problems.Addf(l.at(key), "name", "small letters, digits and _, a letter first", "%q is no name for an enrichment", key.Value)
+		case key.Value == "host":
+			l.problems.Addf(l.at(key), "name", "read .host: it is fetched by itself", "the name host is taken")
+		case seen[key.Value]:
+			l.problems.Addf(l.at(key), "repeated-key", "", "%q stands here twice", key.Value)
+		}
+		seen[key.Value] = true
+		var doc enrichDocument
+		l.problems = append(l.problems, registry.Decode(l.file, value, &doc)...)
+		e := &enrichment{name: key.Value, do: doc.Do.Value, ttl: defaultEnrichTTL}
+		if doc.TTL != nil {
+			e.ttl = *doc.TTL
+		}
+		e.action = l.action(doc.Do)
+		e.with = l.arguments(&doc.With, value, l.scope("enrich"), e.action)
+		e.onHost = e.with.reads("host")
+		if e.action != nil && e.action.Spec().Effect != Reads {
+			l.problems.Addf(doc.Do.At, "effect", "make it a step", "enrichment %s must only read, and %s changes something", e.name, e.do)
+		}
+		l.pb.enrich = append(l.pb.enrich, e)
+	}
+}
+
+// action finds the action that a do names. Nil when there is no such action; then
+// there is a problem, or the key is missing, which has been said already.
+func (l *loader) action(do registry.Text) Action {
+	if do.At.Line == 0 {
+		return nil
+	}
+	a, ok := l.actions[do.Value]
+	if !ok {
+		problem := registry.Unknown(do.At, "action", do.Value, sortedNames(l.actions))
+		problem.Code = "unknown-action"
+		l.problems = append(l.problems, problem)
+	}
+	return a
+}
+
+func sortedNames[T any](m map[string]T) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (l *loader) match(n *yaml.Node) {
+	l.pb.match = &matcher{}
+	if n.Kind == 0 {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		l.wrong(n, "all, any or none, each with a list of conditions")
+		return
+	}
+	seen := map[string]bool{}
+	names := map[string]bool{}
+	for key, list := range registry.Pairs(n) {
+		block := Block(key.Value)
+		switch {
+		case block != All && block != Any && block != None:
+			problem := unknownWord(l.at(key), "setting", key.Value, "all", "any", "none")
+			problem.Code = "unknown-key"
+			l.problems = append(l.problems, problem)
+			continue
+		case seen[key.Value]:
+			l.problems.Addf(l.at(key), "repeated-key", "", "%q stands here twice", key.Value)
+			continue
+		case list.Kind != yaml.SequenceNode || len(list.Content) == 0:
+			l.wrong(list, "a list of conditions, each a name and a jq expression")
+			continue
+		}
+		seen[key.Value] = true
+		for _, item := range list.Content {
+			l.condition(block, item, names)
+		}
+	}
+	if len(l.pb.match.conditions) > maxConditions {
+		l.problems.Addf(l.at(n), "too-many", "", "%d conditions, the limit is %d", len(l.pb.match.conditions), maxConditions)
+	}
+	host, enrich := l.pb.match.needs()
+	for _, e := range l.pb.enrich {
+		host = host || e.onHost && slices.Contains(enrich, e.name)
+	}
+	l.pb.matchNeedsHost = host
+}
+
+func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) {
+	if item.Kind != yaml.MappingNode || len(item.Content) != 2 {
+		l.problems.Addf(l.at(item), "condition", "write - what it says: .alert.field == \"value\"", "expected a name, a colon and one jq expression")
+		return
+	}
+	name, value := item.Content[0], item.Content[1]
+	if names[name.Value] {
+		l.problems.Addf(l.at(name), "repeated-name", "", "two conditions have the name %q", name.Value)
+	}
+	names[name.Value] = true
+	e := l.expr(value, l.scope("match"))
+	if e == nil {
+		return
+	}
+	c := &condition{block: block, name: name.Value, expr: e, host: e.roots["host"], errorsToo: e.roots["enrich_errors"]}
+	if e.roots["enrich"] || c.errorsToo {
+		c.enrich = enrichmentsOf(e, l.pb.enrich)
+	}
+	l.pb.match.conditions = append(l.pb.match.conditions, c)
+}
+
+// enrichmentsOf names the enrichments that an expression reads; all of them when
+// it reads .enrich as a whole.
+func enrichmentsOf(e *expr, all []*enrichment) []string {
+	var names []string
+	for _, fields := range e.Fields() {
+		if fields[0] != "enrich" && fields[0] != "enrich_errors" {
+			continue
+		}
+		for _, other := range all {
+			if (len(fields) == 1 || fields[1] == other.name) && !slices.Contains(names, other.name) {
+				names = append(names, other.name)
+			}
+		}
+	}
+	return names
+}
+
+func (l *loader) steps(n *yaml.Node) {
+	if n.Kind == 0 {
+		return
+	}
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		l.wrong(n, "a list of steps")
+		return
+	}
+	l.ids = map[string]*step{}
+	for _, item := range n.Content {
+		if len(l.pb.program) >= maxSteps {
+			l.problems.Addf(l.at(item), "too-many", "", "more than %d steps", maxSteps)
+			return
+		}
+		l.step(item, nil)
+	}
+	for _, s := range l.pb.program {
+		l.pb.stepsNeedHost = l.pb.stepsNeedHost || s.cond != nil && s.cond.roots["host"] || s.with.reads("host")
+	}
+	for _, e := range l.pb.enrich {
+		l.pb.stepsNeedHost = l.pb.stepsNeedHost || e.onHost
+	}
+}
+
+// step reads one step and, behind it, those of its on_error block. parent is the
+// step that such a block belongs to.
+func (l *loader) step(n *yaml.Node, parent *step) {
+	var doc stepDocument
+	l.problems = append(l.problems, registry.Decode(l.file, n, &doc)...)
+	s := &step{index: len(l.pb.program), do: doc.Do.Value, id: doc.ID.Value, handler: parent != nil, retry: retryRule{attempts: 1}}
+	l.pb.program = append(l.pb.program, s)
+	if doc.ID.At.Line == 0 {
+		s.id = fmt.Sprintf("step%d", s.index+1)
+		doc.ID.At = l.at(n)
+	} else if !stepName.MatchString(s.id) {
+		l.problems.Addf(doc.ID.At, "name", "small letters, digits and _, a letter first", "%q is no name for a step", s.id)
+	}
+	if l.ids[s.id] != nil {
+		l.problems.Addf(doc.ID.At, "repeated-name", "", "two steps have the id %q", s.id)
+	} else {
+		l.ids[s.id] = s
+	}
+	s.timeout = defaultStepTimeout
+	if s.action = l.action(doc.Do); s.action != nil {
+		if s.spec = s.action.Spec(); s.spec.Timeout > 0 {
+			s.timeout = s.spec.Timeout
+		}
+	}
+	if doc.Timeout != nil {
+		if s.timeout = *doc.Timeout; s.timeout <= 0 || s.timeout > maxStepTimeout {
+			l.problems.Addf(l.at(child(n, "timeout")), "range", "", "a time-out must lie between 1s and 30d")
+		}
+	}
+	if doc.Retry != nil {
+		l.retry(n, s, doc.Retry.Attempts, doc.Retry.Delay, doc.Retry.On)
+	}
+	scope := l.scope("step")
+	scope.step, scope.parent = s, parent
+	if doc.If.Kind != 0 {
+		s.cond = l.expr(&doc.If, scope)
+	}
+	s.with = l.arguments(&doc.With, n, scope, s.action)
+	s.next, s.failed = s.index+1, endFailed
+	l.onError(&doc.OnError, s, parent)
+}
+
+func (l *loader) retry(n *yaml.Node, s *step, attempts int, delay time.Duration, on string) {
+	place := l.at(child(n, "retry"))
+	if attempts < 1 || attempts > maxAttempts {
+		l.problems.Addf(place, "range", "", "attempts must lie between 1 and %d", maxAttempts)
+	}
+	if on == "failed" && s.spec.Effect == Once {
+		l.problems.Addf(place, "effect", "write on: transient", "%s must not happen twice, so it is not repeated after a failure", s.do)
+	}
+	s.retry = retryRule{attempts, delay, on == "failed"}
+}
+
+func (l *loader) onError(n *yaml.Node, s, parent *step) {
+	switch {
+	case n.Kind == 0:
+	case n.Kind == yaml.ScalarNode && n.Value == "stop":
+	case n.Kind == yaml.ScalarNode && n.Value == "continue":
+		s.failed = s.next
+	case n.Kind == yaml.ScalarNode:
+		l.problems = append(l.problems, unknownWord(l.at(n), "on_error", n.Value, "stop", "continue", "a list of steps"))
+	case n.Kind != yaml.SequenceNode || len(n.Content) == 0:
+		l.wrong(n, "stop, continue or a list of steps")
+	case parent != nil:
+		l.problems.Addf(l.at(n), "on_error", "write stop or continue", "steps inside on_error cannot have on_error steps of their own")
+	default:
+		s.failed = len(l.pb.program)
+		for _, item := range n.Content {
+			if len(l.pb.program) >= maxSteps {
+				l.problems.Addf(l.at(item), "too-many", "", "more than %d steps", maxSteps)
+				break
+			}
+			l.step(item, s)
+		}
+		s.next = len(l.pb.program)
+		for _, h := range l.pb.program[s.failed:s.next] {
+			if h.next >= s.next {
+				h.next = endFailed
+			}
+			if h.failed >= s.next {
+				h.failed = endFailed
+			}
+		}
+	}
+}
+
+// child finds the value of a key, or the mapping itself.
+func child(n *yaml.Node, name string) *yaml.Node {
+	for key, value := range registry.Pairs(n) {
+		if key.Value == name {
+			return value
+		}
+	}
+	return n
+}
+
+// arguments reads a with block and lets the action check what stands in it.
+func (l *loader) arguments(n, owner *yaml.Node, scope scope, action Action) *template {
+	src := StepSource{
+		At: l.at(owner), With: map[string]json.RawMessage{}, Dynamic: map[string]bool{}, Places: map[string]registry.Position{},
+	}
+	t := &template{literal: map[string]any{}}
+	before := len(l.problems)
+	if n.Kind != 0 && n.Tag != "!!null" {
+		if n.Kind != yaml.MappingNode {
+			l.wrong(n, "a mapping of arguments")
+			return t
+		}
+		t = l.template(n, scope)
+		for key, value := range registry.Pairs(n) {
+			src.Places[key.Value] = l.at(value)
+			field := t.fields[key.Value]
+			if field == nil {
+				continue
+			}
+			if field.dynamic {
+				src.Dynamic[key.Value] = true
+			} else if raw, err := json.Marshal(field.literal); err == nil {
+				src.With[key.Value] = raw
+			}
+		}
+	}
+	if action != nil && len(l.problems) == before {
+		l.problems = append(l.problems, action.Check(l.file, src)...)
+	}
+	return t
+}
+
+func (l *loader) template(n *yaml.Node, scope scope) *template {
+	t := &template{}
+	switch n.Kind {
+	case yaml.MappingNode:
+		t.fields = map[string]*template{}
+		literal := map[string]any{}
+		for key, value := range registry.Pairs(n) {
+			if key.Kind != yaml.ScalarNode {
+				l.wrong(key, "a name")
+				continue
+			}
+			if t.fields[key.Value] != nil {
+				l.problems.Addf(l.at(key), "repeated-key", "", "%q stands here twice", key.Value)
+				continue
+			}
+			field := l.template(value, scope)
+			t.fields[key.Value], t.dynamic = field, t.dynamic || field.dynamic
+			literal[key.Value] = field.literal
+		}
+		t.literal = literal
+	case yaml.SequenceNode:
+		literal := make([]any, len(n.Content))
+		for i, value := range n.Content {
+			item := l.template(value, scope)
+			t.list, t.dynamic = append(t.list, item), t.dynamic || item.dynamic
+			literal[i] = item.literal
+		}
+		t.literal = literal
+	default:
+		if n.Tag == "!!str" {
+			l.text(t, n, scope)
+			return t
+		}
+		l.problems = append(l.problems, registry.Decode(l.file, n, &t.literal)...)
+	}
+	return t
+}
+
+// text splits a text at ${{ and }}. $${{ stands for a literal ${{.
+func (l *loader) text(t *template, n *yaml.Node, scope scope) {
+	text, rest := "", n.Value
+	var parts []part
+	for {
+		i := strings.Index(rest, "${{")
+		if i < 0 {
+			break
+		}
+		if i > 0 && rest[i-1] == '$' {
+			text += rest[:i-1] + "${{"
+			rest = rest[i+3:]
+			continue
+		}
+		offset := len(n.Value) - len(rest) + i + 3
+		e, length := l.embedded(n, offset, scope)
+		if e == nil {
+			t.dynamic = true // as far as the action's check goes
+			return
+		}
+		text += rest[:i]
+		if text != "" {
+			parts = append(parts, part{text: text})
+		}
+		parts = append(parts, part{expr: e})
+		text, rest = "", n.Value[offset+length+2:]
+	}
+	text += rest
+	if len(parts) == 0 {
+		t.literal = text
+		return
+	}
+	t.dynamic = true
+	if blank := strings.TrimSpace(text) == ""; blank && len(parts) == 1 {
+		t.whole = parts[0].expr
+		return
+	} else if blank && len(parts) == 2 && parts[0].expr == nil && strings.TrimSpace(parts[0].text) == "" {
+		t.whole = parts[1].expr
+		return
+	}
+	if text != "" {
+		parts = append(parts, part{text: text})
+	}
+	t.parts = parts
+}
+
+// embedded compiles the expression that starts at offset. It ends at the first }}
+// that leaves something which compiles, since }} may stand inside jq too.
+func (l *loader) embedded(n *yaml.Node, offset int, scope scope) (*expr, int) {
+	rest := n.Value[offset:]
+	var firstErr error
+	var firstEnd int
+	for from, tries := 0, 0; tries < 50; tries++ {
+		i := strings.Index(rest[from:], "}}")
+		if i < 0 {
+			break
+		}
+		end := from + i
+		e, err := compileExpr(rest[:end], time.Now)
+		if err == nil {
+			l.references(e, n, offset, scope)
+			return e, end
+		}
+		if firstErr == nil {
+			firstErr, firstEnd = err, end
+		}
+		from = end + 1
+	}
+	if firstErr == nil {
+		l.problems.Addf(l.source.place(l.file, n, offset-3), "expression", "", "${{ without }}")
+		return nil, 0
+	}
+	l.syntax(firstErr, n, offset, rest[:firstEnd])
+	return nil, 0
+}
+
+// expr compiles a scalar that is one bare expression.
+func (l *loader) expr(n *yaml.Node, scope scope) *expr {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		l.wrong(n, "a jq expression")
+		return nil
+	}
+	e, err := compileExpr(n.Value, time.Now)
+	if err != nil {
+		l.syntax(err, n, 0, n.Value)
+		return nil
+	}
+	l.references(e, n, 0, scope)
+	return e
+}
