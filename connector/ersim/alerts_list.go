@@ -338,7 +338,7 @@ func (s *Server) appendRow(b []byte, a *alert, withCount, onlyIOC bool) []byte {
 	text("severity", s.severityName(a.severity))
 	text("type", a.kind())
 	text("source", a.source)
-	text("status", a.status())
+	raw("status", s.statusText(a))
 	text("result_log_uid", s.uuid("result", a.id))
 	text("created_at", a.createdAt.Format(layoutList))
 	text("hostname", a.host.name)
@@ -376,6 +376,15 @@ func (s *Server) appendRow(b []byte, a *alert, withCount, onlyIOC bool) []byte {
 	return append(b, '}')
 }
 
+// statusText is the status in JSON. Release 2.1.2 has null for feed alerts that
+// nobody touched, and counts it as open.
+func (s *Server) statusText(a *alert) json.RawMessage {
+	if !s.profile.v4 && a.change == nil && a.source != sourceRule && a.source != "ioc" {
+		return json.RawMessage("null")
+	}
+	return appendText(nil, a.status())
+}
+
 func nullText(c *change, of func(*change) string) []byte {
 	if c == nil || of(c) == "" {
 		return []byte("null")
@@ -409,7 +418,7 @@ func (s *Server) alertsGet(c *call) answer {
 	}
 	data := obj{
 		"query_name": a.query, "message": a.entry, "node_id": a.host.id, "rule_id": nil, "severity": s.severityName(a.severity),
-		"created_at": pySpace(a.createdAt), "type": a.kind(), "source": a.source, "status": a.status(), "source_data": obj{},
+		"created_at": pySpace(a.createdAt), "type": a.kind(), "source": a.source, "status": s.statusText(a), "source_data": obj{},
 		"hostname": a.host.name, "platform": a.host.role.platform,
 	}
 	if a.rule != nil {

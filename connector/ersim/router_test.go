@@ -1,0 +1,130 @@
+package ersim
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestPaths(t *testing.T) {
+	for _, tt := range []struct {
+		profile, method, path string
+		status                int
+		kind                  string
+	}{
+		{"4.0", "GET", "/", 200, typeHTML},
+		{"4.0", "GET", "/services/api/v1/hosts/count", 200, typeHTML}, // the console, not the API
+		{"4.0", "GET", "/esp-ui/services/api/v1/hosts/count", 200, typeJSON},
+		{"4.0", "GET", "/esp-ui/services/api/v1/hosts/count/", 404, typeHTML},
+		{"4.0", "GET", "/esp-ui/services/api/v1/Hosts/count", 404, typeHTML},
+		{"4.0", "GET", "/esp-ui/services/api/v1/nosuch", 404, typeHTML},
+		{"4.0", "GET", "/esp-ui/services/api/v1/alerts/abc", 404, typeHTML},
+		{"4.0", "GET", "/esp-ui/services/api/v1/alerts", 405, typeJSON},
+		{"4.0", "GET", "/esp-ui/services/api/v1/login", 405, typeHTML},
+		{"4.0", "GET", "/esp-ui/services/api/v1/response/status/all", 200, typeJSON},
+		{"4.0", "HEAD", "/esp-ui/services/api/v1/hosts/count", 200, typeJSON},
+		{"4.0-community", "GET", "/esp-ui/services/api/v1/response/status/all", 404, typeHTML},
+		{"4.0-community", "GET", "/esp-ui/services/api/v1/alerts/1/analyst/notes", 404, typeHTML},
+		{"4.0-community", "GET", "/esp-ui/services/api/v1/hosts/count", 200, typeJSON},
+		{"2.1.2", "GET", "/services/api/v1/hosts/count", 200, typeJSON},
+		{"2.1.2", "GET", "/services/api/v1/index", 404, typeHTML},
+		{"2.1.2", "GET", "/services/api/v1/response/status/all", 404, typeHTML},
+		{"2.1.2", "GET", "/esp-ui/services/api/v1/hosts/count", 200, typeHTML},
+	} {
+		t.Run(tt.profile+" "+tt.method+" "+tt.path, func(t *testing.T) {
+			r := newRig(t, Options{Profile: tt.profile})
+			req := httptest.NewRequestWithContext(t.Context(), tt.method, tt.path, nil)
+			req.Header.Set("x-access-token", r.token)
+			w := httptest.NewRecorder()
+			r.s.ServeHTTP(w, req)
+			if got := w.Header().Get("Content-Type"); w.Code != tt.status || got != tt.kind {
+				t.Errorf("got %d %s, want %d %s", w.Code, got, tt.status, tt.kind)
+			}
+		})
+	}
+}
+
+func TestArguments(t *testing.T) {
+	r := newRig(t, Options{})
+	for _, tt := range []struct {
+		name, kind, body string
+		status           int
+		want             string
+	}{
+		{"text for a number", typeJSON, `{"limit":"2","start":"1"}`, 200, `"count":12`},
+		{"bad number", typeJSON, `{"limit":"x"}`, 400, `{"message":{"limit":"limit"}}`},
+		{"null", typeJSON, `{"limit":null}`, 200, `"count":12`},
+		{"unknown argument", typeJSON, `{"nosuch":1}`, 200, `"count":12`},
+		{"status false as text means true", typeJSON, `{"status":"false"}`, 200, `"count":12`},
+		{"status false", typeJSON, `{"status":false}`, 200, `"count":0`},
+		{"form", "application/x-www-form-urlencoded", `limit=1`, 200, `"count":12`},
+		{"empty JSON body", typeJSON, ``, 400, `message`},
+		{"array", typeJSON, `[1]`, 500, `Internal Server Error`},
+		{"bad JSON", typeJSON, `{oops`, 400, `Failed to decode JSON object`},
+		{"negative start", typeJSON, `{"start":-1}`, 500, `Internal Server Error`},
+		{"beyond the end", typeJSON, `{"start":100,"limit":5}`, 200, `"count":0`},
+		{"too large", typeJSON, `{"searchterm":"` + strings.Repeat("x", maxBodyBytes) + `"}`, 413, `{"message":{"message":`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req := httptest.NewRequestWithContext(t.Context(), "POST", r.s.BasePath()+"/hosts", strings.NewReader(tt.body))
+			req.Header.Set("Content-Type", tt.kind)
+			req.Header.Set("x-access-token", r.token)
+			w := httptest.NewRecorder()
+			r.s.ServeHTTP(w, req)
+			if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
+				t.Errorf("got %d %.200s", w.Code, w.Body)
+			}
+		})
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for name, o := range map[string]Options{
+		"profile":         {Profile: "9.9"},
+		"hosts":           {Hosts: -1},
+		"control address": {ControlListen: "0.0.0.0:0"},
+		"control text":    {ControlListen: "nonsense"},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestHostAnswers(t *testing.T) {
+	r := newRig(t, Options{Hosts: 5})
+	first := r.s.Hosts()[0]
+	byID, byIdentifier := r.data("GET", "/hosts/1", nil).(obj), r.data("GET", "/hosts/"+first.Identifier, nil).(obj)
+	if byID["host_identifier"] != first.Identifier || byIdentifier["id"] != 1.0 || byID["platform"] != "windows" {
+		t.Errorf("%v\n%v", byID, byIdentifier)
+	}
+	if out := r.call("GET", "/hosts/nosuch", nil); out["status"] != "failure" {
+		t.Error(out)
+	}
+	r.s.SetOnline(first.Identifier, false)
+	rows := r.results("/hosts", obj{})
+	if last := rows[len(rows)-1]; last["id"] != 1.0 || last["is_active"] != false {
+		t.Errorf("the offline host is not last: %v", last)
+	}
+	count := r.data("GET", "/hosts/count", nil).(obj)["windows"].(obj)
+	if count["offline"] != 1.0 || count["online"] != 2.0 || count["removed"] != 0.0 {
+		t.Error(count)
+	}
+	if r.data("POST", "/hosts/1/tags", obj{"tag": "seen"}); len(r.data("GET", "/hosts/1/tags", nil).([]any)) != 3 {
+		t.Error("tag was not added")
+	}
+	if out := r.call("POST", "/hosts/1/tags", obj{"tag": "a,b"}); out["status"] != "failure" {
+		t.Errorf("a tag with a comma: %v", out)
+	}
+	if rows := r.results("/hosts", obj{"searchterm": "SEEN"}); ids(rows) != "1" {
+		t.Errorf("search by tag: %s", ids(rows))
+	}
+	r.data("DELETE", "/hosts/1/tags", obj{"tag": "seen"})
+	if out := r.call("DELETE", "/hosts/1/tags", obj{"tag": "seen"}); out["status"] != "failure" {
+		t.Error(out)
+	}
+	if w := r.send("GET", "/hosts/1", nil); w.Code != http.StatusOK {
+		t.Error(w.Code)
+	}
+}
