@@ -140,6 +140,9 @@ func openElastic(s *ElasticSettings, env Env) (*elastic, error) {
 // Send indexes the events with the event's id as document id, so that a repeat
 // of what is there already changes nothing.
 func (e *elastic) Send(ctx context.Context, events []soar.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
 	err := e.post(ctx, events)
 	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
 		err = e.post(ctx, []soar.Event{format.Shortened(events[0], shortText)})

@@ -129,6 +129,9 @@ func openSplunk(s *SplunkSettings, env Env) (*splunk, error) {
 // Send posts all events in one request. The collector has no way to recognise a
 // repeat: events carry event_id for a search to drop them by.
 func (s *splunk) Send(ctx context.Context, events []soar.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
 	err := s.post(ctx, events)
 	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
 		err = s.post(ctx, []soar.Event{format.Shortened(events[0], shortText)})

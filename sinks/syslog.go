@@ -193,6 +193,9 @@ func openSyslog(s *SyslogSettings, env Env) (*syslogSink, error) {
 // Send delivers on tcp and tls when it returns nil: the collector's machine has
 // all the bytes, see stream. On udp nobody knows.
 func (s *syslogSink) Send(ctx context.Context, events []soar.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
 	if s.datagrams != nil {
 		return s.sendDatagrams(ctx, events)
 	}

@@ -62,11 +62,17 @@ type watched struct {
 	// The reader sets these before it closes dead.
 	err error
 	at  time.Time
+	// accepted is set where the peer may still refuse our certificate, and closed
+	// when it has not.
+	accepted <-chan struct{}
 }
 
 const (
-	// maxWindowBytes bounds the memory of the window.
-	maxWindowBytes = 4 << 20
+	// maxWindowBytes bounds the memory of the window, and how much comes twice
+	// when a peer restarts under load. Collectors read 64 to 128 KiB ahead.
+	maxWindowBytes = 1 << 20
+	// verdictWait is how long a peer gets to refuse our certificate.
+	verdictWait = time.Second
 	// writeBytes is how much is written before the time-out starts anew.
 	writeBytes = 64 << 10
 )
@@ -137,6 +143,11 @@ func (s *stream) ready(ctx context.Context) error {
 	s.conn = conn
 	life := s.life
 	s.watchers.Go(func() { s.watch(life, conn) })
+	if err := s.accepted(ctx, conn); err != nil {
+		err = s.explain(ctx, conn, err)
+		s.drop()
+		return err
+	}
 	if len(s.window) == 0 {
 		return nil
 	}
@@ -163,16 +174,66 @@ func (s *stream) dial(ctx context.Context) (*watched, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := conn.(*net.TCPConn)
-	if s.tls != nil {
-		secure := tls.Client(conn, s.tls)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-		conn = secure
+	w := &watched{Conn: conn, raw: conn.(*net.TCPConn), dead: make(chan struct{})}
+	if s.tls == nil {
+		return w, nil
 	}
-	return &watched{Conn: conn, raw: raw, dead: make(chan struct{})}, nil
+	config, asked, ticket := s.tls.Clone(), false, newTicket()
+	config.ClientSessionCache = ticket
+	own := config.GetClientCertificate
+	config.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked = true
+		if own == nil {
+			return new(tls.Certificate), nil // none
+		}
+		return own(r)
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	w.Conn = secure
+	if asked && secure.ConnectionState().Version >= tls.VersionTLS13 {
+		w.accepted = ticket.arrived
+	}
+	return w, nil
+}
+
+// accepted waits for the peer's verdict on our certificate. In TLS 1.3 the
+// handshake ends here before the peer has looked at it (RFC 8446, section 4.4.2),
+// so that messages would go to a peer that is about to refuse us. A peer that is
+// content sends a session ticket; one that sends none gets a moment to refuse.
+func (s *stream) accepted(ctx context.Context, conn *watched) error {
+	if conn.accepted == nil {
+		return nil
+	}
+	select {
+	case <-conn.accepted:
+		return nil
+	case <-conn.dead:
+		return conn.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(verdictWait):
+		return nil
+	}
+}
+
+// ticket is a session cache that keeps nothing and tells when a ticket comes.
+type ticket struct {
+	arrived chan struct{}
+	once    sync.Once
+}
+
+func newTicket() *ticket { return &ticket{arrived: make(chan struct{})} }
+
+func (t *ticket) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+
+func (t *ticket) Put(_ string, state *tls.ClientSessionState) {
+	if state != nil {
+		t.once.Do(func() { close(t.arrived) })
+	}
 }
 
 // watch reads until the connection ends, and then sees to it that the window is

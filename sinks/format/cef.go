@@ -15,12 +15,10 @@ import (
 func CEF(ev *soar.Event, o Options) []byte { return cefEvent(ev, o, 0) }
 
 // cefEvent cuts every value to that many characters, besides the limit of its
-// key; 0 cuts no further, and bare leaves out what the event itself was.
+// key; 0 cuts no further, bare leaves out what the event on the host was, and
+// minimal nearly everything.
 func cefEvent(ev *soar.Event, o Options, maxText int) []byte {
-	e := &cef{maxText: maxText}
-	if maxText == bare {
-		e.maxText, e.bare = bareText, true
-	}
+	e := &cef{maxText: textLimit(maxText), bare: maxText == bare}
 	class, name := cefClass(ev)
 	e.header("CEF:0", 0)
 	e.header(vendor, 63)
@@ -29,15 +27,23 @@ func cefEvent(ev *soar.Event, o Options, maxText int) []byte {
 	e.header(class, 1023)
 	e.header(name, 512)
 	e.header(strconv.Itoa(levelsOf(SeverityOf(ev)).cef), 0)
-	e.started = false // the first pair has no space before it
 
 	switch {
+	case maxText == minimal:
+		e.text("externalId", first(alertID(ev), ev.ID), 40)
 	case ev.Alert != nil && (ev.Type == soar.EventAlertReceived || ev.Type == soar.EventAlertUpdated):
 		e.alert(ev)
 	default:
 		e.activity(ev)
 	}
 	return e.b.Bytes()
+}
+
+func alertID(ev *soar.Event) string {
+	if ev.Alert == nil {
+		return ""
+	}
+	return ev.Alert.ID
 }
 
 // cefClass is the signature id and the name, which are the same for all events
@@ -76,7 +82,7 @@ type cef struct {
 
 func (e *cef) header(text string, limit int) {
 	text = cefClean(text, false)
-	text = strings.TrimSpace(cut(text, e.limit(limit)))
+	text = strings.TrimSpace(e.fit(text, limit))
 	if text == "" {
 		text = "unknown" // all seven fields must be there
 	}
@@ -101,18 +107,20 @@ func cefClean(text string, extension bool) string {
 	}, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-func (e *cef) limit(limit int) int {
+// fit cuts to the limit of the key; what the room for the whole line asks for
+// beyond that is marked.
+func (e *cef) fit(text string, limit int) string {
 	if e.maxText > 0 && (limit == 0 || e.maxText < limit) {
-		return e.maxText
+		return clip(text, e.maxText)
 	}
-	return limit
+	return cut(text, limit)
 }
 
 // text adds a pair, unless the value is empty. Lengths count characters before
 // escaping.
 func (e *cef) text(key, value string, limit int) bool {
 	value = strings.Trim(cefClean(value, true), " ")
-	value = strings.Trim(cut(value, e.limit(limit)), " ")
+	value = strings.Trim(e.fit(value, limit), " ")
 	if value == "" {
 		return false
 	}
@@ -224,7 +232,7 @@ func (e *cef) activity(ev *soar.Event) {
 	switch {
 	case ev.Outcome != nil:
 		id, act = first(ev.Outcome.Command, ev.ID), ev.Outcome.Action
-		outcome, reason = stepOutcome(ev.Outcome.State), first(ev.Outcome.Error, ev.Outcome.Summary)
+		outcome, reason = stepOutcome(ev.Outcome.State), ev.Outcome.Error
 	case ev.Run != nil && ev.Type == soar.EventRunFinished:
 		outcome, reason = runOutcome(ev.Run.State), ev.Run.Error
 	}

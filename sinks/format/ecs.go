@@ -435,7 +435,7 @@ func ecsOutcome(d object, ev *soar.Event) {
 	d.put("event.type", []string{"info"})
 	d.put("event.action", actionName(o.Action))
 	d.put("event.outcome", stepOutcome(o.State))
-	d.put("event.reason", first(o.Error, o.Summary))
+	d.put("event.reason", o.Error)
 	if o.Took > 0 {
 		d.put("event.duration", o.Took.Nanoseconds())
 		d.put("event.start", ecsDate(ev.At.Add(-o.Took)))

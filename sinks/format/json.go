@@ -14,17 +14,23 @@ import (
 // threat-intelligence alerts can be large and is left out unless intel is set.
 func JSON(ev *soar.Event, intel bool) []byte { return jsonEvent(ev, intel, 0) }
 
-// jsonEvent cuts columns and texts to that many characters; 0 cuts nothing, and
-// bare leaves the columns out.
+// jsonEvent cuts columns and texts to that many characters; 0 cuts nothing, bare
+// leaves the columns out, and minimal nearly everything.
 func jsonEvent(ev *soar.Event, intel bool, maxText int) []byte {
+	if maxText == minimal {
+		return marshal(struct {
+			ID      string         `json:"id"`
+			Type    soar.EventType `json:"type"`
+			At      time.Time      `json:"at"`
+			Summary string         `json:"summary"`
+		}{clip(ev.ID, bareText), ev.Type, writableTime(ev.At), clip(Summary(ev), minimalText)})
+	}
 	doc := struct {
 		soar.Event
 		Summary string `json:"summary"`
 	}{*ev, Summary(ev)}
 	dropColumns := maxText == bare
-	if dropColumns {
-		maxText = bareText
-	}
+	maxText = textLimit(maxText)
 	if ev.Alert != nil {
 		doc.Alert = writable(ev.Alert, intel)
 		if maxText > 0 {

@@ -22,7 +22,7 @@ func RFC3164(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
 		return -1
 	}, s.AppName)
 	// Without a tag, receivers take "CEF:" for it.
-	head := s.priority(ev) + at.Format(time.Stamp) + " " + printASCII(s.host(ev), 255) + " " + first(cut(tag, 32), "erbridge")
+	head := s.priority(ev) + at.Format(time.Stamp) + " " + host3164(s.host(ev)) + " " + first(cut(tag, 32), "erbridge")
 	if s.ProcID != "" {
 		head += "[" + printASCII(s.ProcID, 32) + "]"
 	}
@@ -33,4 +33,17 @@ func RFC3164(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
 		}
 		return slices.Concat([]byte(head), []byte(": "), s.payload(ev, rest, maxText))
 	})
+}
+
+// host3164 is a name without what could end it for a lenient reader: a colon
+// makes it a tag.
+func host3164(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r == '-', r == '.':
+			return r
+		}
+		return '_'
+	}, strings.TrimSpace(strings.ToValidUTF8(name, "_")))
+	return first(cut(name, 255), "localhost")
 }

@@ -62,15 +62,28 @@ func RFC5424(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
 }
 
 // caps are how long the single texts of a message may be, tried in this order
-// until the message fits. 0 is no limit; bare leaves out all that is not needed
-// to find the event again.
-var caps = []int{0, 4096, 2048, 1024, 512, 256, 128, 64, 32, bare}
+// until the message fits. 0 is no limit; bare leaves out what the event on the
+// host was, and minimal all but what it takes to find it.
+var caps = []int{0, 4096, 2048, 1024, 512, 256, 128, 64, 32, bare, minimal}
 
-// bare is the last of caps, and bareText what it allows a text.
 const (
-	bare     = -1
-	bareText = 48
+	bare    = -1
+	minimal = -2
+	// What the two allow a text.
+	bareText    = 48
+	minimalText = 16
 )
+
+// textLimit is the characters that one of caps allows a text; 0 is any number.
+func textLimit(maxText int) int {
+	switch maxText {
+	case bare:
+		return bareText
+	case minimal:
+		return minimalText
+	}
+	return maxText
+}
 
 // fit renders with ever shorter texts. Cutting the finished message would leave
 // half an escape or half a JSON object; that is done only when even the shortest
@@ -85,7 +98,7 @@ func fit(limit int, render func(room, maxText int) []byte) ([]byte, bool) {
 			return message, i > 0 || bytes.HasSuffix(message, []byte(mark))
 		}
 	}
-	return cutBytes(message, limit), true // only where limit is less than a header needs
+	return cutBytes(message, limit), true // a header that leaves no room
 }
 
 // mark stands where text was cut.
@@ -235,17 +248,14 @@ func (s Syslog) params(ev *soar.Event) []param {
 var sdValue = strings.NewReplacer(`"`, `\"`, `\`, `\\`, `]`, `\]`)
 
 func writeSD(b *bytes.Buffer, id string, params []param, maxText int) {
-	if id == "" || len(params) == 0 {
+	if id == "" || len(params) == 0 || maxText == minimal {
 		b.WriteByte('-')
 		return
 	}
 	b.WriteString("[" + id)
 	for _, p := range params {
-		switch {
-		case maxText == bare:
-			p.value = clip(p.value, bareText)
-		case maxText > 0:
-			p.value = clip(p.value, maxText)
+		if most := textLimit(maxText); most > 0 {
+			p.value = clip(p.value, most)
 		}
 		b.WriteString(" " + p.name + `="` + sdValue.Replace(p.value) + `"`)
 	}

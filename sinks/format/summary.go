@@ -15,7 +15,7 @@ const (
 )
 
 // Summary says in one line of plain text what an event is about. It has no
-// control characters and at most 400 characters.
+// control characters and at most 400 characters, and is never empty.
 func Summary(ev *soar.Event) string {
 	var parts []string
 	add := func(texts ...string) { parts = append(parts, texts...) }
@@ -73,9 +73,9 @@ func Summary(ev *soar.Event) string {
 		}
 	}
 	if len(parts) == 0 {
-		add(first(ev.Text, string(ev.Type)))
+		add(ev.Text)
 	}
-	return clip(plainLine(strings.Join(parts, " ")), maxSummaryRunes)
+	return clip(first(plainLine(strings.Join(parts, " ")), string(ev.Type), "event"), maxSummaryRunes)
 }
 
 // detailOf is the most telling column of an alert.

@@ -77,8 +77,9 @@ func (s *Syslog) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop closes the listener and all connections. With reset, peers get a reset
-// instead of an orderly end, and what they sent and nobody read is lost.
+// Stop closes the listener and all connections, as a process that is killed:
+// what was read and not yet looked at is lost. With reset, peers get a reset
+// instead of an orderly end.
 func (s *Syslog) Stop(reset bool) {
 	s.mu.Lock()
 	if s.listener != nil {
@@ -96,6 +97,7 @@ func (s *Syslog) Stop(reset bool) {
 			}
 		}
 		_ = c.Close()
+		delete(s.conns, c)
 	}
 	s.mu.Unlock()
 	s.serving.Wait()
@@ -181,7 +183,9 @@ func (s *Syslog) connection(raw net.Conn) {
 			s.mistake(err)
 			return
 		}
-		s.take(message)
+		if !s.take(raw, message) {
+			return
+		}
 	}
 }
 
@@ -235,12 +239,17 @@ func (s *Syslog) datagrams(packets net.PacketConn) {
 		if err != nil {
 			return // closed
 		}
-		s.take(string(buffer[:n]))
+		s.take(nil, string(buffer[:n]))
 	}
 }
 
-func (s *Syslog) take(message string) {
+// take keeps a message, unless its connection was stopped.
+func (s *Syslog) take(from net.Conn, message string) bool {
 	s.mu.Lock()
+	if from != nil && !s.conns[from] {
+		s.mu.Unlock()
+		return false
+	}
 	s.messages = append(s.messages, message)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -248,6 +257,7 @@ func (s *Syslog) take(message string) {
 	if s.o.OnMessage != nil {
 		s.o.OnMessage(message)
 	}
+	return true
 }
 
 func (s *Syslog) mistake(err error) {

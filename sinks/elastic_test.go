@@ -1,0 +1,212 @@
+package sinks_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/sinksim"
+	"github.com/erbridge/erbridge/sinks/sinktest"
+)
+
+func elasticSettings(url string) *sinks.ElasticSettings {
+	return &sinks.ElasticSettings{URL: url, Namespace: "default", APIKey: soar.SecretValue("s3cret-api-key"), Compress: true, Timeout: 5 * time.Second}
+}
+
+func bulkAnswer(t *testing.T, r *http.Request, body []byte, status func(i int) int) string {
+	t.Helper()
+	type item struct {
+		Status int `json:"status"`
+	}
+	items, failed := []map[string]item{}, false
+	for i := range bytes.Count(plainBody(t, r, body), []byte("\n")) / 2 {
+		items = append(items, map[string]item{"create": {status(i)}})
+		failed = failed || status(i) >= 300
+	}
+	answer, err := json.Marshal(map[string]any{"errors": failed, "items": items})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}
+
+func TestElasticContract(t *testing.T) {
+	sinktest.Run(t, sinktest.Harness{
+		MaxBatch: 500, Secrets: []string{"s3cret-api-key"},
+		Open: func(t *testing.T, r sinktest.Receiver) sinks.Sink {
+			s := elasticSettings(r.URL)
+			s.CAFile = r.CAFile
+			return openSIEM(t, "elastic", s)
+		},
+		OK: func(w http.ResponseWriter, r *http.Request, body []byte) {
+			_, _ = io.WriteString(w, bulkAnswer(t, r, body, func(int) int { return 201 }))
+		},
+		PartialAnswer: func(w http.ResponseWriter, r *http.Request, body []byte) {
+			_, _ = io.WriteString(w, bulkAnswer(t, r, body, func(i int) int { return []int{201, 400, 429}[i] }))
+		},
+		IDs: func(t *testing.T, r *http.Request, body []byte) []string {
+			var ids []string
+			for i, line := range strings.Split(strings.TrimSuffix(string(plainBody(t, r, body)), "\n"), "\n") {
+				var action struct {
+					Create struct {
+						ID string `json:"_id"`
+					} `json:"create"`
+				}
+				if err := json.Unmarshal([]byte(line), &action); err != nil {
+					t.Fatal(err)
+				}
+				if i%2 == 0 {
+					ids = append(ids, action.Create.ID)
+				}
+			}
+			return ids
+		},
+	})
+}
+
+// TestElasticTakesTheDocuments has the fake server, with its rules, judge what
+// the sink sends, hostile text included.
+func TestElasticTakesTheDocuments(t *testing.T) {
+	sim := &sinksim.Elastic{Authorization: "ApiKey s3cret-api-key"}
+	srv := httptest.NewServer(sim)
+	defer srv.Close()
+	s := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL)))
+	outcome := sinktest.Event(3)
+	outcome.ID, outcome.Type = "run-1-contain", soar.EventStepFinished
+	outcome.Outcome = &soar.Outcome{Step: "contain", Action: "host.contain", State: soar.StepVerified}
+	events := append(sinktest.Events(2), sinktest.Hostile(), outcome, soar.Event{ID: "t-1", Type: soar.EventTrouble, At: time.Now(), Text: "x"})
+	if err := s.Send(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	for index, id := range map[string]string{
+		"logs-eclecticiq_er.alert-default": "er-1", "logs-eclecticiq_er.outcome-default": "run-1-contain", "logs-eclecticiq_er.connector-default": "t-1",
+	} {
+		if sim.Document(index, id) == nil {
+			t.Errorf("no document %s in %s", id, index)
+		}
+	}
+	// The same batch again, as after a lost answer.
+	if err := s.Send(t.Context(), events); err != nil {
+		t.Errorf("the repeat: %v, want nil", err)
+	}
+	if got := len(sim.Documents()); got != len(events) || sim.Repeats() != len(events) {
+		t.Errorf("%d documents and %d repeats, want %d and %d", got, sim.Repeats(), len(events), len(events))
+	}
+}
+
+func TestElasticJudgesEachItem(t *testing.T) {
+	status := map[string]int{"er-1": 0, "er-2": 429, "er-3": 503, "er-4": 404, "er-5": 400, "er-6": 0}
+	sim := &sinksim.Elastic{Judge: func(_, id string) int { return status[id] }}
+	srv := httptest.NewServer(sim)
+	defer srv.Close()
+	s := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL)))
+	err := s.Send(t.Context(), sinktest.Events(6))
+	partial, ok := errors.AsType[*sinks.PartialError](err)
+	if !ok {
+		t.Fatalf("error %v, want a PartialError", err)
+	}
+	if len(partial.Transient) != 2 || partial.Transient[1] == nil || partial.Transient[2] == nil {
+		t.Errorf("to try again: %v, want items 1 and 2", partial.Transient)
+	}
+	if len(partial.Permanent) != 2 || partial.Permanent[3] == nil || partial.Permanent[4] == nil {
+		t.Errorf("refused: %v, want items 3 and 4", partial.Permanent)
+	}
+	if got := len(sim.Documents()); got != 2 {
+		t.Errorf("%d documents, want 2", got)
+	}
+}
+
+// TestElasticItemWithoutPermission keeps the event: somebody has to mend the role.
+func TestElasticItemWithoutPermission(t *testing.T) {
+	srv := httptest.NewServer(&sinksim.Elastic{Judge: func(string, string) int { return 403 }})
+	defer srv.Close()
+	s := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL)))
+	partial, ok := errors.AsType[*sinks.PartialError](s.Send(t.Context(), sinktest.Events(1)))
+	if !ok || !errors.Is(partial.Transient[0], sinks.ErrConfig) || len(partial.Permanent) != 0 {
+		t.Errorf("got %+v, want item 0 kept with ErrConfig", partial)
+	}
+}
+
+// TestElasticLostAnswer: what was stored is not stored twice.
+func TestElasticLostAnswer(t *testing.T) {
+	sim := &sinksim.Elastic{}
+	srv := httptest.NewServer(sim)
+	defer srv.Close()
+	s := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL)))
+	sim.Next(sinksim.Answer{After: true})
+	if err := s.Send(t.Context(), sinktest.Events(2)); sinktest.ClassOf(err) != sinktest.Transient {
+		t.Fatalf("error %v, want a transient one", err)
+	}
+	if err := s.Send(t.Context(), sinktest.Events(2)); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(sim.Documents()); got != 2 {
+		t.Errorf("%d documents, want 2", got)
+	}
+}
+
+func TestElasticAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		want       sinktest.Class
+	}{
+		{"a web page", "<html></html>", sinktest.Config},
+		{"another API", `{"acknowledged":true}`, sinktest.Config},
+		{"too few items", `{"errors":false,"items":[]}`, sinktest.Transient},
+		{"item without status", `{"errors":true,"items":[{"create":{}}]}`, sinktest.Partial},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sim := &sinksim.Elastic{}
+			sim.Next(sinksim.Answer{Status: 200, Body: tt.body})
+			srv := httptest.NewServer(sim)
+			defer srv.Close()
+			s := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL)))
+			if err := s.Send(t.Context(), sinktest.Events(1)); sinktest.ClassOf(err) != tt.want {
+				t.Errorf("%s (%v), want %s", sinktest.ClassOf(err), err, tt.want)
+			}
+		})
+	}
+}
+
+func TestElasticAuthorization(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*sinks.ElasticSettings)
+		want   string
+	}{
+		{"key", func(s *sinks.ElasticSettings) { s.APIKey = soar.SecretValue("k") }, "ApiKey k"},
+		{"bearer", func(s *sinks.ElasticSettings) { s.Token = soar.SecretValue("b") }, "Bearer b"},
+		{"basic", func(s *sinks.ElasticSettings) { s.Username, s.Password = "u", soar.SecretValue("p") }, "Basic dTpw"},
+		{"none", func(*sinks.ElasticSettings) {}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got, query string
+			sim := &sinksim.Elastic{}
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got, query = r.Header.Get("Authorization"), r.URL.RawQuery
+				sim.ServeHTTP(w, r)
+			}))
+			defer srv.Close()
+			settings := &sinks.ElasticSettings{URL: srv.URL + "/prefix/", Index: "er", Pipeline: "p&q", Timeout: 5 * time.Second}
+			tt.change(settings)
+			s := closeAfter(t, openSIEM(t, "elastic", settings))
+			if err := s.Send(t.Context(), sinktest.Events(1)); err != nil {
+				t.Fatal(err)
+			}
+			if got != tt.want || !strings.Contains(query, "pipeline=p%26q") {
+				t.Errorf("Authorization %q and query %q, want %q and the pipeline", got, query, tt.want)
+			}
+			if doc := sim.Document("er", "er-1"); doc == nil || doc["data_stream"] != nil {
+				t.Errorf("document %v, want one without data_stream in the index", doc)
+			}
+		})
+	}
+}
