@@ -212,7 +212,7 @@ func Default() Config {
 			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day},
 		},
 		Log:    Log{Level: "info", Format: "text"},
-		Limits: Limits{Workers: 32, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second},
+		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second},
 	}
 }
 

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/user"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/erbridge/erbridge/internal/daemon"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
+)
+
+func newRuns() *cobra.Command {
+	return group("runs", "look at what playbooks did, and settle what nobody else can", newRunsList(), newRunsShow(), newRunsSettle())
+}
+
+var runColumns = []column[soar.Run]{
+	{"run", func(r soar.Run) string { return r.ID.String() }},
+	{"started", func(r soar.Run) string { return stamp(r.StartedAt) }},
+	{"took", func(r soar.Run) string { return took(r.StartedAt, r.EndedAt) }},
+	{"state", func(r soar.Run) string { return string(r.State) }},
+	{"mode", func(r soar.Run) string { return string(r.Mode) }},
+	{"playbook", func(r soar.Run) string { return r.Playbook }},
+	{"alert", func(r soar.Run) string { return r.Alert }},
+	{"error", func(r soar.Run) string { return short(r.Error, 60) }},
+}
+
+func took(from, to time.Time) string {
+	if to.IsZero() {
+		return ""
+	}
+	return to.Sub(from).Round(time.Millisecond).String()
+}
+
+var runStates = []soar.RunState{soar.RunRunning, soar.RunWaiting, soar.RunDone, soar.RunFailed, soar.RunUnknown, soar.RunCancelled}
+
+func newRunsList() *cobra.Command {
+	var file configFlag
+	var out output
+	var filter store.RunFilter
+	var state string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "list runs, newest first",
+		Args:  args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			filter.State = soar.RunState(state)
+			if state != "" && !slices.Contains(runStates, filter.State) {
+				return usagef("--state %q: expected one of %v", state, runStates)
+			}
+			r, err := file.reader(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			runs, err := r.Runs(cmd.Context(), filter)
+			if err != nil {
+				return err
+			}
+			return printList(cmd.Context(), cmd, &out, runs, runColumns)
+		},
+	}
+	file.flags(cmd)
+	out.flags(cmd)
+	cmd.Flags().StringVar(&state, "state", "", "only in this state: running, waiting, done, failed, unknown or cancelled")
+	cmd.Flags().StringVar(&filter.Playbook, "playbook", "", "only of this playbook")
+	cmd.Flags().StringVar(&filter.Alert, "alert", "", "only about this alert")
+	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "at most so many")
+	return cmd
+}
+
+// runWithJournal is what runs show prints as JSON.
+type runWithJournal struct {
+	soar.Run
+	Journal []soar.Entry `json:"journal"`
+}
+
+func newRunsShow() *cobra.Command {
+	var file configFlag
+	var out output
+	cmd := &cobra.Command{
+		Use:   "show RUN",
+		Short: "show one run with its journal: every intent, answer and decision",
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			id, err := soar.ParseRunID(given[0])
+			if err != nil {
+				return usagef("%v", err)
+			}
+			r, err := file.reader(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			run, err := r.GetRun(cmd.Context(), id)
+			if err != nil {
+				return fmt.Errorf("run %s: %w", id, err)
+			}
+			entries, err := r.Entries(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return printItem(cmd.Context(), cmd, &out, runWithJournal{run, entries}, showRun)
+		},
+	}
+	file.flags(cmd)
+	out.flags(cmd)
+	return cmd
+}
+
+func showRun(w io.Writer, r runWithJournal) error {
+	err := printFields(w, []field{
+		{"run", r.ID.String()},
+		{"playbook", r.Playbook + " (" + short(r.Version, 12) + ")"},
+		{"alert", r.Alert},
+		{"mode", string(r.Mode)},
+		{"state", string(r.State)},
+		{"started", stamp(r.StartedAt)},
+		{"ended", stamp(r.EndedAt)},
+		{"wakes", stamp(r.Wake)},
+		{"error", r.Run.Error},
+	})
+	if err != nil || len(r.Journal) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printTable(w, r.Journal, []column[soar.Entry]{
+		{"seq", func(e soar.Entry) string { return fmt.Sprint(e.Seq) }},
+		{"at", func(e soar.Entry) string { return e.At.UTC().Format("15:04:05.000") }},
+		{"kind", func(e soar.Entry) string { return string(e.Kind) }},
+		{"step", func(e soar.Entry) string { return e.Step }},
+		{"command", func(e soar.Entry) string { return e.Ref }},
+		{"what", func(e soar.Entry) string { return short(compact(e.Body), 120) }},
+	})
+}
+
+// compact is a journal body on one line.
+func compact(body json.RawMessage) string {
+	var value any
+	if err := json.Unmarshal(body, &value); err != nil {
+		return string(body)
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		return string(body)
+	}
+	return string(data)
+}
+
+func newRunsSettle() *cobra.Command {
+	var file configFlag
+	var step, reason, by string
+	var happened, didNot bool
+	cmd := &cobra.Command{
+		Use:   "settle RUN --step STEP --happened|--did-not-happen --reason TEXT",
+		Short: "say whether a step of a run in state unknown happened, so that the run can end or go on",
+		Long: `A step with an effect ends unknown when the answer to its call was lost and
+the server's own records could not tell whether it happened. erbridge repeats
+nothing then. Look at the host or the server's console, and say what you found:
+your word is kept in the run's journal, under your name.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			id, err := soar.ParseRunID(given[0])
+			switch {
+			case err != nil:
+				return usagef("%v", err)
+			case happened == didNot:
+				return usagef("say either --happened or --did-not-happen")
+			case step == "" || reason == "":
+				return usagef("--step and --reason are needed; erbridge runs show %s lists the steps", id)
+			}
+			if by == "" {
+				if u, err := user.Current(); err == nil {
+					by = u.Username
+				}
+			}
+			if by == "" {
+				return usagef("your name is not known here: say it with --by")
+			}
+			err = file.control(cmd.Context(), func(c daemon.Control) error {
+				return c.Settle(cmd.Context(), daemon.Settlement{Run: id, Step: step, Happened: happened, By: by, Reason: reason})
+			})
+			if err != nil {
+				return fmt.Errorf("settle %s: %w", id, err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "settled: step %s of run %s\n", clean(step), id)
+			return err
+		},
+	}
+	file.flags(cmd)
+	cmd.Flags().StringVar(&step, "step", "", "the step in doubt")
+	cmd.Flags().BoolVar(&happened, "happened", false, "it did happen")
+	cmd.Flags().BoolVar(&didNot, "did-not-happen", false, "it did not happen")
+	cmd.Flags().StringVar(&reason, "reason", "", "how you know")
+	cmd.Flags().StringVar(&by, "by", "", "who says so; default is your user name")
+	return cmd
+}

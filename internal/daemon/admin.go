@@ -1,0 +1,287 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/sinks"
+)
+
+// Replay delivers dead letters of sinks again. All of them are queued, or none.
+func (d *Daemon) Replay(ctx context.Context, ids []int64) error {
+	return replay(ctx, d.Store(), ids, d.configured().Names())
+}
+
+// Drop forgets dead letters.
+func (d *Daemon) Drop(ctx context.Context, ids []int64) error { return drop(ctx, d.Store(), ids) }
+
+// Settle ends the doubt about a step of a run.
+func (d *Daemon) Settle(ctx context.Context, s Settlement) error {
+	d.mu.Lock()
+	engine := d.engine
+	d.mu.Unlock()
+	if engine == nil {
+		return errors.New("the engine has not started yet")
+	}
+	return engine.Settle(ctx, s.Run, s.Step, s.Happened, s.By, s.Reason)
+}
+
+// TestSink sends one test event through a fresh connection of a sink, past its
+// queue and its conditions.
+func (d *Daemon) TestSink(ctx context.Context, name string) error {
+	return testSink(ctx, d.configured(), name, d.o, sinks.NewState(d.Store(), name, d.o.Now))
+}
+
+// ResumeSink makes a paused sink try at once.
+func (d *Daemon) ResumeSink(_ context.Context, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.sinks {
+		if s.name == name {
+			s.forwarder.Resume()
+			return nil
+		}
+	}
+	return unknownSink(name, d.cfg.Sinks)
+}
+
+// SinkStatus tells how each sink is doing, in the order of the configuration.
+func (d *Daemon) SinkStatus(context.Context) ([]sinks.SinkStatus, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []sinks.SinkStatus
+	for _, s := range d.sinks {
+		all = append(all, s.forwarder.Status())
+	}
+	return all, nil
+}
+
+func (d *Daemon) configured() config.Sinks {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cfg.Sinks
+}
+
+func unknownSink(name string, known config.Sinks) error {
+	text := fmt.Sprintf("no sink %q", name)
+	if near := registry.Nearest(name, known.Names()); near != "" {
+		text += fmt.Sprintf("; did you mean %q?", near)
+	} else if len(known) > 0 {
+		text += "; there are " + strings.Join(known.Names(), ", ")
+	}
+	return fmt.Errorf("%s: %w", text, soar.ErrNotFound)
+}
+
+// letters is what replay and drop need of the store.
+type letters interface {
+	Commit(ctx context.Context, c soar.Change) (soar.Committed, error)
+	DeadLetter(ctx context.Context, id int64) (soar.DeadLetter, error)
+}
+
+func replay(ctx context.Context, st letters, ids []int64, known []string) error {
+	var change soar.Change
+	var problems []error
+	for _, id := range ids {
+		letter, err := st.DeadLetter(ctx, id)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("dead letter %d: %w", id, err))
+			continue
+		}
+		sink, ok := strings.CutPrefix(letter.Origin, "sink:")
+		if !ok {
+			problems = append(problems, fmt.Errorf("dead letter %d is input of %s that could not be read; the same input cannot be read now either: correct it and send it again", id, letter.Origin))
+			continue
+		}
+		if !slices.Contains(known, sink) {
+			problems = append(problems, fmt.Errorf("dead letter %d is for sink %q, which is not in the configuration", id, sink))
+			continue
+		}
+		var ev soar.Event
+		if err := json.Unmarshal(letter.Payload, &ev); err != nil {
+			problems = append(problems, fmt.Errorf("dead letter %d: its event cannot be read: %w", id, err))
+			continue
+		}
+		change.Redeliver = append(change.Redeliver, soar.Redelivery{Sink: sink, Event: ev})
+		change.DropDeadLetters = append(change.DropDeadLetters, id)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	_, err := st.Commit(ctx, change)
+	return err
+}
+
+func drop(ctx context.Context, st letters, ids []int64) error {
+	var problems []error
+	for _, id := range ids {
+		if _, err := st.DeadLetter(ctx, id); err != nil {
+			problems = append(problems, fmt.Errorf("dead letter %d: %w", id, err))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	_, err := st.Commit(ctx, soar.Change{DropDeadLetters: ids})
+	return err
+}
+
+// testPatience bounds one test of a sink.
+const testPatience = 30 * time.Second
+
+func testSink(ctx context.Context, configured config.Sinks, name string, o Options, state sinks.State) error {
+	for i := range configured {
+		c := &configured[i]
+		if c.Name != name {
+			continue
+		}
+		sink, err := c.Open(sinks.Env{Log: o.Log, Version: o.Version, State: state, Now: o.Now})
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, testPatience)
+		defer cancel()
+		now := o.Now().UTC()
+		err = sink.Send(ctx, []soar.Event{{
+			ID: fmt.Sprintf("test/%s/%d", name, now.UnixNano()), Type: soar.EventTest, At: now, To: name,
+			Text: "This is a test by erbridge. It needs no answer.",
+		}})
+		if err != nil {
+			return errors.Join(fmt.Errorf("sink %s: %w", name, err), sink.Close())
+		}
+		return sink.Close()
+	}
+	return unknownSink(name, configured)
+}
+
+// OpenControl finds the daemon that uses the configured store. Where none runs,
+// it opens the store itself, and the calls that need a daemon return
+// ErrNotRunning. close gives back what was opened.
+func OpenControl(ctx context.Context, cfg *config.Config, o Options) (c Control, release func() error, err error) {
+	client, err := dialControl(ctx, cfg.Store.Path)
+	if err == nil {
+		return client, func() error { return nil }, nil
+	}
+	if !errors.Is(err, ErrNotRunning) {
+		return nil, nil, err
+	}
+	if o.Log == nil {
+		o.Log = discardLog()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	off := &offline{cfg: cfg, o: o}
+	return off, off.close, nil
+}
+
+// offline is Control without a daemon. The store is opened by the first call that
+// needs it.
+type offline struct {
+	cfg     *config.Config
+	o       Options
+	store   *store.Store
+	running *part
+}
+
+func (f *offline) open(ctx context.Context) (*store.Store, error) {
+	if f.store != nil {
+		return f.store, nil
+	}
+	o := f.o
+	o.Metrics = nil
+	options := storeOptions(f.cfg, o)
+	options.Registerer = nil
+	st, err := store.Open(ctx, f.cfg.Store.Path, options)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	f.store, f.running = st, newGroup(ctx).start("store", st.Run)
+	return st, nil
+}
+
+func (f *offline) close() error {
+	if f.store == nil {
+		return nil
+	}
+	return errors.Join(stop(storeFlush, f.running), f.store.Close())
+}
+
+func (f *offline) Replay(ctx context.Context, ids []int64) error {
+	st, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	return replay(ctx, st, ids, f.cfg.Sinks.Names())
+}
+
+func (f *offline) Drop(ctx context.Context, ids []int64) error {
+	st, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	return drop(ctx, st, ids)
+}
+
+func (f *offline) Settle(ctx context.Context, s Settlement) error {
+	st, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	bound, err := boundActions(f.cfg, nil, f.o, nil)
+	if err != nil {
+		return err
+	}
+	engine, err := playbooks.NewEngine(st, bound, nil, playbooks.EngineOptions{Log: f.o.Log, Now: f.o.Now, Ceiling: f.cfg.Playbooks.Mode})
+	if err != nil {
+		return err
+	}
+	return engine.Settle(ctx, s.Run, s.Step, s.Happened, s.By, s.Reason)
+}
+
+func (f *offline) TestSink(ctx context.Context, name string) error {
+	st, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	return testSink(ctx, f.cfg.Sinks, name, f.o, sinks.NewState(st, name, f.o.Now))
+}
+
+func (f *offline) ResumeSink(context.Context, string) error { return ErrNotRunning }
+
+// SinkStatus without a daemon knows where each sink stands, and not how it does.
+func (f *offline) SinkStatus(ctx context.Context) ([]sinks.SinkStatus, error) {
+	reader, err := store.OpenReader(ctx, f.cfg.Store.Path)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer reader.Close()
+	head, err := reader.FeedHead(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []sinks.SinkStatus
+	for _, name := range f.cfg.Sinks.Names() {
+		pos, known, err := reader.SinkCursor(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		status := sinks.SinkStatus{Name: name, State: "not running", Cursor: pos}
+		if known {
+			status.Backlog = head - pos
+		}
+		all = append(all, status)
+	}
+	return all, nil
+}
+
+func (f *offline) Reload(context.Context) (Reloaded, error) { return Reloaded{}, ErrNotRunning }

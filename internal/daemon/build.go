@@ -1,0 +1,242 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/actions"
+	"github.com/erbridge/erbridge/sinks"
+)
+
+// NewClient makes the client of the configured server.
+func NewClient(cfg *config.Config, o Options) (*connector.Client, error) {
+	s := cfg.Server
+	options := connector.Options{
+		URL: s.URL, BasePath: s.BasePath, Username: s.Username, Password: s.Password, CAFile: s.CAFile, PinSHA256: s.PinSHA256,
+		Timeout: s.Timeout, Retries: s.Retries, MaxConcurrent: cfg.Limits.Calls, Version: o.Version, Log: o.Log,
+	}
+	if s.Retries == 0 {
+		options.Retries = -1 // the client's word for never
+	}
+	if o.Metrics != nil {
+		options.Registerer = o.Metrics
+	}
+	client, err := connector.New(options)
+	if err != nil {
+		return nil, fmt.Errorf("%w: server: %w", ErrConfig, err)
+	}
+	return client, nil
+}
+
+// boundActions are the actions that work on the configured server. With sinks,
+// they know which there are.
+func boundActions(cfg *config.Config, client *connector.Client, o Options, sinkNames []string) (map[string]playbooks.Action, error) {
+	nets, err := cfg.Actions.Networks()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return actions.All(actions.Deps{
+		Client: client, Server: cfg.Server.Name, CarveDir: cfg.CarveDir(), MaxCarveBytes: cfg.Actions.MaxCarveBytes,
+		AllowedNets: nets, Sinks: sinkNames, Now: o.Now,
+	}), nil
+}
+
+// loadBound reads the playbooks with actions that work.
+func (d *Daemon) loadBound(cfg *config.Config) (*playbooks.Set, error) {
+	bound, err := boundActions(cfg, d.client, d.o, append([]string{}, cfg.Sinks.Names()...))
+	if err != nil {
+		return nil, err
+	}
+	return LoadPlaybooks(cfg, bound)
+}
+
+func storeOptions(cfg *config.Config, o Options) store.Options {
+	r := cfg.Store.Retention
+	return store.Options{
+		Log: o.Log, Registerer: o.Metrics, Now: o.Now, QueueSize: cfg.Limits.Queue,
+		Retention: store.Retention{Alerts: r.Alerts, Runs: r.Runs, DeadLetters: r.DeadLetters},
+	}
+}
+
+// sinkPart is one sink with its forwarder.
+type sinkPart struct {
+	name      string
+	settings  string // as in the file, for comparing
+	sink      sinks.Sink
+	forwarder *sinks.Forwarder
+	part      *part
+}
+
+// openSink makes a sink; it opens no connection.
+func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error) {
+	sink, err := c.Open(sinks.Env{Log: d.log.With("sink", c.Name), Version: d.o.Version, State: sinks.NewState(d.store, c.Name, d.o.Now), Now: d.o.Now})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now}))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfig, err), sink.Close())
+	}
+	return &sinkPart{name: c.Name, settings: cfg.Section("sinks", c.Name), sink: sink, forwarder: f}, nil
+}
+
+func (s *sinkPart) start(g *group) { s.part = g.start("sink "+s.name, s.forwarder.Run) }
+
+func (s *sinkPart) close() error {
+	if err := s.sink.Close(); err != nil {
+		return fmt.Errorf("sink %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// source is one way in which alerts come in.
+type source struct {
+	name     string
+	settings string   // as in the file, for comparing
+	address  string   // where it listens, as configured; empty for the poller
+	bound    net.Addr // where it listens, once it does
+	listen   func(context.Context) (net.Addr, error)
+	run      func(context.Context) error
+	poller   *connector.Poller // set for the poller only
+	metrics  *scope
+	part     *part
+}
+
+// buildSources makes all sources of a configuration; none of them does anything yet.
+func (d *Daemon) buildSources(cfg *config.Config) ([]*source, error) {
+	env := func(name string) (connector.SourceEnv, *scope) {
+		s := &scope{}
+		return connector.SourceEnv{Intake: d.store, Log: d.log.With("source", name), Registerer: s, Now: d.o.Now}, s
+	}
+	pollEnv, metrics := env("poll")
+	poller, err := connector.NewPoller(d.client, cfg.Server.Name, cfg.Sources.Poll, pollEnv)
+	if err != nil {
+		return nil, fmt.Errorf("%w: source poll: %w", ErrConfig, err)
+	}
+	all := []*source{{name: "poll", settings: cfg.Section("sources", "poll"), run: poller.Run, poller: poller, metrics: metrics}}
+	if s := cfg.Sources.Push; s != nil {
+		pushEnv, metrics := env("push")
+		push, err := connector.NewPush(s.PushSettings, d.ring, pushEnv)
+		if err != nil {
+			return nil, fmt.Errorf("%w: source push: %w", ErrConfig, err)
+		}
+		all = append(all, &source{name: "push", settings: cfg.Section("sources", "push"), address: s.Listen, listen: push.Listen, run: push.Run, metrics: metrics})
+	}
+	if s := cfg.Sources.Webhook; s != nil {
+		webhookEnv, metrics := env("webhook")
+		webhook, err := connector.NewWebhook(s.WebhookSettings, d.fetch, d.ring, webhookEnv)
+		if err != nil {
+			return nil, fmt.Errorf("%w: source webhook: %w", ErrConfig, err)
+		}
+		all = append(all, &source{
+			name: "webhook", settings: cfg.Section("sources", "webhook"), address: s.Listen, listen: webhook.Listen, run: webhook.Run, metrics: metrics})
+	}
+	return all, nil
+}
+
+// open registers the metrics of a source and opens its port, if it has one.
+func (s *source) open(ctx context.Context, metrics prometheus.Registerer) error {
+	if s.listen != nil {
+		addr, err := s.listen(ctx)
+		if err != nil {
+			return err
+		}
+		s.bound = addr
+	}
+	return s.metrics.activate(metrics)
+}
+
+func (s *source) start(g *group) { s.part = g.start("source "+s.name, s.run) }
+
+// poller is the one that runs now; a reload may replace it.
+func (d *Daemon) poller() *connector.Poller {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.sources {
+		if s.poller != nil {
+			return s.poller
+		}
+	}
+	return nil
+}
+
+// parts are what readiness asks.
+func (d *Daemon) parts() ([]*sinkPart, *connector.Poller) {
+	poller := d.poller()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sinks, poller
+}
+
+// ring makes the poller look at once.
+func (d *Daemon) ring() {
+	if p := d.poller(); p != nil {
+		p.Ring()
+	}
+}
+
+// fetch reads alerts by id, for the webhook.
+func (d *Daemon) fetch(ctx context.Context, ids []int64) (int, error) {
+	p := d.poller()
+	if p == nil {
+		return 0, errors.New("the poller is not running")
+	}
+	return p.Fetch(ctx, ids)
+}
+
+// scope holds back the metrics of a part that may be replaced: they are
+// registered when the part before it has gone, and forgotten with the part.
+type scope struct {
+	collectors []prometheus.Collector
+	to         prometheus.Registerer
+}
+
+// Register implements prometheus.Registerer.
+func (s *scope) Register(c prometheus.Collector) error {
+	s.collectors = append(s.collectors, c)
+	return nil
+}
+
+// MustRegister implements prometheus.Registerer.
+func (s *scope) MustRegister(cs ...prometheus.Collector) { s.collectors = append(s.collectors, cs...) }
+
+// Unregister implements prometheus.Registerer.
+func (s *scope) Unregister(c prometheus.Collector) bool { return s.to != nil && s.to.Unregister(c) }
+
+func (s *scope) activate(to prometheus.Registerer) error {
+	s.to = to
+	for _, c := range s.collectors {
+		if err := to.Register(c); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *scope) forget() {
+	for _, c := range s.collectors {
+		s.Unregister(c)
+	}
+}
+
+// discardLog is the logger of whoever has none.
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// OnlineActions are the actions bound to the configured server, for commands that
+// read from it.
+func OnlineActions(cfg *config.Config, o Options) (map[string]playbooks.Action, error) {
+	client, err := NewClient(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return boundActions(cfg, client, o, nil)
+}

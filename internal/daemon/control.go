@@ -1,0 +1,276 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
+)
+
+// Control changes what a daemon works on. A running daemon is reached through a
+// socket in the store's folder; without one, the commands that need nothing but
+// the store work on it directly.
+type Control interface {
+	// Replay delivers dead letters of sinks again.
+	Replay(ctx context.Context, ids []int64) error
+	// Drop forgets dead letters.
+	Drop(ctx context.Context, ids []int64) error
+	// Settle ends the doubt about a step of a run.
+	Settle(ctx context.Context, s Settlement) error
+	// TestSink sends one test event through a fresh connection of a sink.
+	TestSink(ctx context.Context, name string) error
+	// ResumeSink makes a paused sink try at once.
+	ResumeSink(ctx context.Context, name string) error
+	// SinkStatus tells how each sink is doing.
+	SinkStatus(ctx context.Context) ([]sinks.SinkStatus, error)
+	// Reload reads configuration and playbooks again.
+	Reload(ctx context.Context) (Reloaded, error)
+}
+
+// Settlement is a person's word about a step whose outcome nobody else knows.
+type Settlement struct {
+	Run      soar.RunID `json:"run"`
+	Step     string     `json:"step"`
+	Happened bool       `json:"happened"`
+	By       string     `json:"by"`
+	Reason   string     `json:"reason"`
+}
+
+// ErrNotRunning means that a command needs a running daemon and there is none.
+var ErrNotRunning = errors.New("erbridge is not running")
+
+const (
+	socketName      = "control.sock"
+	maxControlBytes = 1 << 20
+	// maxSocketPath is what fits into sockaddr_un on every system (unix(7): 108 on Linux, 104 on BSD).
+	maxSocketPath = 103
+	// controlPatience bounds one control call; a sink test may dial and wait.
+	controlPatience = 2 * time.Minute
+)
+
+// controlServer serves Control on a unix socket that only the daemon's own user
+// can open.
+type controlServer struct {
+	listener net.Listener
+	server   *http.Server
+	log      *slog.Logger
+}
+
+// listenControl opens the socket. The caller holds the store's lock, so a socket
+// that is there belongs to nobody any more.
+func listenControl(ctx context.Context, dir string, c Control, log *slog.Logger) (*controlServer, error) {
+	path := filepath.Join(dir, socketName)
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("%w: store.path is too long for the control socket: %d bytes in %s, the system's limit is %d", ErrConfig, len(path), path, maxSocketPath)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	// The folder is the daemon's alone already; this is for folders that are not.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
+	}
+	return &controlServer{listener: l, log: log, server: &http.Server{
+		Handler: controlHandler(c), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}, nil
+}
+
+// Run serves until ctx ends.
+func (s *controlServer) Run(ctx context.Context) error {
+	ended := make(chan error, 1) // the one result of Serve
+	go func() { ended <- s.server.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	// ctx has ended, the calls under way have not.
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := s.server.Shutdown(drain)
+	<-ended
+	return err
+}
+
+// controlCall is the body of every call; each uses what it needs.
+type controlCall struct {
+	IDs        []int64    `json:"ids,omitempty"`
+	Sink       string     `json:"sink,omitempty"`
+	Settlement Settlement `json:"settlement,omitzero"`
+}
+
+// controlAnswer is the body of every answer. Kind tells errors apart that
+// commands have exit codes for.
+type controlAnswer struct {
+	Error    string             `json:"error,omitempty"`
+	Kind     string             `json:"kind,omitempty"`
+	Problems registry.Problems  `json:"problems,omitempty"`
+	Reloaded Reloaded           `json:"reloaded,omitzero"`
+	Sinks    []sinks.SinkStatus `json:"sinks,omitempty"`
+}
+
+func controlHandler(c Control) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(name string, do func(context.Context, controlCall, *controlAnswer) error) {
+		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
+			var call controlCall
+			var answer controlAnswer
+			err := json.NewDecoder(io.LimitReader(r.Body, maxControlBytes)).Decode(&call)
+			if err == nil {
+				err = do(r.Context(), call, &answer)
+			}
+			if err != nil {
+				answer = describeError(err)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(answer) // the caller has gone away; nothing to do
+		})
+	}
+	handle("replay", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Replay(ctx, in.IDs) })
+	handle("drop", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Drop(ctx, in.IDs) })
+	handle("settle", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Settle(ctx, in.Settlement) })
+	handle("sink-test", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.TestSink(ctx, in.Sink) })
+	handle("sink-resume", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.ResumeSink(ctx, in.Sink) })
+	handle("sinks", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
+		out.Sinks, err = c.SinkStatus(ctx)
+		return err
+	})
+	handle("reload", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
+		// A reload that has begun is finished, also when the caller hangs up.
+		out.Reloaded, err = c.Reload(context.WithoutCancel(ctx))
+		return err
+	})
+	return mux
+}
+
+// kinds are the errors that keep their identity across the socket.
+var kinds = map[string]error{
+	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
+	"config": ErrConfig, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
+}
+
+func describeError(err error) controlAnswer {
+	answer := controlAnswer{Error: err.Error()}
+	if problems, ok := errors.AsType[registry.Problems](err); ok {
+		answer.Problems = problems
+	}
+	for kind, sentinel := range kinds {
+		if errors.Is(err, sentinel) {
+			answer.Kind = kind
+		}
+	}
+	return answer
+}
+
+// remoteError is an error of the daemon, as the command sees it.
+type remoteError struct {
+	text string
+	kind error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.kind }
+
+func (a *controlAnswer) err() error {
+	switch {
+	case len(a.Problems) > 0:
+		return a.Problems.Err()
+	case a.Error != "":
+		return &remoteError{a.Error, kinds[a.Kind]}
+	}
+	return nil
+}
+
+// controlClient is Control over the socket.
+type controlClient struct {
+	http *http.Client
+}
+
+// dialControl finds the daemon that uses a store. An error wraps ErrNotRunning
+// when nobody listens.
+func dialControl(ctx context.Context, dir string) (*controlClient, error) {
+	path := filepath.Join(dir, socketName)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", path)
+	}
+	conn, err := dial(ctx, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotRunning, err)
+	}
+	if err := conn.Close(); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return &controlClient{&http.Client{Timeout: controlPatience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+}
+
+func (c *controlClient) call(ctx context.Context, name string, in controlCall) (answer controlAnswer, err error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return answer, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://erbridge/"+name, bytes.NewReader(body))
+	if err != nil {
+		return answer, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return answer, fmt.Errorf("control socket: %w", err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxControlBytes)).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("control socket: answer %s: %w", res.Status, err)
+	}
+	return answer, answer.err()
+}
+
+func (c *controlClient) Replay(ctx context.Context, ids []int64) error {
+	_, err := c.call(ctx, "replay", controlCall{IDs: ids})
+	return err
+}
+
+func (c *controlClient) Drop(ctx context.Context, ids []int64) error {
+	_, err := c.call(ctx, "drop", controlCall{IDs: ids})
+	return err
+}
+
+func (c *controlClient) Settle(ctx context.Context, s Settlement) error {
+	_, err := c.call(ctx, "settle", controlCall{Settlement: s})
+	return err
+}
+
+func (c *controlClient) TestSink(ctx context.Context, name string) error {
+	_, err := c.call(ctx, "sink-test", controlCall{Sink: name})
+	return err
+}
+
+func (c *controlClient) ResumeSink(ctx context.Context, name string) error {
+	_, err := c.call(ctx, "sink-resume", controlCall{Sink: name})
+	return err
+}
+
+func (c *controlClient) SinkStatus(ctx context.Context) ([]sinks.SinkStatus, error) {
+	answer, err := c.call(ctx, "sinks", controlCall{})
+	return answer.Sinks, err
+}
+
+func (c *controlClient) Reload(ctx context.Context) (Reloaded, error) {
+	answer, err := c.call(ctx, "reload", controlCall{})
+	return answer.Reloaded, err
+}

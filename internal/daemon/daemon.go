@@ -1,0 +1,294 @@
+// Package daemon puts the parts together: it builds them from the configuration,
+// starts them in stages, replaces them when the configuration changes, and stops
+// them in the reverse order, each within a time.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/console"
+	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// ErrConfig wraps errors of parts that cannot work with what is configured, such
+// as a secret that cannot be read.
+var ErrConfig = errors.New("configuration")
+
+// storeFlush bounds the last stage of a shutdown: the changes that wait for the
+// disk when everything else has stopped.
+const storeFlush = 10 * time.Second
+
+// Options are what a daemon needs besides its configuration. The zero value works.
+type Options struct {
+	// Version is the program's version.
+	Version string
+	// Log gets what the parts have to say; nil discards it.
+	Log *slog.Logger
+	// Metrics gets the metrics of all parts; nil makes a registry.
+	Metrics *prometheus.Registry
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Daemon is a configured erbridge. Make it with New and start it with Run.
+type Daemon struct {
+	o      Options
+	log    *slog.Logger
+	client *connector.Client
+	health *health
+	ready  chan struct{} // closed when all stages have started
+
+	reloading sync.Mutex // held while parts are replaced or stopped
+
+	mu      sync.Mutex // guards everything below, which Run and Reload set
+	cfg     *config.Config
+	set     *playbooks.Set
+	store   *store.Store
+	engine  *playbooks.Engine
+	group   *group
+	sinks   []*sinkPart
+	sources []*source
+	console net.Addr
+}
+
+// New builds a daemon. It reads the playbooks, and opens no connection. An error
+// that wraps ErrConfig, or is of type registry.Problems, means that what the user
+// wrote cannot work.
+func New(cfg *config.Config, o Options) (*Daemon, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	d := &Daemon{o: o, log: o.Log, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{})}
+	var err error
+	if d.client, err = NewClient(cfg, o); err != nil {
+		return nil, err
+	}
+	if d.set, err = d.loadBound(cfg); err != nil {
+		return nil, err
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "erbridge_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": o.Version}})
+	build.Set(1)
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
+	} {
+		if err := o.Metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// Ready is closed when every stage has started. The server may still be out of reach.
+func (d *Daemon) Ready() <-chan struct{} { return d.ready }
+
+// Store is the open store; nil before Ready.
+func (d *Daemon) Store() *store.Store {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.store
+}
+
+// ConsoleAddress is where the console listens; nil before Ready, or without one.
+func (d *Daemon) ConsoleAddress() net.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.console
+}
+
+// SourceAddress is where a source listens: push or webhook. It is nil for one
+// that does not run.
+func (d *Daemon) SourceAddress(name string) net.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.sources {
+		if s.name == name {
+			return s.bound
+		}
+	}
+	return nil
+}
+
+// StorePath is the folder of the store.
+func (d *Daemon) StorePath() string { return d.cfg.Store.Path }
+
+// Readiness is what /readyz answers.
+func (d *Daemon) Readiness(ctx context.Context) console.Readiness { return d.health.readiness(ctx) }
+
+// Run starts the stages in order (store, sinks, engine, sources) and blocks until
+// ctx ends or a part fails for good. Then it stops them in the reverse order,
+// each within its share of limits.shutdown; what did not end goes on after the
+// next start. The error names the parts that failed; it wraps
+// connector.ErrBadCredentials when the server refuses the login.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	cfg := d.cfg
+	if err := os.MkdirAll(cfg.Store.Path, 0o700); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	st, err := store.Open(ctx, cfg.Store.Path, storeOptions(cfg, d.o))
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	d.health.use(st, d.parts)
+	g := newGroup(ctx)
+	d.mu.Lock()
+	d.store, d.group = st, g
+	d.mu.Unlock()
+
+	running := &stages{store: g.start("store", st.Run)}
+	err = d.start(ctx, g, running)
+	if err == nil {
+		close(d.ready)
+		d.health.started()
+		d.log.Info("erbridge is running", "version", d.o.Version, "server", cfg.Server.URL, "playbooks", len(d.set.Playbooks()), "sinks", len(cfg.Sinks))
+		<-g.Done()
+		d.log.Info("stopping", "within", cfg.Limits.Shutdown)
+	}
+	return errors.Join(err, g.Err(), d.shutdown(running), st.Close())
+}
+
+// stages are the parts that stay from start to end; sinks and sources, which a
+// reload replaces, are in the daemon.
+type stages struct {
+	store  *part
+	front  []*part // console, control socket, login
+	engine *part
+}
+
+// start starts everything but the store. After an error, what was started is in
+// running and in the daemon, for shutdown.
+func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
+	if err := d.openFront(ctx, g, running); err != nil {
+		return err
+	}
+	for i := range d.cfg.Sinks {
+		s, err := d.openSink(&d.cfg.Sinks[i], d.cfg)
+		if err != nil {
+			return err
+		}
+		d.mu.Lock()
+		d.sinks = append(d.sinks, s)
+		d.mu.Unlock()
+		s.start(g)
+	}
+	// A refused password is known before any alert is looked at.
+	first, cancel := context.WithTimeout(ctx, loginPatience)
+	err := d.login(first)
+	cancel()
+	if errors.Is(err, connector.ErrBadCredentials) {
+		return err
+	}
+	running.front = append(running.front, g.start("server", d.keepLogin))
+
+	// For versions of playbooks that are in the store only. They may name a sink
+	// that has gone since, so its name is not checked.
+	bound, err := boundActions(d.cfg, d.client, d.o, nil)
+	if err != nil {
+		return err
+	}
+	engine, err := playbooks.NewEngine(d.store, bound, d.set, playbooks.EngineOptions{
+		Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now,
+		Workers: d.cfg.Limits.Workers, CallTimeout: d.client.Timeout(), Ceiling: d.cfg.Playbooks.Mode,
+		Drain: d.cfg.Limits.Shutdown / 4,
+	})
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	d.mu.Lock()
+	d.engine = engine
+	d.mu.Unlock()
+	running.engine = g.start("engine", engine.Run)
+
+	sources, err := d.buildSources(d.cfg)
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		if err := s.open(ctx, d.o.Metrics); err != nil {
+			return err
+		}
+		s.start(g)
+		d.mu.Lock()
+		d.sources = append(d.sources, s)
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// openFront starts what answers operators, so that it can say why the rest does
+// not come up.
+func (d *Daemon) openFront(ctx context.Context, g *group, running *stages) error {
+	control, err := listenControl(ctx, d.cfg.Store.Path, d, d.log)
+	if err != nil {
+		return err
+	}
+	running.front = append(running.front, g.start("control", control.Run))
+	if d.cfg.Console.Listen == "" {
+		return nil
+	}
+	c, err := console.New(console.Options{Listen: d.cfg.Console.Listen, Gatherer: d.o.Metrics, Ready: d.health.readiness, Log: d.log})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	addr, err := c.Listen(ctx)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.console = addr
+	d.mu.Unlock()
+	running.front = append(running.front, g.start("console", c.Run))
+	return nil
+}
+
+// shutdown stops what runs, newest stage first: no new alerts, then no new
+// steps, then what is still to be delivered, and the disk last.
+func (d *Daemon) shutdown(running *stages) error {
+	d.health.stopping()
+	d.reloading.Lock() // a reload that is under way ends first; none begins later
+	d.mu.Lock()
+	sources, sinkParts := d.sources, d.sinks
+	d.mu.Unlock()
+
+	share := d.cfg.Limits.Shutdown / 3
+	var parts []*part
+	for _, s := range sources {
+		parts = append(parts, s.part)
+	}
+	problems := []error{stop(share, parts...)}
+	if running.engine != nil {
+		problems = append(problems, stop(share, running.engine))
+	}
+	parts = nil
+	for _, s := range sinkParts {
+		parts = append(parts, s.part)
+	}
+	problems = append(problems, stop(share, parts...))
+	for _, s := range sinkParts {
+		problems = append(problems, s.close())
+	}
+	problems = append(problems, stop(storeFlush, running.front...), stop(storeFlush, running.store))
+	return errors.Join(problems...)
+}
