@@ -58,7 +58,7 @@ func init() {
 	Types.Add("file", Type{
 		Summary:  "Appends events to a file as NDJSON, rotated by size and age.",
 		Settings: &FileSettings{MaxBytes: 100 << 20, MaxAge: 24 * time.Hour, Keep: 14},
-		Example:  "archive: {type: file, path: /var/log/erbridge/events.ndjson, keep: 30, gzip: true}",
+		Example:  "type: file\npath: /var/log/erbridge/events.ndjson\nkeep: 30\ngzip: true\n",
 		MaxBatch: 1000,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			s := &file{settings: *settings.(*FileSettings), log: env.Log, state: env.State, now: env.Now}
@@ -80,6 +80,9 @@ const (
 	// startedKey is where State keeps when the current file was begun. File
 	// systems tell when a file was changed, and not portably when it was created.
 	startedKey = "started"
+
+	lockInterval = 20 * time.Millisecond
+	lockPatience = 10 * time.Second
 )
 
 type file struct {
@@ -108,18 +111,26 @@ func (s *file) Send(ctx context.Context, events []soar.Event) error {
 		lines.Write(line)
 		lines.WriteByte('\n')
 	}
-	if err := s.open(ctx); err != nil {
+	if err := s.acquire(ctx); err != nil {
+		return fmt.Errorf("file %s: %w", s.settings.Path, errors.Join(classifyFile(err), s.Close()))
+	}
+	err := s.write(ctx, lines.Bytes())
+	if s.f != nil {
+		err = errors.Join(err, unlockFile(s.f))
+	}
+	if err != nil {
 		return fmt.Errorf("file %s: %w", s.settings.Path, classifyFile(err))
 	}
-	if s.due(int64(lines.Len())) {
+	return nil
+}
+
+func (s *file) write(ctx context.Context, lines []byte) error {
+	if s.due(int64(len(lines))) {
 		if err := s.rotate(ctx); err != nil {
-			return fmt.Errorf("file %s: rotate: %w", s.settings.Path, classifyFile(err))
+			return fmt.Errorf("rotate: %w", err)
 		}
 	}
-	if err := s.append(lines.Bytes()); err != nil {
-		return fmt.Errorf("file %s: %w", s.settings.Path, err)
-	}
-	return nil
+	return s.append(lines)
 }
 
 // Close closes the file. What was delivered is on disk already.
@@ -146,21 +157,44 @@ func (s *file) append(lines []byte) error {
 	return errors.Join(err, s.f.Truncate(s.size), s.Close())
 }
 
-// open makes sure that s.f is the file that the path names: somebody else may
-// have moved it away or deleted it.
-func (s *file) open(ctx context.Context) error {
-	if s.f != nil {
-		ours, err := s.f.Stat()
-		if err != nil {
-			return errors.Join(err, s.Close())
+// acquire makes s.f the file that the path names, locked and ending with a whole
+// line. Somebody else may have moved it away, or another sink (a test of this one
+// opens a second) may have written to it.
+func (s *file) acquire(ctx context.Context) error {
+	for {
+		opened := s.f == nil
+		if opened {
+			if err := s.open(); err != nil {
+				return err
+			}
 		}
-		if there, err := os.Stat(s.settings.Path); err == nil && os.SameFile(ours, there) {
-			return nil
-		}
-		if err := s.Close(); err != nil {
+		if err := s.lock(ctx); err != nil {
 			return err
 		}
+		ours, err := s.f.Stat()
+		if err != nil {
+			return err
+		}
+		if there, err := os.Stat(s.settings.Path); err != nil || !os.SameFile(ours, there) {
+			if err := s.Close(); err != nil {
+				return err
+			}
+			continue // not our file any more
+		}
+		if !opened && ours.Size() == s.size {
+			return nil
+		}
+		if err := s.adopt(ctx); err != nil {
+			return err
+		}
+		if opened {
+			s.tidy(ctx)
+		}
+		return nil
 	}
+}
+
+func (s *file) open() error {
 	if info, err := os.Stat(s.settings.Path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%w: not a regular file", ErrConfig)
 	}
@@ -169,28 +203,31 @@ func (s *file) open(ctx context.Context) error {
 		return fmt.Errorf("%w: folder %s does not exist; create it, writable for the user that erbridge runs as",
 			ErrConfig, filepath.Dir(s.settings.Path))
 	}
-	if err != nil {
-		return err
-	}
-	if err := s.adopt(ctx, f); err != nil {
-		return errors.Join(err, f.Close())
-	}
 	s.f = f
-	s.tidy(ctx)
-	return nil
+	return err
 }
 
-// adopt takes over an opened file: locked, ending with a whole line, its place
-// in the folder on disk.
-func (s *file) adopt(ctx context.Context, f *os.File) error {
-	taken, err := lockFile(f)
-	if err != nil {
-		return err
+// lock waits a moment for another writer to finish its batch.
+func (s *file) lock(ctx context.Context) error {
+	for waited := time.Duration(0); ; waited += lockInterval {
+		taken, err := lockFile(s.f)
+		if err != nil || !taken {
+			return err
+		}
+		if waited >= lockPatience {
+			return errors.New("another process is writing to it")
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lockInterval):
+		}
 	}
-	if taken {
-		return fmt.Errorf("%w: another process or sink writes this file", ErrConfig)
-	}
-	if s.size, err = repair(f, s.log); err != nil {
+}
+
+// adopt looks at a file that was just opened or has changed.
+func (s *file) adopt(ctx context.Context) (err error) {
+	if s.size, err = repair(s.f, s.log); err != nil {
 		return err
 	}
 	if s.size == 0 {
@@ -200,15 +237,18 @@ func (s *file) adopt(ctx context.Context, f *os.File) error {
 		return syncDir(filepath.Dir(s.settings.Path))
 	}
 	s.started = s.now()
-	if s.state != nil {
-		text, err := s.state.Get(ctx, startedKey)
-		if err == nil {
-			if at, err := time.Parse(time.RFC3339, text); err == nil {
-				s.started = at
-			}
-		} else if !errors.Is(err, soar.ErrNotFound) {
-			return err
-		}
+	if s.state == nil {
+		return nil
+	}
+	text, err := s.state.Get(ctx, startedKey)
+	if errors.Is(err, soar.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		s.started = at
 	}
 	return nil
 }
@@ -285,7 +325,7 @@ func (s *file) due(more int64) bool {
 }
 
 // rotate moves the file aside and begins a new one. The old one is on disk as a
-// whole; a crash after the rename leaves no current file, which open creates.
+// whole; a crash after the rename leaves no current file, which the next start creates.
 func (s *file) rotate(ctx context.Context) error {
 	path := s.settings.Path
 	at := s.now().UTC()
@@ -300,7 +340,7 @@ func (s *file) rotate(ctx context.Context) error {
 	if err := s.Close(); err != nil {
 		return err
 	}
-	return s.open(ctx)
+	return s.acquire(ctx)
 }
 
 func exists(path string) bool {

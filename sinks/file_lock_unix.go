@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// lockFile keeps other writers of the same file away until the file is closed.
-// flock belongs to the open file, so it also tells two sinks of one process apart.
+// lockFile keeps other writers of the same file away until the file is unlocked
+// or closed. flock belongs to the open file, so it also tells two sinks of one
+// process apart.
 func lockFile(f *os.File) (taken bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -17,3 +18,5 @@ func lockFile(f *os.File) (taken bool, err error) {
 	}
 	return false, err
 }
+
+func unlockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

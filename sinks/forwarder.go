@@ -124,6 +124,9 @@ type Forwarder struct {
 	jitter  func(time.Duration) time.Duration
 	resume  chan struct{} // one token: the next wait ends at once
 
+	// Owned by Prepare, then by Run.
+	prepared bool
+
 	// Owned by Run.
 	page        []soar.Event    // read from the feed, not looked at yet
 	read        int64           // position of the last event read
@@ -201,7 +204,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		}
 		defer f.o.Registerer.Unregister(g)
 	}
-	if err := f.start(ctx); err != nil {
+	if err := f.Prepare(ctx); err != nil {
 		return f.ended(ctx, err)
 	}
 	var watcher sync.WaitGroup
@@ -238,10 +241,15 @@ func (f *Forwarder) ended(ctx context.Context, err error) error {
 	return err
 }
 
-// start finds the cursor. A sink that has none gets one at once: its place must
-// not depend on whether something was delivered before the next restart.
-func (f *Forwarder) start(ctx context.Context) error {
-	return f.insist(ctx, "find the cursor", func() error {
+// Prepare finds the cursor. A sink that has none gets one at once: its place must
+// not depend on whether something was delivered before the next restart. Run
+// does it as well; call Prepare before Run and before the first alert is taken
+// in when a new sink must not miss that one. It fails only when ctx ends.
+func (f *Forwarder) Prepare(ctx context.Context) error {
+	if f.prepared {
+		return nil
+	}
+	err := f.insist(ctx, "find the cursor", func() error {
 		pos, known, err := f.feed.SinkCursor(ctx, f.name)
 		if err != nil {
 			return err
@@ -260,6 +268,8 @@ func (f *Forwarder) start(ctx context.Context) error {
 		f.update(func(s *SinkStatus) { s.Cursor = pos })
 		return nil
 	})
+	f.prepared = err == nil
+	return err
 }
 
 // step delivers one batch of redeliveries, or else of the feed. It reports

@@ -129,6 +129,30 @@ func TestForwarderStartsAtTheHeadOfItsFirstStart(t *testing.T) {
 	})
 }
 
+func TestForwarderPreparedMissesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newFeed(t, 5)
+		sink := newScript(nil)
+		f, err := NewForwarder("siem", sink, feed, ForwarderOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		feed.grow(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		synctest.Wait()
+		wantIDs(t, "delivered", sink.taken(), []string{"e6"})
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestForwarderBackoffTimeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		feed := newFeed(t, 8)
@@ -730,7 +754,7 @@ func gather(t *testing.T, g prometheus.Gatherer) map[string]float64 {
 
 func TestForwarderRefusesNonsense(t *testing.T) {
 	feed := newFeed(t, 0)
-	for name, make := range map[string]func() (*Forwarder, error){
+	for name, construct := range map[string]func() (*Forwarder, error){
 		"no name": func() (*Forwarder, error) { return NewForwarder("", newScript(nil), feed, ForwarderOptions{}) },
 		"no sink": func() (*Forwarder, error) { return NewForwarder("x", nil, feed, ForwarderOptions{}) },
 		"no feed": func() (*Forwarder, error) { return NewForwarder("x", newScript(nil), nil, ForwarderOptions{}) },
@@ -738,7 +762,7 @@ func TestForwarderRefusesNonsense(t *testing.T) {
 			return NewForwarder("x", newScript(nil), feed, ForwarderOptions{MinBackoff: time.Hour, MaxBackoff: time.Second})
 		},
 	} {
-		if _, err := make(); err == nil {
+		if _, err := construct(); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

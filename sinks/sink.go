@@ -62,7 +62,8 @@ type Type struct {
 	Summary string
 	// Settings is a pointer to a settings struct that holds the defaults.
 	Settings any
-	Example  string
+	// Example is the YAML of one sink, without its name.
+	Example string
 	// MaxBatch bounds the events of one Send; 1 for chat.
 	MaxBatch int
 	// Events are what a sink of this type gets when its configuration does not

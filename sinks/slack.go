@@ -82,7 +82,7 @@ func init() {
 	Types.Add("slack", Type{
 		Summary:  "Posts alerts to a Slack channel, with their outcomes as replies.",
 		Settings: &SlackSettings{Interval: time.Second, KeepThreads: 30 * 24 * time.Hour, Timeout: 15 * time.Second, APIURL: slack.APIURL},
-		Example:  "soc: {type: slack, token: {env: SLACK_TOKEN}, channel: \"#soc\", when: '.alert.severity | at_least(\"high\")'}",
+		Example:  "type: slack\ntoken: {file: /run/secrets/slack-token}\nchannel: \"#soc\"\nwhen: .alert.severity | at_least(\"high\")\n",
 		MaxBatch: 1,
 		Events:   chatEvents,
 		Open: func(_ string, settings any, env Env) (Sink, error) {

@@ -31,7 +31,7 @@ func init() {
 	Types.Add("stdout", Type{
 		Summary:  "Prints events to standard output.",
 		Settings: &StdoutSettings{Format: "text", Color: "auto"},
-		Example:  "screen: {type: stdout, format: json}",
+		Example:  "type: stdout\nformat: json\n",
 		MaxBatch: 256,
 		Open: func(_ string, settings any, _ Env) (Sink, error) {
 			return NewStdout(os.Stdout, *settings.(*StdoutSettings)), nil

@@ -58,7 +58,7 @@ func init() {
 	Types.Add("webhook", Type{
 		Summary:  "Posts each event as signed JSON (Standard Webhooks).",
 		Settings: &WebhookSettings{Timeout: 20 * time.Second},
-		Example:  "tickets: {type: webhook, url: \"https://hooks.example.org/er\", secrets: [{env: WEBHOOK_KEY}]}",
+		Example:  "type: webhook\nurl: https://hooks.example.org/er\nsecrets: [{file: /run/secrets/webhook-key}]\n",
 		MaxBatch: 1,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			return openWebhook(*settings.(*WebhookSettings), env)
@@ -268,10 +268,10 @@ func isSpecial(a netip.Addr) bool {
 		}
 	}
 	if a.Is6() {
-		bytes := a.As16()
+		raw := a.As16()
 		for _, t := range translators {
 			if t.prefix.Contains(a) {
-				return isSpecial(netip.AddrFrom4([4]byte(bytes[t.offset : t.offset+4])))
+				return isSpecial(netip.AddrFrom4([4]byte(raw[t.offset : t.offset+4])))
 			}
 		}
 	}
