@@ -26,17 +26,30 @@ func running(tb testing.TB, o Options) *Store {
 // start opens and runs a store; stop ends it and may be called more than once.
 func start(tb testing.TB, dir string, o Options) (s *Store, stop func()) {
 	tb.Helper()
+	s, run, stop := prepare(tb, dir, o)
+	run()
+	return s, stop
+}
+
+// prepare opens a store and leaves it to the test when to run it.
+func prepare(tb testing.TB, dir string, o Options) (s *Store, run, stop func()) {
+	tb.Helper()
 	s, err := Open(tb.Context(), dir, o)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	return s, sync.OnceFunc(func() {
+	var ended chan error
+	run = func() {
+		ended = make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+	}
+	return s, run, sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			tb.Errorf("Run: %v", err)
+		if ended != nil {
+			if err := <-ended; err != nil {
+				tb.Errorf("Run: %v", err)
+			}
 		}
 		if err := s.Close(); err != nil {
 			tb.Errorf("Close: %v", err)

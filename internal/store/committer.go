@@ -134,16 +134,17 @@ func (s *Store) transact(f func() error) error {
 		// Queued before the trouble was known.
 		return s.Health()
 	}
-	start := s.now()
+	start := time.Now() // the disk's own time, whatever clock the store goes by
 	err := s.writer.transact(f)
 	if err == nil {
-		s.metrics.commitTime.Observe(s.now().Sub(start).Seconds())
+		s.metrics.commitTime.Observe(time.Since(start).Seconds())
 		s.signal(s.writer.touched)
 		s.afterCommit()
 		return nil
 	}
 	if !errors.Is(err, soar.ErrConflict) && !ownFault(err) {
 		s.fail(err)
+		return s.Health()
 	}
 	return err
 }

@@ -237,4 +237,3 @@ func runningIn(tb testing.TB, dir string) *Store {
 	tb.Cleanup(stop)
 	return s
 }
-

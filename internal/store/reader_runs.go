@@ -102,15 +102,15 @@ func (r *Reader) Runs(ctx context.Context, f RunFilter) ([]soar.Run, error) {
 		w.add("playbook = ?", f.Playbook)
 	}
 	if f.Alert != "" {
+		// By key where the alert is still there; retention may have taken it
+		// before its runs, and then all runs are looked through.
 		key, err := r.keyByRef(ctx, f.Alert)
-		if errors.Is(err, soar.ErrNotFound) {
-			// Retention took the alert before the run, or it never was one's.
-			return nil, nil
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			w.add("alert_key = ?", key)
+		case !errors.Is(err, soar.ErrNotFound):
 			return nil, err
 		}
-		w.add("alert_key = ?", key)
 		w.add("alert = ?", f.Alert)
 	}
 	if f.Before > 0 {

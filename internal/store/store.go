@@ -133,7 +133,8 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if err := private(dir); err != nil {
 		return nil, err
 	}
-	s.writerDSN = dsn(dir, "&_txlock=immediate",
+	// mode=rw: a database that is gone is an error, never a new and empty one.
+	s.writerDSN = dsn(dir, "&mode=rw",
 		"auto_vacuum(incremental)", // before the first table
 		"journal_mode(wal)",
 		"synchronous(full)",
