@@ -3,8 +3,10 @@ package actions
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
@@ -60,8 +62,10 @@ func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertRes
 		out.Summary += "; not verified: " + inWords(err).Error()
 		return out, nil
 	}
-	if alert.Status != "RESOLVED" {
-		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and the alert is %s", alert.Status)
+	now := connector.Normalize(d.Server, "", alert, nil, nil)
+	// Releases before 4.0 keep no verdict.
+	if now.Status != soar.StatusResolved || now.Verdict != "" && now.Verdict != in.Verdict {
+		out.State, out.Error = soar.StepFailed, strings.TrimSpace(fmt.Sprintf("the server reports success, and the alert is %s %s", now.Status, now.Verdict))
 		return out, nil
 	}
 	out.State = soar.StepVerified

@@ -1,6 +1,7 @@
 package actions
 
 import (
+	"archive/tar"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,8 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -32,6 +36,8 @@ type CarveOutput struct {
 	SHA256 string `json:"sha256,omitempty"`
 	// Kind is tar or zst, as its first bytes say.
 	Kind string `json:"kind,omitempty"`
+	// Files are the names in the archive, the first hundred.
+	Files []string `json:"files,omitempty"`
 	// Alert and Mark say on whose behalf it was taken.
 	Alert string `json:"alert"`
 	Mark  string `json:"mark"`
@@ -66,9 +72,18 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
+	out.Output = output
+	// The list of carves does not say what is in them, so a carve that was looked
+	// up there may be another one of the same host.
+	if strings.HasPrefix(ref, "session:") && len(output.Files) > 0 && !slices.ContainsFunc(output.Files, func(name string) bool {
+		return strings.EqualFold(baseName(name), baseName(path))
+	}) {
+		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the carve that was found on the server holds %s", strings.Join(output.Files, ", "))
+		return out, nil
+	}
 	// Length, format and hash were checked on the way, so this is more than the
 	// server's word.
-	out.State, out.Output = soar.StepVerified, output
+	out.State = soar.StepVerified
 	out.Summary += fmt.Sprintf(" (%d bytes)", output.Bytes)
 	return out, nil
 }
@@ -97,6 +112,14 @@ func (d *Deps) fetchCarve(ctx context.Context, output *CarveOutput) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("carve folder: %w", err)
 	}
+	// A crash leaves a part behind, which nobody else cleans up.
+	parts, err := filepath.Glob(filepath.Join(dir, ".part-*"))
+	for _, part := range parts {
+		err = errors.Join(err, os.Remove(part))
+	}
+	if err != nil {
+		return fmt.Errorf("carve folder: %w", err)
+	}
 	var info connector.DownloadInfo
 	part, err := writeFile(dir, func(w io.Writer) (err error) {
 		info, err = d.Client.Carves.Download(ctx, output.Session, &cappedWriter{w: w, left: d.MaxCarveBytes})
@@ -110,6 +133,9 @@ func (d *Deps) fetchCarve(ctx context.Context, output *CarveOutput) error {
 	if err := rename(part, output.File); err != nil {
 		return err
 	}
+	if output.Files, err = archiveFiles(output.File, info.Kind); err != nil {
+		return fmt.Errorf("carve %s: %w", output.Session, err)
+	}
 	part, err = writeFile(dir, func(w io.Writer) error {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
@@ -119,6 +145,38 @@ func (d *Deps) fetchCarve(ctx context.Context, output *CarveOutput) error {
 		return fmt.Errorf("manifest of carve %s: %w", output.Session, err)
 	}
 	return rename(part, manifest)
+}
+
+// maxListedBytes bounds how much of an archive is unpacked to see what is in it:
+// a few kilobytes may unpack to terabytes.
+const maxListedBytes = 64 << 20
+
+// archiveFiles lists what is in an archive, as far as that can be read. An archive
+// that is broken inside is evidence all the same, so it is no error.
+func archiveFiles(path, kind string) (names []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	var content io.Reader = f
+	if kind == "zst" {
+		unpacker, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxListedBytes))
+		if err != nil {
+			return nil, nil
+		}
+		defer unpacker.Close()
+		content = unpacker
+	}
+	archive := tar.NewReader(io.LimitReader(content, maxListedBytes))
+	for len(names) < 100 {
+		header, err := archive.Next()
+		if err != nil {
+			break
+		}
+		names = append(names, header.Name)
+	}
+	return names, nil
 }
 
 // validSession guards the name of a folder: sessions are ten letters and digits.
@@ -183,7 +241,7 @@ func (d *Deps) findCarves(ctx context.Context, host Host, since time.Time) ([]pl
 		if err != nil {
 			return nil, fmt.Errorf("carves of %s: %w", host, readError(err))
 		}
-		if carve.CreatedAt.Before(since.Add(-clockSlack)) {
+		if carve.CreatedAt.Before(since) {
 			break
 		}
 		found = append(found, playbooks.Found{Ref: "session:" + carve.SessionID, At: carve.CreatedAt})

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -22,10 +23,8 @@ const (
 	nextPoll  = 2 * time.Second
 )
 
-// clockSlack is how far the server's clock may be from ours when a lost answer
-// is looked up in the server's list. An older call with the very same target and
-// parameters would match too; then what was wanted has happened just before.
-const clockSlack = 3 * time.Minute
+// maxMessageBytes bounds what of a host's answer goes into a run.
+const maxMessageBytes = 128 << 10
 
 // CommandOutput is what a response action leaves under .steps.<id>.output.
 type CommandOutput struct {
@@ -33,6 +32,17 @@ type CommandOutput struct {
 	Command string `json:"command"`
 	// Message is what the host answered, as it came.
 	Message string `json:"message"`
+}
+
+// clipBytes cuts a text that is too long between two characters, and shows it.
+func clipBytes(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit] + "…"
 }
 
 // A ref names what Poll looks at: "cmd:" and the command id of one host, or
@@ -90,6 +100,7 @@ func (d *Deps) follow(ctx context.Context, host Host, ref, summary string, done 
 	if !found {
 		return out, nil
 	}
+	command.Message = clipBytes(command.Message, maxMessageBytes)
 	output := CommandOutput{Command: command.CommandID, Message: command.Message}
 	switch strings.ToLower(command.Status) {
 	case "success":
@@ -189,7 +200,7 @@ func (d *Deps) findCommands(ctx context.Context, host Host, since time.Time, wan
 		if err != nil {
 			return nil, findError(err)
 		}
-		if action.CreatedAt.Before(since.Add(-clockSlack)) {
+		if action.CreatedAt.Before(since) {
 			break
 		}
 		if !want.like(action) {

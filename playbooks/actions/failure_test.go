@@ -93,7 +93,7 @@ func TestLostAnswersAreFound(t *testing.T) {
 					}
 				}
 			}
-			since := time.Now()
+			since := time.Now().Add(-time.Minute)
 			before, err := b.actions[action].Find(t.Context(), c, since)
 			if err != nil || action != "carve.file" && len(before) != 0 {
 				t.Errorf("%s, %s: found %+v before it was sent: %v", action, name, before, err)
@@ -140,9 +140,19 @@ func TestLostCarve(t *testing.T) {
 	var found []playbooks.Found
 	for len(found) == 0 && t.Context().Err() == nil {
 		var err error
-		if found, err = b.actions["carve.file"].Find(t.Context(), c, time.Now()); err != nil {
+		if found, err = b.actions["carve.file"].Find(t.Context(), c, time.Now().Add(-time.Minute)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// Another file's step must not take it for its own.
+	other := effects(h, alert)["carve.file"]
+	other.With["path"] = `C:\another.exe`
+	wrong, err := b.actions["carve.file"].Poll(t.Context(), other, found[0].Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong = b.finish("carve.file", other, wrong); wrong.State != soar.StepFailed || !strings.Contains(wrong.Error, "evil") {
+		t.Errorf("the carve of another file: %+v", wrong)
 	}
 	out, err := b.actions["carve.file"].Poll(t.Context(), c, found[0].Ref)
 	if err != nil {

@@ -63,13 +63,13 @@ type HTTPRequestOutput struct {
 	JSON any `json:"json,omitempty"`
 	// Text is the body when it is not JSON.
 	Text string `json:"text,omitempty"`
-	// Truncated means that the body was longer than 1 MiB; the rest was not read.
+	// Truncated means that the body was longer than 128 KiB; the rest was not read.
 	Truncated bool `json:"truncated,omitempty"`
 }
 
 const (
 	maxRequestBytes  = 1 << 20
-	maxResponseBytes = 1 << 20
+	maxResponseBytes = 128 << 10
 )
 
 func init() {

@@ -39,26 +39,27 @@ type LiveQueryInput struct {
 type LiveQueryOutput struct {
 	// Rows are the rows of all hosts. Values are text, as osquery has them.
 	Rows []map[string]string `json:"rows"`
-	// Hosts are the answers host by host.
+	// Hosts are the hosts that answered, in the order of their rows.
 	Hosts []LiveQueryHost `json:"hosts"`
 	// Asked is how many hosts were online and asked.
 	Asked int `json:"asked"`
 	// Partial means that some of them did not answer in time, or that rows were
-	// left out because there were more than 10000.
+	// left out because all of them have more than 256 KiB.
 	Partial bool `json:"partial"`
 }
 
 // LiveQueryHost is the answer of one host.
 type LiveQueryHost struct {
-	Host string              `json:"host"`
-	Name string              `json:"name"`
-	Rows []map[string]string `json:"rows"`
+	Host string `json:"host"`
+	Name string `json:"name"`
+	// Rows is how many of the rows are its own; those of the first host come first.
+	Rows int `json:"rows"`
 	// Failed means that the statement failed there, not that it found nothing.
 	Failed bool `json:"failed"`
 }
 
-// maxRows bounds what a live query brings into a run.
-const maxRows = 10_000
+// maxRowBytes bounds what a live query brings into a run.
+const maxRowBytes = 256 << 10
 
 func init() {
 	add(kind[LiveQueryInput]{
@@ -204,13 +205,22 @@ func liveQuery(ctx context.Context, d *Deps, _ playbooks.Call, in LiveQueryInput
 		return out, fmt.Errorf("live query: %w", readError(err))
 	}
 	output := LiveQueryOutput{Rows: []map[string]string{}, Hosts: []LiveQueryHost{}, Asked: ticket.Online, Partial: !results.Complete}
+	room := maxRowBytes
 	for _, answer := range results.Hosts {
-		rows := answer.Rows
-		if room := maxRows - len(output.Rows); len(rows) > room {
-			rows, output.Partial = rows[:room], true
+		fitting := 0
+		for _, row := range answer.Rows {
+			for name, value := range row {
+				room -= len(name) + len(value) + len(`"":"",`)
+			}
+			if room < 0 {
+				output.Partial = true
+				break
+			}
+			fitting++
 		}
+		rows := answer.Rows[:fitting]
 		output.Rows = append(output.Rows, rows...)
-		output.Hosts = append(output.Hosts, LiveQueryHost{Host: answer.Identifier, Name: answer.Name, Rows: rows, Failed: answer.Failed})
+		output.Hosts = append(output.Hosts, LiveQueryHost{Host: answer.Identifier, Name: answer.Name, Rows: len(rows), Failed: answer.Failed})
 	}
 	out.Output, out.State = output, soar.StepExecuted
 	out.Summary = fmt.Sprintf("%d of %d hosts answered with %d rows", len(output.Hosts), output.Asked, len(output.Rows))

@@ -29,8 +29,9 @@ type ScriptRun struct {
 
 // ScriptRunOutput is what script.run leaves under .steps.<id>.output.
 type ScriptRunOutput struct {
-	CommandOutput
-	// Text is what the script printed.
+	// Command is the server's id of the command.
+	Command string `json:"command"`
+	// Text is what the script printed, at most 128 KiB of it.
 	Text string `json:"text"`
 }
 
@@ -59,9 +60,7 @@ func init() {
 		do: runScript,
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in ScriptRun, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.summary(), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
-				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.summary(), Output: ScriptRunOutput{
-					CommandOutput: CommandOutput{Command: c.CommandID, Message: c.Message}, Text: c.Message,
-				}}
+				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.summary(), Output: ScriptRunOutput{Command: c.CommandID, Text: c.Message}}
 			})
 		},
 		find: func(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun, since time.Time) ([]playbooks.Found, error) {

@@ -287,6 +287,9 @@ func TestCarves(t *testing.T) {
 		if err != nil || int64(len(data)) != carve.Bytes || carve.SHA256 == "" || !strings.Contains(string(data), "evil") {
 			t.Errorf("archive of %d bytes, %+v: %v", len(data), carve, err)
 		}
+		if len(carve.Files) != 1 || !strings.HasSuffix(carve.Files[0], "evil; --.exe") && !strings.HasSuffix(carve.Files[0], "evil; --") {
+			t.Errorf("archive holds %q", carve.Files)
+		}
 		entries, err := os.ReadDir(filepath.Dir(carve.File))
 		if err != nil || len(entries) != 2 {
 			t.Errorf("carve folder holds %v: %v", entries, err)

@@ -1,0 +1,38 @@
+package library_test
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/actions"
+	"github.com/erbridge/erbridge/playbooks/library"
+)
+
+// sinks are those that the shipped playbooks speak to.
+var sinks = []string{"soc-slack"}
+
+func load(t *testing.T, deps actions.Deps) (*playbooks.Set, map[string]playbooks.Action) {
+	t.Helper()
+	all := actions.All(deps)
+	set, problems := playbooks.LoadFS(library.FS, ".", all)
+	if err := problems.Err(); err != nil {
+		t.Fatalf("the library does not load:\n%v", err)
+	}
+	return set, all
+}
+
+func TestLibraryLoads(t *testing.T) {
+	set, _ := load(t, actions.Deps{Sinks: sinks})
+	files, err := fs.Glob(library.FS, "*.yaml")
+	if err != nil || len(files) != len(set.Playbooks()) || len(files) < 5 {
+		t.Errorf("%d files, %d playbooks: %v", len(files), len(set.Playbooks()), err)
+	}
+	for _, pb := range set.Playbooks() {
+		if pb.File != pb.Name+".yaml" || strings.TrimSpace(pb.Description) == "" || pb.Mode != soar.ModeEnforce || len(pb.Steps()) == 0 {
+			t.Errorf("%s: playbook %s in mode %s, %d steps, %q", pb.File, pb.Name, pb.Mode, len(pb.Steps()), pb.Description)
+		}
+	}
+}
