@@ -24,9 +24,10 @@ type AlertNote struct {
 
 // AlertNoteOutput is what alert.note leaves under .steps.<id>.output.
 type AlertNoteOutput struct {
-	// Alert and Note are the server's ids.
+	// Alert is the server's id of the alert.
 	Alert int64 `json:"alert"`
-	Note  int64 `json:"note"`
+	// Note is the server's id of the note.
+	Note int64 `json:"note"`
 }
 
 // maxNoteRunes keeps notes readable; what is longer is cut.

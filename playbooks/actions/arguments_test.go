@@ -3,7 +3,11 @@ package actions
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +156,56 @@ func TestSpecs(t *testing.T) {
 		if err == nil || err.Error() != "no server is configured" {
 			t.Errorf("%s without a server: %v", name, err)
 		}
+	}
+}
+
+// The examples are what users copy: they must pass lint.
+func TestExamples(t *testing.T) {
+	all := All(Deps{})
+	for name, action := range all {
+		text := "playbook: example\nsteps:\n  - id: before\n    do: host.contain\n    with: {host: H}\n  - " +
+			strings.ReplaceAll(strings.TrimSpace(action.Spec().Example), "\n", "\n    ")
+		text = strings.ReplaceAll(text, ".steps.contain.", ".steps.before.")
+		pb, problems := playbooks.Parse("example.yaml", []byte(text), all)
+		if err := problems.Err(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+			continue
+		}
+		if step := pb.Steps()[1]; step.Action != name || step.Effect != action.Spec().Effect {
+			t.Errorf("%s: the example is of %s", name, step.Action)
+		}
+	}
+}
+
+// The reference pages are made of the comments on arguments and outputs, so every
+// one of them has a comment.
+func TestEverySettingIsDocumented(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil {
+				return true
+			}
+			if documented++; strings.TrimSpace(field.Doc.Text()) == "" {
+				t.Errorf("%s: %s has no comment", name, field.Names[0].Name)
+			}
+			return true
+		})
+	}
+	if documented < 50 {
+		t.Errorf("found %d settings only", documented)
 	}
 }
 

@@ -25,24 +25,28 @@ import (
 type CarveOutput struct {
 	// Session is the server's id of the carve.
 	Session string `json:"session"`
-	// Host and Path say where the file came from.
+	// Host is the identifier of the host that the file came from.
 	Host string `json:"host"`
+	// Path is where the file was on the host.
 	Path string `json:"path"`
 	// File is the downloaded archive; empty when no folder for carves is
 	// configured, and the archive stays on the server.
 	File string `json:"file,omitempty"`
-	// Bytes and SHA256 are those of the archive.
-	Bytes  int64  `json:"bytes,omitempty"`
+	// Bytes is the length of the archive.
+	Bytes int64 `json:"bytes,omitempty"`
+	// SHA256 is the hash of the archive, not of the file in it.
 	SHA256 string `json:"sha256,omitempty"`
 	// Kind is tar or zst, as its first bytes say.
 	Kind string `json:"kind,omitempty"`
 	// Files are the names in the archive, the first hundred.
 	Files []string `json:"files,omitempty"`
-	// Alert and Mark say on whose behalf it was taken.
+	// Alert is the alert on whose behalf it was taken.
 	Alert string `json:"alert"`
-	Mark  string `json:"mark"`
-	// CarvedAt is when the server began, DownloadedAt when erbridge had it all.
-	CarvedAt     time.Time `json:"carved_at"`
+	// Mark names the run and the step that took it.
+	Mark string `json:"mark"`
+	// CarvedAt is when the carve began.
+	CarvedAt time.Time `json:"carved_at"`
+	// DownloadedAt is when erbridge had all of it.
 	DownloadedAt time.Time `json:"downloaded_at,omitzero"`
 }
 

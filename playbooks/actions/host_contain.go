@@ -24,9 +24,11 @@ type HostContain struct {
 	// RemoteAddress is the address or range of the other end; empty is any.
 	RemoteAddress string `yaml:"remote_address"`
 
-	// RemotePort and LocalPort are a port or a range such as 135-139; empty is any.
+	// RemotePort is a port of the other end, or a range such as 135-139; empty is any.
 	RemotePort string `yaml:"remote_port"`
-	LocalPort  string `yaml:"local_port"`
+
+	// LocalPort is a port of the host, or a range such as 135-139; empty is any.
+	LocalPort string `yaml:"local_port"`
 
 	// Application is the path of the program that is blocked; empty is every program.
 	Application string `yaml:"application"`

@@ -31,7 +31,8 @@ type LiveQueryInput struct {
 	// AllHosts asks every host that is online. It excludes hosts and tags.
 	AllHosts bool `yaml:"all_hosts"`
 
-	// Wait is how long to wait for the answers of all hosts.
+	// Wait is how long to wait for the answers of all hosts; one call of an action
+	// is bounded by the engine, too.
 	Wait time.Duration `yaml:"wait"`
 }
 
@@ -50,7 +51,9 @@ type LiveQueryOutput struct {
 
 // LiveQueryHost is the answer of one host.
 type LiveQueryHost struct {
+	// Host is the host identifier; releases before 4.0 leave it empty.
 	Host string `json:"host"`
+	// Name is the host's name.
 	Name string `json:"name"`
 	// Rows is how many of the rows are its own; those of the first host come first.
 	Rows int `json:"rows"`
@@ -200,7 +203,12 @@ func liveQuery(ctx context.Context, d *Deps, _ playbooks.Call, in LiveQueryInput
 	if err != nil {
 		return out, d.queryError(ctx, out.Target, err)
 	}
-	results, err := d.Client.Queries.Results(ctx, ticket, in.Wait)
+	wait := in.Wait
+	if deadline, ok := ctx.Deadline(); ok {
+		// What has come by then is better than nothing.
+		wait = max(min(wait, time.Until(deadline)-time.Second), time.Second)
+	}
+	results, err := d.Client.Queries.Results(ctx, ticket, wait)
 	if err != nil {
 		return out, fmt.Errorf("live query: %w", readError(err))
 	}

@@ -26,9 +26,11 @@ type ProcessTreeInput struct {
 
 // ProcessTreeOutput is what process.tree leaves under .steps.<id>.output.
 type ProcessTreeOutput struct {
-	// Name, Path and Cmdline are those of the process at the root.
-	Name    string `json:"name"`
-	Path    string `json:"path"`
+	// Name is the name of the process at the root.
+	Name string `json:"name"`
+	// Path is the path of its program.
+	Path string `json:"path"`
+	// Cmdline is its command line, where the server tells it.
 	Cmdline string `json:"cmdline"`
 	// Processes are those that it started.
 	Processes []TreeProcess `json:"processes"`
@@ -46,9 +48,13 @@ type ProcessTreeOutput struct {
 
 // TreeProcess is a process in a tree.
 type TreeProcess struct {
-	GUID    string `json:"guid"`
-	PID     string `json:"pid"`
-	Path    string `json:"path"`
+	// GUID is its process_guid.
+	GUID string `json:"guid"`
+	// PID is its number, as text.
+	PID string `json:"pid"`
+	// Path is the path of its program.
+	Path string `json:"path"`
+	// Cmdline is its command line.
 	Cmdline string `json:"cmdline"`
 }
 
