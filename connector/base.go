@@ -35,7 +35,7 @@ func baseCandidates(server *url.URL, path string) ([]string, error) {
 		if err != nil || u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("base path %q: expected something like /esp-ui/services/api/v1", path)
 		}
-		return []string{root + u.EscapedPath()}, nil
+		return []string{root + strings.TrimRight(u.EscapedPath(), "/")}, nil
 	}
 	list := []string{root + "/esp-ui/services/api/v1"} // releases 3.x and 4.0
 	if server.Port() == "" {
@@ -74,7 +74,7 @@ func (c *Client) Base(ctx context.Context) (string, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return "", errors.Join(context.Cause(ctx), err)
+			return "", fmt.Errorf("%w; %w", context.Cause(ctx), err)
 		case <-time.After(backoff(250*time.Millisecond, 10*time.Second, attempt, nil)):
 		}
 	}
@@ -82,23 +82,23 @@ func (c *Client) Base(ctx context.Context) (string, error) {
 
 // probeAll tries each candidate once. again says that another round may help.
 func (c *Client) probeAll(ctx context.Context) (found string, again bool, err error) {
-	problems := []error{errors.New("no Endpoint Response API found; set base_path if it lives elsewhere")}
+	problem := errors.New("no Endpoint Response API found; set base_path if it lives elsewhere")
 	for _, base := range c.base.candidates {
 		a, err := c.probe(ctx, base)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return "", false, &callError{method: authProbe.method, path: authProbe.path, err: errors.Join(context.Cause(ctx), err)}
+			return "", false, &callError{method: authProbe.method, path: authProbe.path, err: fmt.Errorf("%w (%w)", context.Cause(ctx), err)}
 		case err != nil:
 			again = again || !isCertificateError(err)
-			problems = append(problems, fmt.Errorf("%s: %w", base, err))
+			problem = fmt.Errorf("%w; %s: %w", problem, base, err)
 			continue
 		case isAPI(a):
 			return base, false, nil
 		}
 		again = again || retryStatus(a.status)
-		problems = append(problems, fmt.Errorf("%s: HTTP %d, %s", base, a.status, c.describe(a)))
+		problem = fmt.Errorf("%w; %s: HTTP %d, %s", problem, base, a.status, c.describe(a))
 	}
-	return "", again, errors.Join(problems...)
+	return "", again, problem
 }
 
 func (c *Client) probe(ctx context.Context, base string) (answer, error) {

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
 )
 
 // CarvesService is the section "Carves" of the REST guide.
@@ -156,15 +158,14 @@ func (s *CarvesService) Download(ctx context.Context, session string, w io.Write
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// The whole may take long; silence may not.
-	watchdog := time.AfterFunc(s.c.o.Timeout, func() { cancel(errSilent) })
-	defer watchdog.Stop()
-
 	resp, err := s.c.open(ctx, k)
 	if err != nil {
 		return info, downloadError(ctx, k, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // what matters is whether it was read to its end
+	defer resp.Body.Close()
+	// The whole may take long; silence may not.
+	watchdog := time.AfterFunc(s.c.o.Timeout, func() { cancel(errSilent) })
+	defer watchdog.Stop()
 	body := &watchedReader{r: resp.Body, stir: func() { watchdog.Reset(s.c.o.Timeout) }}
 
 	if info, err = copyArchive(w, body, resp.ContentLength); err != nil {
@@ -207,7 +208,11 @@ func (c *Client) open(ctx context.Context, k call) (*http.Response, error) {
 		req.Header.Set("Accept", "application/octet-stream, application/json")
 		// Compressed on the way, the length would no longer be the file's.
 		req.Header.Set("Accept-Encoding", "identity")
-		resp, err := c.stream.Do(req)
+		retryable, err := retryablehttp.FromRequest(req)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := c.downloads.Do(retryable)
 		if err != nil {
 			return nil, plainError(err)
 		}

@@ -77,7 +77,7 @@ func TestDownload(t *testing.T) {
 		{"unknown session", func(w http.ResponseWriter, _ *http.Request) {
 			answerJSON(w, 200, `{"status":"failure","message":"Please provide a valid session id"}`)
 		}, "", []byte{}, ErrNotFound, "valid session id"},
-		{"before it is done", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "", []byte{}, errServer, ""},
+		{"before it is done", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, "", []byte{}, errServer, ""},
 		{"forbidden", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 403, `{}`) }, "", []byte{}, ErrForbidden, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,6 +141,31 @@ func TestDownloadStopsWhenTheServerFallsSilent(t *testing.T) {
 	})
 	c := newClient(t, server.URL, func(o *Options) { o.Timeout = 100 * time.Millisecond })
 	if _, err := c.Carves.Download(t.Context(), "S", io.Discard); !errors.Is(err, errSilent) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDownloadIsRepeatedUntilItBegins(t *testing.T) {
+	archive := tarOf(t, tar.FormatUSTAR, 10)
+	var calls atomic.Int32
+	server := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) == 1 {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = w.Write(archive)
+	})
+	c := newClient(t, server.URL, func(o *Options) { o.Retries = 2 })
+	if _, err := c.Carves.Download(t.Context(), "S", io.Discard); err != nil || calls.Load() != 2 {
+		t.Errorf("%v after %d calls", err, calls.Load())
+	}
+}
+
+func TestDownloadWithoutAnswer(t *testing.T) {
+	server := newServer(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	c := newClient(t, server.URL, func(o *Options) { o.Timeout = 100 * time.Millisecond })
+	if _, err := c.Carves.Download(t.Context(), "S", io.Discard); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -78,9 +79,9 @@ type Client struct {
 	metrics *metrics
 	dialer  *liveDialer
 
-	reads  *retryablehttp.Client // repeats
-	once   *http.Client          // never repeats
-	stream *http.Client          // like once, without a limit to the whole
+	reads     *retryablehttp.Client // repeats
+	downloads *retryablehttp.Client // repeats until an answer begins, and sets no limit to its length
+	once      *http.Client          // never repeats
 
 	base    baseFinder
 	session session
@@ -136,6 +137,9 @@ func New(o Options) (*Client, error) {
 	if c.base.candidates, err = baseCandidates(server, o.BasePath); err != nil {
 		return nil, err
 	}
+	if server.Scheme == "http" && !isLoopback(net.JoinHostPort(server.Hostname(), "0")) {
+		c.log.Warn("the server URL is http: password and token travel unprotected", "host", server.Host)
+	}
 	c.base.turn = make(chan struct{}, 1)
 	if len(c.base.candidates) == 1 {
 		c.base.found.Store(&c.base.candidates[0])
@@ -146,7 +150,7 @@ func New(o Options) (*Client, error) {
 	client := func(keep, timeout time.Duration) *http.Client {
 		transport := o.Transport
 		if transport == nil {
-			transport = newTransport(tlsConfig, o.MaxConcurrent, keep)
+			transport = newTransport(tlsConfig, o.MaxConcurrent, keep, o.Timeout)
 		}
 		return &http.Client{
 			Transport: &limiter{next: transport, slots: slots},
@@ -156,10 +160,9 @@ func New(o Options) (*Client, error) {
 		}
 	}
 	c.once = client(keepForEffects, o.Timeout)
-	c.stream = client(keepForReads, 0)
-	single := client(keepForReads, o.Timeout)
-	single.Transport = c.stream.Transport // one pool for all reads
-	c.reads = newRetryClient(single, o.Retries)
+	reading, loading := client(keepForReads, o.Timeout), client(keepForReads, 0)
+	loading.Transport = reading.Transport // one pool for all reads
+	c.reads, c.downloads = newRetryClient(reading, o.Retries), newRetryClient(loading, o.Retries)
 
 	c.Hosts = &HostsService{c}
 	c.Alerts = &AlertsService{c}
@@ -367,7 +370,7 @@ func (c *Client) exchangeRepeating(req *http.Request) (answer, error) {
 
 // readAnswer reads and closes the body.
 func readAnswer(resp *http.Response) (answer, error) {
-	defer resp.Body.Close() //nolint:errcheck // all of it was read, or the error says so
+	defer resp.Body.Close()
 	limit := int64(maxErrorBodyBytes)
 	if good(resp.StatusCode) {
 		limit = maxBodyBytes

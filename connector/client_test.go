@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -140,7 +139,7 @@ func TestAPIErrorTellsDetails(t *testing.T) {
 	})
 	err := newClient(t, server.URL).Alerts.Reopen(t.Context(), []int64{1})
 	got, ok := errors.AsType[*APIError](err)
-	if !ok || got.Method != "PUT" || got.Path != "/alerts" || got.Status != 429 || got.Message != "slow down" || got.RetryAfter != 7*time.Second {
+	if !ok || got.Method != http.MethodPut || got.Path != "/alerts" || got.Status != 429 || got.Message != "slow down" || got.RetryAfter != 7*time.Second {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -382,12 +381,12 @@ func TestEffectsAreSentOnce(t *testing.T) {
 		handle func(w http.ResponseWriter, r *http.Request)
 		want   error
 	}{
-		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, ErrUncertain},
+		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, ErrUncertain},
 		{"503 with Retry-After", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 		}, ErrNotSent},
-		{"429", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, ErrNotSent},
+		{"429", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, ErrNotSent},
 		{"connection dropped", func(w http.ResponseWriter, _ *http.Request) { drop(t, w, "") }, ErrUncertain},
 		{"dropped within headers", func(w http.ResponseWriter, _ *http.Request) { drop(t, w, "HTTP/1.1 200 OK\r\nContent-Le") }, ErrUncertain},
 		{"dropped within the body", func(w http.ResponseWriter, _ *http.Request) {
@@ -421,7 +420,7 @@ func TestEffectsAreSentOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := c.Responses.StopProcess(t.Context(), StopProcess{Hosts: []string{"H"}, PID: "1"})
-			if !errors.Is(err, tt.want) || errors.Is(err, ErrUncertain) != (tt.want == ErrUncertain) {
+			if !errors.Is(err, tt.want) || errors.Is(err, ErrUncertain) != errors.Is(tt.want, ErrUncertain) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 			if n := calls.Load(); n != 1 {
@@ -451,29 +450,24 @@ func TestEffectNotSent(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+	gone := func() string { // the address of a server that is no more
+		server := httptest.NewServer(http.NotFoundHandler())
+		server.Close()
+		return server.URL
+	}
 	login := func(c *Client) { c.session.token = token{text: "t", generation: 1, at: time.Now()} }
 
 	t.Run("refused connection", func(t *testing.T) {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = listener.Close()
-		c := newClient(t, "http://"+listener.Addr().String())
+		c := newClient(t, gone())
 		login(c)
-		err = effect(t.Context(), c)
+		err := effect(t.Context(), c)
 		check(t, err)
 		if strings.Contains(err.Error(), "http://") {
 			t.Errorf("the error repeats the address: %v", err)
 		}
 	})
 	t.Run("login unreachable", func(t *testing.T) {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = listener.Close()
-		check(t, effect(t.Context(), newClient(t, "http://"+listener.Addr().String())))
+		check(t, effect(t.Context(), newClient(t, gone())))
 	})
 	t.Run("unknown certificate", func(t *testing.T) {
 		server := httptest.NewTLSServer(http.NotFoundHandler())

@@ -74,7 +74,8 @@ func FuzzEnvelope(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		_, body, _ := bytes.Cut(text[bytes.Index(text, []byte("### RESPONSE")):], []byte("\n\n"))
+		_, answer, _ := bytes.Cut(text, []byte("### RESPONSE"))
+		_, body, _ := bytes.Cut(answer, []byte("\n\n"))
 		f.Add(body)
 	}
 	f.Add([]byte(`{"status":"success","data":{"results":[{"id":"7","alerted_entry":"{\"a\":1}","severity":null}, 3, {}]}}`))

@@ -291,7 +291,9 @@ func TestSimulatorResponses(t *testing.T) {
 	}
 
 	for name, ask := range map[string]func() (connector.Command, error){
-		"scan":       func() (connector.Command, error) { return c.Defender.Scan(ctx, win.Identifier, connector.ScanQuick, "") },
+		"scan": func() (connector.Command, error) {
+			return c.Defender.Scan(ctx, win.Identifier, connector.ScanQuick, "")
+		},
 		"status":     func() (connector.Command, error) { return c.Defender.ComputerStatus(ctx, win.Identifier) },
 		"quarantine": func() (connector.Command, error) { return c.Defender.Quarantine(ctx, win.Identifier) },
 	} {

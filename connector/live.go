@@ -56,8 +56,9 @@ type HostRows struct {
 // Rows with a null in them are missing: the server drops them.
 //
 // API: websocket distributed/result (REST guide 4.0.0, "Get query results").
-func (s *QueriesService) Results(ctx context.Context, t LiveTicket, deadline time.Duration) (LiveResults, error) {
-	results := LiveResults{Online: t.Online}
+func (s *QueriesService) Results(ctx context.Context, t LiveTicket, deadline time.Duration) (results LiveResults, err error) {
+	defer s.c.metrics.observe("distributed-result", time.Now(), &err)
+	results.Online = t.Online
 	if t.QueryID == 0 {
 		return results, fmt.Errorf("live results: %w: query id is 0", ErrInvalid)
 	}
@@ -188,7 +189,7 @@ func (l *liveCollector) run(ctx context.Context, conn *websocket.Conn) error {
 // keepOpen pings until done and closes the socket when ctx ends, which ends the
 // read, or at done.
 func keepOpen(ctx context.Context, conn *websocket.Conn, done <-chan struct{}) {
-	defer conn.Close() //nolint:errcheck // nothing is left to do on it
+	defer conn.Close()
 	ping := time.NewTicker(pingInterval)
 	defer ping.Stop()
 	for {

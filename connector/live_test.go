@@ -2,6 +2,7 @@ package connector
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -57,7 +58,7 @@ func TestLiveResults(t *testing.T) {
 			}
 			var hosts []string
 			for _, h := range got.Hosts {
-				hosts = append(hosts, strings.Join([]string{flat(h.NodeID), h.Identifier, strings.Replace(flat(len(h.Rows)), "nothing", "0", 1), flat(h.Failed)}, ":"))
+				hosts = append(hosts, fmt.Sprintf("%d:%s:%d:%v", h.NodeID, h.Identifier, len(h.Rows), h.Failed))
 			}
 			if got.Complete != tt.complete || got.Online != tt.online || strings.Join(hosts, " ") != tt.hosts {
 				t.Errorf("got %v, complete %v; want %s, %v", hosts, got.Complete, tt.hosts, tt.complete)
@@ -106,7 +107,7 @@ func TestLiveAddresses(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				defer conn.Close() //nolint:errcheck // a test
+				defer conn.Close()
 				if _, _, err := conn.ReadMessage(); err == nil {
 					_ = conn.WriteMessage(websocket.BinaryMessage, []byte(`{"node":{"id":1},"data":[],"query_id":7,"status":0}`))
 				}

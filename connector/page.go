@@ -114,11 +114,11 @@ func list[T any](ctx context.Context, size int, page func(ctx context.Context, s
 			fresh := 0
 			for i := range p.Results {
 				row := &p.Results[i]
-				if key := id(row); seen[key] {
+				key := id(row)
+				if seen[key] {
 					continue
-				} else {
-					seen[key] = true
 				}
+				seen[key] = true
 				fresh++
 				if !yield(*row, nil) {
 					return

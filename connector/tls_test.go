@@ -27,7 +27,7 @@ func TestCertificates(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		defer conn.Close() //nolint:errcheck // a test
+		defer conn.Close()
 		if _, _, err := conn.ReadMessage(); err == nil {
 			_ = conn.WriteMessage(websocket.TextMessage, []byte(`{"node":{"id":1},"data":[],"query_id":1,"status":0}`))
 		}
@@ -92,7 +92,7 @@ func colons(pin string) string {
 
 func TestOldTLSIsRefused(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // what is to be refused
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	server.StartTLS()
 	t.Cleanup(server.Close)

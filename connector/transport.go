@@ -35,7 +35,7 @@ const (
 )
 
 // newTransport makes a pool of connections.
-func newTransport(tlsConfig *tls.Config, conns int, keep time.Duration) *http.Transport {
+func newTransport(tlsConfig *tls.Config, conns int, keep, timeout time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -44,7 +44,7 @@ func newTransport(tlsConfig *tls.Config, conns int, keep time.Duration) *http.Tr
 		MaxIdleConns:          conns,
 		MaxIdleConnsPerHost:   conns,
 		IdleConnTimeout:       keep,
-		ExpectContinueTimeout: time.Second,
+		ResponseHeaderTimeout: timeout, // downloads have no other limit until then
 	}
 }
 
@@ -93,7 +93,7 @@ func readCAFile(path string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxCAFileBytes))
 	if err != nil {
 		return nil, fmt.Errorf("CA file: %w", err)
@@ -137,7 +137,7 @@ func newRetryClient(client *http.Client, retries int) *retryablehttp.Client {
 
 func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // the caller gets the error of the request, which says more
 	}
 	if err != nil {
 		return !isCertificateError(err) && !errors.Is(err, errTooLarge), nil
