@@ -147,8 +147,7 @@ func TestSyslogRestartedReceiverLosesNothing(t *testing.T) {
 	restart := make(chan bool, 1) // one is enough: while it is pending, more are left out
 	left, seen := 30, map[string]bool{}
 	sim := startSyslog(t, sinksim.SyslogOptions{OnMessage: func(message string) {
-		_, id, _ := strings.Cut(message, `event_id="`)
-		if id, _, _ = strings.Cut(id, `"`); !seen[id] {
+		if id := quickID(message); !seen[id] {
 			seen[id] = true
 			left--
 		}
@@ -196,25 +195,35 @@ func TestSyslogRestartedReceiverLosesNothing(t *testing.T) {
 	}
 
 	// All are sent; the last may be under way again because of a late kill.
-	for {
-		got := map[string]bool{}
-		messages := sim.Messages()
-		for _, m := range messages {
-			got[messageID(t, m)] = true
-		}
-		if len(got) == events {
-			t.Logf("%d restarts, %d messages for %d events", restarts, len(messages), events)
-			break
-		}
+	got, messages := map[string]bool{}, []string(nil)
+	for len(got) < events {
 		if err := sim.Wait(t.Context(), len(messages)+1); err != nil {
 			t.Fatal(err)
+		}
+		known := len(messages)
+		messages = sim.Messages()
+		for _, m := range messages[known:] {
+			got[quickID(m)] = true
 		}
 	}
 	close(stop)
 	<-done
+	t.Logf("%d restarts, %d messages for %d events", restarts, len(messages), events)
 	if restarts < 20 {
 		t.Errorf("only %d restarts", restarts)
 	}
+	for _, ev := range all {
+		if !got[ev.ID] {
+			t.Errorf("event %s was lost", ev.ID)
+		}
+	}
+}
+
+// quickID is messageID for many messages, on any goroutine.
+func quickID(message string) string {
+	_, id, _ := strings.Cut(message, `event_id="`)
+	id, _, _ = strings.Cut(id, `"`)
+	return id
 }
 
 // TestSyslogSendsTheWindowAgainByItself: a receiver that dies with the last
@@ -304,8 +313,7 @@ func TestSyslogReceiverThatTakesNothing(t *testing.T) {
 	defer l.Close()
 	settings := syslogSettings(l.Addr().String())
 	settings.Timeout, settings.MaxMessageBytes = 200*time.Millisecond, 1<<20
-	s := openSIEM(t, "syslog", settings)
-	defer s.Close()
+	s := closeAfter(t, openSIEM(t, "syslog", settings))
 	events := make([]soar.Event, 12)
 	for i := range events {
 		events[i] = sinktest.Event(i)
@@ -325,8 +333,7 @@ func TestSyslogCancelled(t *testing.T) {
 	defer l.Close()
 	settings := syslogSettings(l.Addr().String())
 	settings.Timeout, settings.MaxMessageBytes = time.Hour, 1<<20
-	s := openSIEM(t, "syslog", settings)
-	defer s.Close()
+	s := closeAfter(t, openSIEM(t, "syslog", settings))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		conn, err := l.Accept() // and reads no further than the first byte
