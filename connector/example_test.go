@@ -44,7 +44,7 @@ func example(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a test's leftovers
+	defer os.RemoveAll(dir)
 	caFile := filepath.Join(dir, "er.pem")
 	if err := os.WriteFile(caFile, server.CAPEM(), 0o600); err != nil {
 		return err
