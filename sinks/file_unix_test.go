@@ -3,10 +3,43 @@
 package sinks_test
 
 import (
+	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
+
+	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/sinktest"
 )
+
+// A disk that is full takes part of a batch: nothing of it stays, and the sink
+// goes on when there is room.
+func TestFileFullDisk(t *testing.T) {
+	// A limit on the size of files stands in for the full disk: writes beyond it
+	// fail after taking what fits.
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	sink := openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{})
+	sendBatch(t, sink, 1)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := limitFileSize(t, uint64(info.Size())+100)
+	err = sink.Send(t.Context(), sinktest.Events(3))
+	restore()
+	if got := sinktest.ClassOf(err); got != sinktest.Transient {
+		t.Errorf("class %q, want transient: %v", got, err)
+	}
+	if got := readIDs(t, path); !slices.Equal(got, []string{"er-1"}) {
+		t.Errorf("after the failure %v, want er-1 alone", got)
+	}
+	sendBatch(t, sink, 2)
+	if got := readIDs(t, path); !slices.Equal(got, []string{"er-1", "er-2"}) {
+		t.Errorf("events %v", got)
+	}
+}
 
 // limitFileSize makes writes beyond a size fail in this process.
 func limitFileSize(t *testing.T, limit uint64) (restore func()) {

@@ -487,6 +487,55 @@ func TestForwarderFinishesTheSendInProgress(t *testing.T) {
 	})
 }
 
+// hanging is a sink that heeds nothing but its context.
+type hanging struct{ tries chan time.Time }
+
+func (h hanging) Send(ctx context.Context, _ []soar.Event) error {
+	h.tries <- time.Now()
+	<-ctx.Done()
+	return ctx.Err()
+}
+func (h hanging) Close() error { return nil }
+
+func TestForwarderEndsASendThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newFeed(t, 1)
+		sink := hanging{make(chan time.Time)}
+		_, stop := forward(t, feed, sink, ForwarderOptions{FromStart: true, SendTimeout: 40 * time.Second, Drain: time.Second})
+		first := <-sink.tries
+		second := <-sink.tries
+		if d := second.Sub(first); d != 41*time.Second {
+			t.Errorf("tried again after %s, want the time-out of 40s and a wait of 1s", d)
+		}
+		stop()
+		if len(feed.deadLetters()) != 0 || feed.cursor("siem") != 0 {
+			t.Errorf("dead letters %v, cursor %d: want neither", feed.deadLetters(), feed.cursor("siem"))
+		}
+	})
+}
+
+// A dead letter too large for the store loses the feed's answer, not its JSON.
+func TestForwarderHugeDeadLetterStaysReplayable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newFeed(t, 0)
+		intel := json.RawMessage(`"` + strings.Repeat("x", 2<<20) + `"`)
+		feed.add(soar.Event{ID: "huge", Type: soar.EventAlertReceived, At: time.Now(), Alert: &soar.Alert{Server: "er", ID: "1", Intel: intel}})
+		forward(t, feed, newScript(func(int, []string) error { return ErrTooLarge }), ForwarderOptions{FromStart: true})
+		synctest.Wait()
+		dead := feed.deadLetters()
+		if len(dead) != 1 || len(dead[0].Payload) > 1<<20 {
+			t.Fatalf("%d dead letters", len(dead))
+		}
+		var ev soar.Event
+		if err := json.Unmarshal(dead[0].Payload, &ev); err != nil || ev.Alert.Ref() != "er-1" {
+			t.Errorf("payload %.200s: %v", dead[0].Payload, err)
+		}
+		if string(feed.events[0].Alert.Intel) != string(intel) {
+			t.Error("the event itself was changed")
+		}
+	})
+}
+
 // A crash between delivery and cursor: the next start delivers again, with the
 // same ids.
 func TestForwarderCrashBetweenSendAndCommit(t *testing.T) {

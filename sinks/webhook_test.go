@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,8 +105,10 @@ func TestWebhookWrongKeyIsRefused(t *testing.T) {
 
 // A retry after a lost answer carries the same id and a fresh timestamp.
 func TestWebhookRepeatAfterLostAnswer(t *testing.T) {
-	now := time.Now()
-	receiver, err := sinksim.NewWebhook(func() time.Time { return now }, webhookSecret)
+	began := time.Now()
+	var later atomic.Int64 // the receiver reads the clock in a goroutine of its own
+	clock := func() time.Time { return began.Add(time.Duration(later.Load())) }
+	receiver, err := sinksim.NewWebhook(clock, webhookSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,11 +116,11 @@ func TestWebhookRepeatAfterLostAnswer(t *testing.T) {
 	srv := httptest.NewServer(receiver)
 	defer srv.Close()
 	sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}},
-		sinks.Env{Now: func() time.Time { return now }})
+		sinks.Env{Now: clock})
 	if err := sink.Send(t.Context(), sinktest.Events(1)); sinktest.ClassOf(err) != sinktest.Transient {
 		t.Fatalf("error %v, want a transient one", err)
 	}
-	now = now.Add(48 * time.Hour)
+	later.Store(int64(48 * time.Hour))
 	if err := sink.Send(t.Context(), sinktest.Events(1)); err != nil {
 		t.Fatal(err)
 	}
