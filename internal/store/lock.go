@@ -35,6 +35,9 @@ func lock(dir string) (*os.File, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
+// unlock lets the next process in.
+func unlock(f *os.File) error { return f.Close() }
+
 func writePID(f *os.File) error {
 	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return err

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,3 +21,6 @@ func lock(dir string) (*os.File, error) {
 	}
 	return f, err
 }
+
+// unlock lets the next process in.
+func unlock(f *os.File) error { return errors.Join(f.Close(), os.Remove(f.Name())) }

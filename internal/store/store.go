@@ -127,7 +127,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.lock.Close())
+			err = errors.Join(err, unlock(s.lock))
 		}
 	}()
 	if err := private(dir); err != nil {
@@ -222,7 +222,7 @@ func private(dir string) error {
 func (s *Store) Close() error {
 	s.refuse("closed")
 	s.metrics.close()
-	return errors.Join(s.Reader.Close(), s.writer.close(), s.lock.Close())
+	return errors.Join(s.Reader.Close(), s.writer.close(), unlock(s.lock))
 }
 
 // Commit makes a change durable: it returns after the change is on disk as a

@@ -61,7 +61,8 @@ func TestFilesAreForTheOwnerAlone(t *testing.T) {
 }
 
 func TestDurabilitySettings(t *testing.T) {
-	s := running(t, Options{})
+	s, _, stop := prepare(t, t.TempDir(), Options{})
+	defer stop()
 	for pragma, want := range map[string]int64{"synchronous": 2, "auto_vacuum": 2, "application_id": applicationID, "user_version": int64(len(migrations))} {
 		got, err := s.writer.number("PRAGMA " + pragma)
 		if err != nil || got != want {
@@ -100,7 +101,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Close(); err != nil {
+	if err := unlock(f); err != nil {
 		t.Error(err)
 	}
 }
