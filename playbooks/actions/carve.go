@@ -162,7 +162,7 @@ func archiveFiles(path, kind string) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	var content io.Reader = f
 	if kind == "zst" {
 		unpacker, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxListedBytes))

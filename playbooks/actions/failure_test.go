@@ -2,6 +2,7 @@ package actions
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -271,7 +272,7 @@ func TestCommunityServer(t *testing.T) {
 		alert := b.raise(h, evil)
 		for name, c := range effects(h, alert) {
 			_, err := b.actions[name].Do(t.Context(), c)
-			enterprise := !strings.Contains("host.tag alert.resolve carve.file", name)
+			enterprise := !slices.Contains([]string{"host.tag", "alert.resolve", "carve.file"}, name)
 			if enterprise && (err == nil || errors.Is(err, playbooks.ErrTransient) || errors.Is(err, playbooks.ErrUncertain) ||
 				!strings.Contains(err.Error(), "not available on this server (Enterprise only)")) {
 				t.Errorf("%s: %s: %v", profile, name, err)

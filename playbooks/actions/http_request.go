@@ -174,7 +174,7 @@ func sendRequest(ctx context.Context, d *Deps, call playbooks.Call, in HTTPReque
 	if err != nil {
 		return playbooks.Outcome{}, requestError(req, err, connected.Load())
 	}
-	defer resp.Body.Close() //nolint:errcheck // read as far as wanted; the connection is not used again
+	defer resp.Body.Close()
 	output, err := readResponse(resp)
 	out := playbooks.Outcome{
 		State:   soar.StepExecuted,

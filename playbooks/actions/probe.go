@@ -29,13 +29,13 @@ func (d *Deps) ask(ctx context.Context, host Host, sql string, values map[string
 	if err != nil {
 		return nil, err
 	}
-	for _, answer := range results.Hosts {
-		if answer.Failed {
-			return nil, fmt.Errorf("the live query failed on %s", host)
-		}
-		return answer.Rows, nil
+	switch {
+	case len(results.Hosts) == 0:
+		return nil, errNoAnswer
+	case results.Hosts[0].Failed:
+		return nil, fmt.Errorf("the live query failed on %s", host)
 	}
-	return nil, errNoAnswer
+	return results.Hosts[0].Rows, nil
 }
 
 // probe is an independent look at a host after it reported success.

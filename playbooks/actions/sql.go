@@ -51,7 +51,7 @@ func bindSQL(sql string, values map[string]any) (string, error) {
 func scanSQL(sql string, text func(string), parameter func(name string) error) error {
 	for i := 0; i < len(sql); {
 		rest := sql[i:]
-		end := 0
+		var end int
 		switch c := rest[0]; {
 		case c == '\'' || c == '"' || c == '`':
 			end = closing(rest, rest[:1])
