@@ -171,6 +171,9 @@ func (e *elastic) post(ctx context.Context, events []soar.Event) error {
 	if err != nil {
 		return fmt.Errorf("elastic: %w", err)
 	}
+	if r.wrongPort() {
+		return fmt.Errorf("elastic: %w: does the port want https?", r.errorf(ErrConfig))
+	}
 	if err := r.judge(e.now()); err != nil {
 		return fmt.Errorf("elastic: %w", err)
 	}

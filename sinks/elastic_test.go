@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -41,6 +42,7 @@ func bulkAnswer(t *testing.T, r *http.Request, body []byte, status func(i int) i
 func TestElasticContract(t *testing.T) {
 	sinktest.Run(t, sinktest.Harness{
 		MaxBatch: 500, Secrets: []string{"s3cret-api-key"},
+		Answer: func(status int) string { return fmt.Sprintf(`{"status":%d,"error":"s3cret-api-key"}`, status) },
 		Open: func(t *testing.T, r sinktest.Receiver) sinks.Sink {
 			s := elasticSettings(r.URL)
 			s.CAFile = r.CAFile

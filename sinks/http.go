@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -122,9 +123,16 @@ type reply struct {
 	Body   []byte
 	From   string // method and host, for errors
 	hide   []string
+	plain  bool // asked without TLS
 }
 
-// errReplyLost says that the answer's status arrived and its body did not.
+// wrongPort reports what a TLS port answers to a request without TLS: 400 and a
+// page. APIs that speak JSON refuse in JSON.
+func (r reply) wrongPort() bool {
+	return r.plain && r.Status == http.StatusBadRequest && !json.Valid(r.Body)
+}
+
+// errReplyLost says that a status of success arrived and its body did not.
 var errReplyLost = errors.New("the reply broke off")
 
 // exchange sends one request and reads at most limit bytes of the answer. Errors
@@ -133,7 +141,7 @@ var errReplyLost = errors.New("the reply broke off")
 // error wrapping errReplyLost, Status is valid. The texts in hide, and the
 // credentials of the request, do not show in errors made from the reply.
 func exchange(client *http.Client, req *http.Request, limit int64, hide ...string) (reply, error) {
-	r := reply{From: req.Method + " " + req.URL.Host, hide: hide}
+	r := reply{From: req.Method + " " + req.URL.Host, hide: hide, plain: req.URL.Scheme == "http"}
 	if _, credentials, ok := strings.Cut(req.Header.Get("Authorization"), " "); ok {
 		r.hide = append(r.hide, credentials)
 	}
@@ -154,7 +162,9 @@ func exchange(client *http.Client, req *http.Request, limit int64, hide ...strin
 			err = nil
 		}
 	}
-	if err != nil {
+	// Of a refusal the status is enough. Servers that refuse early often reset the
+	// connection, because nobody reads the rest of the request.
+	if err != nil && r.Status < 300 {
 		return r, fmt.Errorf("%s: status %d: %w: %w", r.From, r.Status, errReplyLost, err)
 	}
 	return r, nil

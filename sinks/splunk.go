@@ -187,6 +187,9 @@ func (s *splunk) judge(r reply, sent int) error {
 		if r.Status == http.StatusOK {
 			return fmt.Errorf("%w: this is not an event collector", r.errorf(ErrConfig))
 		}
+		if r.wrongPort() {
+			return fmt.Errorf("%w: does the port want https?", r.errorf(ErrConfig))
+		}
 		return r.judge(s.now())
 	}
 	code := *answer.Code

@@ -68,6 +68,7 @@ func splunkSettings(url string) *sinks.SplunkSettings {
 func TestSplunkContract(t *testing.T) {
 	sinktest.Run(t, sinktest.Harness{
 		MaxBatch: 500, Secrets: []string{"s3cret-hec-token"},
+		Answer: func(status int) string { return fmt.Sprintf(`{"status":%d,"error":"s3cret-hec-token"}`, status) },
 		Open: func(t *testing.T, r sinktest.Receiver) sinks.Sink {
 			s := splunkSettings(r.URL)
 			s.CAFile = r.CAFile
@@ -171,6 +172,22 @@ func TestSplunkRefusesAWrongToken(t *testing.T) {
 	err := s.Send(t.Context(), sinktest.Events(1))
 	if !errors.Is(err, sinks.ErrConfig) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("error %v, want ErrConfig without the token", err)
+	}
+}
+
+// TestPlainRequestToATLSPort is the likeliest mistake in a URL; it must not cost
+// the events their place in the queue.
+func TestPlainRequestToATLSPort(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	srv.StartTLS()
+	defer srv.Close()
+	url := strings.Replace(srv.URL, "https:", "http:", 1)
+	for kind, settings := range map[string]any{"splunk": splunkSettings(url), "elastic": elasticSettings(url)} {
+		s := closeAfter(t, openSIEM(t, kind, settings))
+		if err := s.Send(t.Context(), sinktest.Events(1)); !errors.Is(err, sinks.ErrConfig) {
+			t.Errorf("%s: %v, want ErrConfig", kind, err)
+		}
 	}
 }
 

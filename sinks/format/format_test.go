@@ -197,3 +197,19 @@ func TestShortenedDoesNotTouchItsInput(t *testing.T) {
 		t.Error("the event itself was changed")
 	}
 }
+
+func TestECSTemplateIsJSON(t *testing.T) {
+	var template struct {
+		Patterns []string       `json:"index_patterns"`
+		Stream   map[string]any `json:"data_stream"`
+	}
+	if err := json.Unmarshal(ECSTemplate, &template); err != nil || template.Stream == nil {
+		t.Fatalf("template: %v", err)
+	}
+	for name, ev := range cases() {
+		index := "logs-" + ECSDataset(&ev) + "-default"
+		if ok, err := filepath.Match(template.Patterns[0], index); err != nil || !ok {
+			t.Errorf("%s goes to %s, which is not of the template", name, index)
+		}
+	}
+}
