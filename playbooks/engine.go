@@ -183,7 +183,7 @@ type pool struct {
 
 const (
 	pageSize     = 256
-	retryPause   = time.Second           // after an error of the journal
+	retryPause   = time.Second // after an error of the journal
 	busyPause    = 100 * time.Millisecond
 	signalPause  = 10 * time.Millisecond // many commits touch runs: look once for a bunch of them
 	recordingFor = 10 * time.Second      // for one commit of what a stopping worker leaves

@@ -123,11 +123,13 @@ var functions = []Function{
 	},
 	{
 		Name: "defang", Args: 0,
-		Summary: "Makes links, addresses and host names in a text harmless to click.",
+		Summary: "Makes links, addresses and host names in a text harmless to click; null stays null.",
 		Example: `"see http://evil.example/a?b=1 or 10.0.0.1" | defang`, Result: `"see hxxp://evil[.]example/a?b=1 or 10[.]0[.]0[.]1"`,
 		call: func(_ func() time.Time, in any, _ []any) any {
 			text, ok := in.(string)
-			if !ok {
+			if in == nil {
+				return nil
+			} else if !ok {
 				return fmt.Errorf("defang: the input is no text: %s", gojq.Preview(in))
 			}
 			if len(text) > 1<<18 {
