@@ -52,7 +52,7 @@ type CarveOutput struct {
 
 // followCarve looks at a carve once. When the archive is complete, it fetches it.
 func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, path, ref string, carve connector.Carve) (playbooks.Outcome, error) {
-	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: carving(host, path)}
+	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: carvingTask(host, path).asked()}
 	// A carve has no state for failure: one that is stuck stays in progress until
 	// the time-out of the step.
 	if !carve.Done() {
@@ -62,7 +62,7 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 		Session: carve.SessionID, Host: string(host), Path: path,
 		Alert: call.Alert.Ref(), Mark: call.Mark, CarvedAt: carve.CreatedAt,
 	}
-	out.State, out.PollAfter, out.Summary = soar.StepExecuted, 0, fmt.Sprintf("carved %s from %s", path, host)
+	out.State, out.PollAfter, out.Summary = soar.StepExecuted, 0, carvingTask(host, path).finished()
 	if d.CarveDir == "" {
 		out.Summary += "; kept on the server"
 		out.Output = output
@@ -71,6 +71,7 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	err := d.fetchCarve(ctx, &output)
 	if errors.Is(err, errCarveTooLarge) {
 		out.State, out.Error, out.Output = soar.StepFailed, err.Error(), output
+		out.Summary = carvingTask(host, path).failed()
 		return out, nil
 	}
 	if err != nil {
@@ -82,6 +83,7 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	if strings.HasPrefix(ref, "session:") && len(output.Files) > 0 && !slices.ContainsFunc(output.Files, func(name string) bool {
 		return strings.EqualFold(baseName(name), baseName(path))
 	}) {
+		out.Summary = carvingTask(host, path).failed()
 		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the carve that was found on the server holds %s", strings.Join(output.Files, ", "))
 		return out, nil
 	}
@@ -92,7 +94,9 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	return out, nil
 }
 
-func carving(host Host, path string) string { return fmt.Sprintf("carving %s from %s", path, host) }
+func carvingTask(host Host, path string) task {
+	return task{"carve", "carved", fmt.Sprintf("%s from %s", path, host)}
+}
 
 var errCarveTooLarge = errors.New("carve is larger than the configured limit")
 

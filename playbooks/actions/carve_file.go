@@ -45,7 +45,7 @@ func init() {
 				return playbooks.Outcome{}, err
 			}
 			if !started {
-				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carving(in.Host, in.Path)}, nil
+				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(in.Host, in.Path).asked()}, nil
 			}
 			return d.followCarve(ctx, call, in.Host, in.Path, ref, carve)
 		},
@@ -71,7 +71,7 @@ func carveFile(ctx context.Context, d *Deps, _ playbooks.Call, in CarveFile) (pl
 		}
 		return out, d.queryError(ctx, string(in.Host), err)
 	}
-	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, carving(in.Host, in.Path)
+	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, carvingTask(in.Host, in.Path).asked()
 	out.Ref = "query:" + strconv.FormatInt(ticket.QueryID, 10)
 	return out, nil
 }

@@ -39,7 +39,7 @@ func init() {
 				return playbooks.Outcome{}, err
 			}
 			if !started {
-				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carving(in.Host, in.Path)}, nil
+				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(in.Host, in.Path).asked()}, nil
 			}
 			return d.followCarve(ctx, call, in.Host, in.Path, ref, carve)
 		},
@@ -67,7 +67,7 @@ func carveQuarantined(ctx context.Context, d *Deps, _ playbooks.Call, in CarveQu
 	if err := d.Client.Defender.CarveQuarantined(ctx, string(in.Host), in.Path); err != nil {
 		return out, effectError(err)
 	}
-	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, carving(in.Host, in.Path)
+	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, carvingTask(in.Host, in.Path).asked()
 	out.Ref = "after:" + strconv.FormatInt(newest, 10)
 	return out, nil
 }

@@ -55,6 +55,18 @@ func commandRef(c connector.Command) string {
 	return "openc2:" + strconv.FormatInt(c.OpenC2ID, 10)
 }
 
+// task says what a call is about, so that a command which was only accepted never
+// reads like one that was carried out.
+type task struct {
+	todo, done string // stop, stopped
+	what       string // evil.exe (pid 7)
+}
+
+func (t task) asked() string     { return "asked to " + t.todo + " " + t.what }
+func (t task) finished() string  { return t.done + " " + t.what }
+func (t task) failed() string    { return "could not " + t.todo + " " + t.what }
+func (t task) cancelled() string { return "cancelled: " + t.todo + " " + t.what }
+
 // reachable asks whether a host can take a response action now.
 func (d *Deps) reachable(ctx context.Context, host Host) error {
 	channel, err := d.Client.Responses.Status(ctx, string(host))
@@ -73,7 +85,7 @@ func (d *Deps) reachable(ctx context.Context, host Host) error {
 // send asks whether the host can take a command, sends it, and says what to
 // wait for. The server itself would keep a command for a host that is away, and
 // run it whenever the host comes back; here it is not sent at all then.
-func (d *Deps) send(ctx context.Context, host Host, summary string, command func(context.Context) (connector.Command, error)) (playbooks.Outcome, error) {
+func (d *Deps) send(ctx context.Context, host Host, t task, command func(context.Context) (connector.Command, error)) (playbooks.Outcome, error) {
 	out := playbooks.Outcome{Target: string(host)}
 	if err := d.reachable(ctx, host); err != nil {
 		return out, err
@@ -85,18 +97,18 @@ func (d *Deps) send(ctx context.Context, host Host, summary string, command func
 	if sent.CommandID == "" && sent.OpenC2ID == 0 {
 		return out, fmt.Errorf("%w: the server took the command and gave no id", playbooks.ErrUncertain)
 	}
-	out.State, out.Ref, out.PollAfter, out.Summary = soar.StepAccepted, commandRef(sent), firstPoll, summary
+	out.State, out.Ref, out.PollAfter, out.Summary = soar.StepAccepted, commandRef(sent), firstPoll, t.asked()
 	return out, nil
 }
 
 // follow looks at a command once. When the host has carried it out, done says
 // what came of it; nil stands for "executed".
-func (d *Deps) follow(ctx context.Context, host Host, ref, summary string, done func(context.Context, connector.HostCommand) playbooks.Outcome) (playbooks.Outcome, error) {
+func (d *Deps) follow(ctx context.Context, host Host, ref string, t task, done func(context.Context, connector.HostCommand) playbooks.Outcome) (playbooks.Outcome, error) {
 	command, found, err := d.lookUp(ctx, host, ref)
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
-	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: summary}
+	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: t.asked()}
 	if !found {
 		return out, nil
 	}
@@ -104,17 +116,17 @@ func (d *Deps) follow(ctx context.Context, host Host, ref, summary string, done 
 	output := CommandOutput{Command: command.CommandID, Message: command.Message}
 	switch strings.ToLower(command.Status) {
 	case "success":
-		out.State = soar.StepExecuted
+		out.State, out.Summary = soar.StepExecuted, t.finished()
 		if done != nil {
 			out = done(ctx, command)
 			out.Ref, out.Target = ref, string(host)
 		}
 	case "failure":
 		out.State, out.Error = soar.StepFailed, failureInWords(command.Message)
-		out.Summary = "failed: " + summary
+		out.Summary = t.failed()
 	case "cancelled", "canceled":
 		out.State, out.Error = soar.StepCancelled, "somebody cancelled the command on the server"
-		out.Summary = "cancelled: " + summary
+		out.Summary = t.cancelled()
 	default:
 		// The guide names no word for a command that is under way, so every word
 		// but the final ones means that.

@@ -47,12 +47,12 @@ func init() {
 		},
 		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan) (playbooks.Outcome, error) {
 			kind := map[string]connector.ScanKind{"quick": connector.ScanQuick, "full": connector.ScanFull, "custom": connector.ScanCustom}[in.Kind]
-			return d.send(ctx, in.Host, in.summary(), func(ctx context.Context) (connector.Command, error) {
+			return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
 				return d.Client.Defender.Scan(ctx, string(in.Host), kind, in.Path)
 			})
 		},
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.summary(), nil)
+			return d.follow(ctx, in.Host, ref, in.task(), nil)
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan, since time.Time) ([]playbooks.Found, error) {
 			return d.findCommands(ctx, in.Host, since, wanted{mention: "scan", values: scanValues(in), byAction: true})
@@ -70,9 +70,9 @@ func scanValues(in DefenderScan) []string {
 	return nil
 }
 
-func (in DefenderScan) summary() string {
+func (in DefenderScan) task() task {
 	if in.Kind == "custom" {
-		return fmt.Sprintf("scanned %s on %s with Defender", in.Path, in.Host)
+		return task{"scan", "scanned", fmt.Sprintf("%s on %s with Defender", in.Path, in.Host)}
 	}
-	return fmt.Sprintf("ran a %s scan of Defender on %s", in.Kind, in.Host)
+	return task{"run", "ran", fmt.Sprintf("a %s scan of Defender on %s", in.Kind, in.Host)}
 }

@@ -224,7 +224,8 @@ func TestFailuresOfHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := b.actions["file.delete"].Poll(t.Context(), c, out.Ref); err != nil || again.State != soar.StepAccepted || again.Ref != out.Ref {
+	if again, err := b.actions["file.delete"].Poll(t.Context(), c, out.Ref); err != nil || again.State != soar.StepAccepted || again.Ref != out.Ref ||
+		!strings.HasPrefix(again.Summary, "asked to delete ") {
 		t.Errorf("a command that is under way: %+v, %v", again, err)
 	}
 	if err := b.deps.Client.Responses.Cancel(t.Context(), strings.TrimPrefix(out.Ref, "cmd:")); err != nil {
@@ -252,7 +253,7 @@ func TestVerificationContradicts(t *testing.T) {
 
 	d := b.actions["process.kill"].(*bound[ProcessKill]).deps
 	still := probe{
-		done: "deleted it", sql: "select pid from processes", wrong: func([]map[string]string) string { return "it is still there" },
+		task: task{"delete", "deleted", "it"}, sql: "select pid from processes", wrong: func([]map[string]string) string { return "it is still there" },
 	}
 	out := d.verify(t.Context(), Host(h.Identifier), still)
 	if out.State != soar.StepFailed || out.Error != "the host reports success, but it is still there" {

@@ -64,9 +64,9 @@ func init() {
 		check:    checkContain,
 		do:       contain,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+			return d.follow(ctx, in.Host, ref, in.task(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				rule := ruleName(in.Host, call.Mark)
-				out := d.verify(ctx, in.Host, ruleProbe(in.summary(), rule, true))
+				out := d.verify(ctx, in.Host, ruleProbe(in.task(), rule, true))
 				out.Output = HostContainOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, rule}
 				return out
 			})
@@ -103,7 +103,7 @@ func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) 
 	if platform := connector.NormalizeHost(host).Platform; platform != "windows" {
 		return out, fmt.Errorf("host %s runs %s; only Windows hosts can be contained", in.Host, platform)
 	}
-	return d.send(ctx, in.Host, in.summary(), func(ctx context.Context) (connector.Command, error) {
+	return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
 		return d.Client.Responses.Contain(ctx, connector.FirewallRule{
 			Hosts:       []string{string(in.Host)},
 			RuleName:    ruleName(in.Host, call.Mark),
@@ -119,7 +119,7 @@ func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) 
 	})
 }
 
-func (in HostContain) summary() string {
+func (in HostContain) task() task {
 	what := map[string]string{"in": "incoming", "out": "outgoing"}[in.Direction] + " connections"
 	if in.Protocol != "any" {
 		what = in.Protocol + " " + what
@@ -131,14 +131,14 @@ func (in HostContain) summary() string {
 			what += " " + limit.word + " " + limit.value
 		}
 	}
-	return fmt.Sprintf("blocked %s on %s", what, in.Host)
+	return task{"block", "blocked", fmt.Sprintf("%s on %s", what, in.Host)}
 }
 
 // ruleProbe looks for a firewall rule. A host that is cut off from the server, too,
 // does not answer; then the step stays executed.
-func ruleProbe(done, rule string, there bool) probe {
+func ruleProbe(t task, rule string, there bool) probe {
 	return probe{
-		done: done, sql: "select name from windows_firewall_rules where name = :rule", values: map[string]any{"rule": rule},
+		task: t, sql: "select name from windows_firewall_rules where name = :rule", values: map[string]any{"rule": rule},
 		wrong: func(rows []map[string]string) string {
 			switch {
 			case there && len(rows) == 0:

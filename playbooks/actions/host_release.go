@@ -46,12 +46,12 @@ func init() {
 		},
 		do: release,
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, "released "+string(in.Host), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+			return d.follow(ctx, in.Host, ref, in.task(in.Rule), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				output := HostReleaseOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.ruleOf(c)}
 				if output.Rule == "" {
-					return playbooks.Outcome{State: soar.StepExecuted, Summary: "released " + string(in.Host) + "; not verified", Output: output}
+					return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task("").finished() + "; not verified", Output: output}
 				}
-				out := d.verify(ctx, in.Host, ruleProbe(fmt.Sprintf("released %s: removed %s", in.Host, output.Rule), output.Rule, false))
+				out := d.verify(ctx, in.Host, ruleProbe(in.task(output.Rule), output.Rule, false))
 				out.Output = output
 				return out
 			})
@@ -74,9 +74,16 @@ func release(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease) (pl
 			return playbooks.Outcome{Target: string(in.Host)}, err
 		}
 	}
-	return d.send(ctx, in.Host, fmt.Sprintf("released %s: removed %s", in.Host, rule), func(ctx context.Context) (connector.Command, error) {
+	return d.send(ctx, in.Host, in.task(rule), func(ctx context.Context) (connector.Command, error) {
 		return d.Client.Responses.Release(ctx, []string{string(in.Host)}, rule)
 	})
+}
+
+func (in HostRelease) task(rule string) task {
+	if rule == "" {
+		return task{"release", "released", string(in.Host)}
+	}
+	return task{"release", "released", fmt.Sprintf("%s from rule %s", in.Host, rule)}
 }
 
 // newestRule finds our newest firewall rule on a host that was not removed. The

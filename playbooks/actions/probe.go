@@ -40,7 +40,7 @@ func (d *Deps) ask(ctx context.Context, host Host, sql string, values map[string
 
 // probe is an independent look at a host after it reported success.
 type probe struct {
-	done   string // what was done, in words
+	task   task
 	sql    string
 	values map[string]any
 	// wrong looks at the rows and says what contradicts the report; empty: nothing.
@@ -54,20 +54,20 @@ func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome
 	for attempt := 1; ; attempt++ {
 		rows, err := d.ask(ctx, host, p.sql, p.values)
 		if err != nil {
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: fmt.Sprintf("%s; not verified: %v", p.done, err)}
+			return playbooks.Outcome{State: soar.StepExecuted, Summary: fmt.Sprintf("%s; not verified: %v", p.task.finished(), err)}
 		}
 		wrong := p.wrong(rows)
 		if wrong == "" {
-			return playbooks.Outcome{State: soar.StepVerified, Summary: p.done + "; verified on the host"}
+			return playbooks.Outcome{State: soar.StepVerified, Summary: p.task.finished() + "; verified on the host"}
 		}
 		if attempt == 2 {
 			return playbooks.Outcome{
-				State: soar.StepFailed, Summary: "failed: " + p.done, Error: "the host reports success, but " + wrong,
+				State: soar.StepFailed, Summary: p.task.failed(), Error: "the host reports success, but " + wrong,
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: p.done + "; not verified: " + context.Cause(ctx).Error()}
+			return playbooks.Outcome{State: soar.StepExecuted, Summary: p.task.finished() + "; not verified: " + context.Cause(ctx).Error()}
 		case <-time.After(time.Second):
 		}
 	}

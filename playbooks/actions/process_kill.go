@@ -36,16 +36,16 @@ func init() {
 			Timeout: 5 * time.Minute,
 		},
 		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill) (playbooks.Outcome, error) {
-			return d.send(ctx, in.Host, in.summary(), func(ctx context.Context) (connector.Command, error) {
+			return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
 				return d.Client.Responses.StopProcess(ctx, connector.StopProcess{
 					Hosts: []string{string(in.Host)}, Name: in.Name, PID: in.pid(),
 				})
 			})
 		},
 		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.summary(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+			return d.follow(ctx, in.Host, ref, in.task(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				out := d.verify(ctx, in.Host, probe{
-					done: in.summary(), sql: "select name, path from processes where pid = :pid", values: map[string]any{"pid": float64(in.PID)},
+					task: in.task(), sql: "select name, path from processes where pid = :pid", values: map[string]any{"pid": float64(in.PID)},
 					wrong: in.stillRuns,
 				})
 				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
@@ -68,8 +68,11 @@ func (in ProcessKill) stillRuns(rows []map[string]string) string {
 	return ""
 }
 
-func (in ProcessKill) pid() string     { return strconv.FormatInt(int64(in.PID), 10) }
-func (in ProcessKill) summary() string { return fmt.Sprintf("stopped %s (pid %d)", in.Name, in.PID) }
+func (in ProcessKill) pid() string { return strconv.FormatInt(int64(in.PID), 10) }
+
+func (in ProcessKill) task() task {
+	return task{"stop", "stopped", fmt.Sprintf("%s (pid %d) on %s", in.Name, in.PID, in.Host)}
+}
 
 // baseName is what stands after the last slash or backslash, as osquery has it
 // in the column name.

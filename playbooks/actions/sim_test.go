@@ -134,7 +134,7 @@ func TestResponseActionsSucceed(t *testing.T) {
 	alert := b.raise(h, evil)
 
 	out := b.run("process.kill", call("kill", alert, object{"host": h.Identifier, "pid": "7777", "name": "it's evil; --.exe"}))
-	want(t, out, soar.StepVerified, "(pid 7777); verified on the host")
+	want(t, out, soar.StepVerified, "(pid 7777) on "+h.Identifier+"; verified on the host")
 	if out.Target != h.Identifier || out.Output.(CommandOutput).Command == "" {
 		t.Errorf("outcome %+v", out)
 	}
@@ -155,7 +155,7 @@ func TestResponseActionsSucceed(t *testing.T) {
 	// Without a name, the newest rule goes first.
 	for _, left := range []string{rule, ""} {
 		out = b.run("host.release", call("release"+left, alert, object{"host": h.Identifier}))
-		want(t, out, soar.StepVerified, "released "+h.Identifier+": removed erbridge-")
+		want(t, out, soar.StepVerified, "released "+h.Identifier+" from rule erbridge-")
 		if name := out.Output.(HostReleaseOutput).Rule; (name == rule) != (left == "") {
 			t.Errorf("removed %q", name)
 		}
@@ -174,7 +174,7 @@ func TestResponseActionsSucceed(t *testing.T) {
 	out = b.run("defender.scan", call("scan", alert, object{"host": h.Identifier}))
 	want(t, out, soar.StepExecuted, "ran a quick scan")
 	out = b.run("defender.status", call("status", alert, object{"host": h.Identifier}))
-	want(t, out, soar.StepExecuted, "asked Defender")
+	want(t, out, soar.StepExecuted, "read the state of Defender")
 	if status, ok := out.Output.(DefenderStatusOutput).Status.(map[string]any); !ok || status["AntivirusEnabled"] != true {
 		t.Errorf("status %+v", out.Output)
 	}
