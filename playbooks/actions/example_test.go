@@ -1,0 +1,34 @@
+package actions_test
+
+import (
+	"fmt"
+
+	"github.com/erbridge/erbridge/playbooks/actions"
+)
+
+// Without a server, the actions are there for lint and for the reference pages.
+func ExampleAll() {
+	all := actions.All(actions.Deps{})
+	for _, name := range actions.Types.Names() {
+		fmt.Println(name, all[name].Spec().Effect)
+	}
+	// Output:
+	// agent.restart once
+	// alert.note once
+	// alert.resolve repeatable
+	// carve.file once
+	// carve.quarantined once
+	// defender.scan once
+	// defender.status reads
+	// file.delete once
+	// host.contain once
+	// host.get reads
+	// host.release once
+	// host.tag repeatable
+	// http.request once
+	// live.query reads
+	// notify.send repeatable
+	// process.kill once
+	// process.tree reads
+	// script.run once
+}
