@@ -62,8 +62,11 @@ func jsonAnswer(status int, v any) answer {
 // asciiJSON escapes everything outside ASCII in encoded JSON, as Python's json
 // module does by default.
 func asciiJSON(encoded []byte) []byte {
-	at := bytes.IndexFunc(encoded, func(r rune) bool { return r >= utf8.RuneSelf })
-	if at < 0 {
+	at := 0
+	for at < len(encoded) && encoded[at] < utf8.RuneSelf {
+		at++
+	}
+	if at == len(encoded) {
 		return encoded
 	}
 	out := append(make([]byte, 0, len(encoded)+16), encoded[:at]...)

@@ -180,6 +180,9 @@ func newLive(t *testing.T, o Options) *live {
 // fetch makes a call over the network.
 func (l *live) fetch(method, path string, body any) (*http.Response, []byte, error) {
 	l.t.Helper()
+	if body == nil {
+		body = obj{}
+	}
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		l.t.Fatal(err)

@@ -1,6 +1,8 @@
 package ersim
 
 import (
+	"crypto/md5"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"strconv"
@@ -67,11 +69,17 @@ func eventColumns(h *host, p *Process, action string, at time.Time, more map[str
 	return columns
 }
 
-// processColumns describe the start of a process.
+// processColumns describe the start of a process, with the hashes of its file.
 func processColumns(h *host, p *Process, at time.Time) map[string]string {
-	md5Hex, _, sha256Hex := (&file{content: func() []byte { return sampleContent(p.Path) }}).hashes()
+	columns := startColumns(h, p, at)
+	columns["md5"], _, columns["sha256"] = (&file{content: func() []byte { return sampleContent(p.Path) }}).hashes()
+	return columns
+}
+
+// startColumns describe the start of a process.
+func startColumns(h *host, p *Process, at time.Time) map[string]string {
 	columns := map[string]string{
-		"path": p.Path, "cmdline": p.Cmdline, "owner_uid": h.role.user, "md5": md5Hex, "sha256": sha256Hex,
+		"path": p.Path, "cmdline": p.Cmdline, "owner_uid": h.role.user,
 		"parent_pid": strconv.FormatInt(p.Parent, 10), "parent_path": "", "parent_process_guid": guidText(h.nodeKey, p.Parent),
 	}
 	for _, other := range h.processes {
@@ -105,7 +113,8 @@ func (h *host) taken(pid int64) bool {
 	return false
 }
 
-// loadColumns is the n-th alert made in bulk: a process with a path of its own.
+// loadColumns is the n-th alert made in bulk: a process with a path of its own. The
+// hash is the path's: to make and hash contents would cost more than all the rest.
 func (s *Server) loadColumns(h *host, n int64, at time.Time) map[string]string {
 	name := fmt.Sprintf("/tmp/load-%07d", n)
 	parent := h.processes[0]
@@ -114,7 +123,10 @@ func (s *Server) loadColumns(h *host, n int64, at time.Time) map[string]string {
 	}
 	p := &Process{PID: 100_000 + 4*n, Name: baseName(name), Path: name, Cmdline: name + " --sim-load", Parent: parent.PID, StartTime: at}
 	p.GUID = guidText(h.nodeKey, p.PID)
-	return processColumns(h, p, at)
+	columns := startColumns(h, p, at)
+	sum := md5.Sum([]byte(name))
+	columns["md5"] = hex.EncodeToString(sum[:])
+	return columns
 }
 
 // realise makes the process and the files exist of which an event speaks.

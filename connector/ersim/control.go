@@ -242,8 +242,9 @@ func (s *Server) RaiseLoad(spec AlertSpec, count int, rate float64) error {
 	begin, done := s.now(), 0
 	var more func()
 	more = func() {
-		// What is due by now, so that a late wake-up does not slow the load down.
-		due := min(count, 1+int(s.now().Sub(begin).Seconds()*rate))
+		// What is due by now, so that a late wake-up does not slow the load down; at
+		// least one, however the division rounds.
+		due := min(count, max(done+1, 1+int(s.now().Sub(begin).Seconds()*rate)))
 		for ; done < due; done++ {
 			one(done)
 		}
