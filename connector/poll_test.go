@@ -30,7 +30,12 @@ func startSim(t *testing.T, o ersim.Options) (*ersim.Server, *Client) {
 	ctx, stop := context.WithCancel(context.Background()) //nolint:usetesting // t.Context ends before the clean-up that waits
 	ended := make(chan error, 1)
 	go func() { ended <- sim.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("the simulator ended with %v", err)
+		}
+	})
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, sim.CAPEM(), 0o600); err != nil {
 		t.Fatal(err)

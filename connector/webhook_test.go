@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -12,6 +14,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -201,6 +205,75 @@ func TestWebhookSettingsAreChecked(t *testing.T) {
 	}
 }
 
+// Callers with a certificate of the authority are let in by the name in it, and
+// nobody else is.
+func TestWebhookClientCertificates(t *testing.T) {
+	dir := t.TempDir()
+	authority := newTestAuthority(t)
+	server, client, stranger := authority.issue(t, "localhost"), authority.issue(t, "siem.example.org"), newTestAuthority(t)
+	save := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	w, err := NewWebhook(WebhookSettings{
+		Listen: "127.0.0.1:0", CertFile: save("cert.pem", server.certPEM), KeyFile: save("key.pem", server.keyPEM),
+		ClientCAFile: save("ca.pem", authority.certPEM),
+		Senders:      map[string]WebhookSender{"siem": {ClientName: "siem.example.org", Verify: "trust", Map: registry.Text{Value: "."}}},
+	}, noFetch, func() {}, SourceEnv{Intake: newIntake()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := w.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority.certPEM)
+	for _, tt := range []struct {
+		name  string
+		certs []tls.Certificate
+		want  int // 0: no connection
+	}{
+		{"the sender", []tls.Certificate{client.pair(t)}, http.StatusAccepted},
+		{"another name of the same authority", []tls.Certificate{server.pair(t)}, http.StatusUnauthorized},
+		{"no certificate", nil, http.StatusUnauthorized},
+		{"another authority", []tls.Certificate{stranger.issue(t, "siem.example.org").pair(t)}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12,
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					if len(tt.certs) == 0 {
+						return &tls.Certificate{}, nil
+					}
+					return &tt.certs[0], nil
+				}}}
+			defer transport.CloseIdleConnections()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+addr.String()+"/v1/webhook/siem", strings.NewReader(`{"id":"1"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			if answer, err := transport.RoundTrip(req); err == nil {
+				got = answer.StatusCode
+				_ = answer.Body.Close()
+			}
+			if got != tt.want {
+				t.Errorf("status %d, want %d", got, tt.want)
+			}
+		})
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
 func TestWebhookOverTheWire(t *testing.T) {
 	in := newIntake()
 	w := newTestWebhook(t, in, noFetch, func() {})
@@ -226,7 +299,7 @@ func TestWebhookOverTheWire(t *testing.T) {
 		Status string
 		Alerts int
 	}
-	if err != nil || json.Unmarshal(body, &decoded) != nil || answer.StatusCode != 202 || decoded.Alerts != 1 {
+	if err != nil || json.Unmarshal(body, &decoded) != nil || answer.StatusCode != http.StatusAccepted || decoded.Alerts != 1 {
 		t.Errorf("answer %d %s, %v", answer.StatusCode, body, err)
 	}
 	in.alert(t, "raw-w1")
