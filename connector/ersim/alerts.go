@@ -157,7 +157,7 @@ func (s *Server) raise(spec AlertSpec) int64 {
 	if !spec.Detached {
 		h.realise(spec, at)
 	}
-	entry := encodeColumns(spec.Columns)
+	entry := encodeJSON(spec.Columns)
 	spec.Query = defaultText(spec.Query, s.queryName(h, spec.Columns))
 	s.lastEvent++
 	seen := event{s.lastEvent, spec.Query, entry, at}
@@ -202,8 +202,7 @@ func (s *Server) newAlert(h *host, r *rule, spec AlertSpec, seen event) *alert {
 		a.severity = defaultText(a.severity, "LOW")
 		a.intel = json.RawMessage("{}")
 		if len(spec.Intel) > 0 {
-			a.intel = jsonAnswer(0, spec.Intel).body
-			a.intel = a.intel[:len(a.intel)-1] // without the encoder's newline
+			a.intel = encodeJSON(spec.Intel)
 		}
 	case a.severity == "":
 		a.severity = r.severity

@@ -396,8 +396,7 @@ func nullText(c *change, of func(*change) string) []byte {
 func appendText(b []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			encoded := jsonAnswer(0, text).body
-			return append(b, encoded[:len(encoded)-1]...)
+			return append(b, encodeJSON(text)...)
 		}
 	}
 	return append(append(append(b, '"'), text...), '"')

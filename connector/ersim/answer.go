@@ -48,15 +48,21 @@ var (
 	console  = answer{status: http.StatusOK, contentType: typeHTML, body: []byte(consoleHTML)}
 )
 
-// jsonAnswer encodes v as the server does: in ASCII, without HTML escapes.
+// jsonAnswer sends v with a newline behind it.
 func jsonAnswer(status int, v any) answer {
+	return answer{status: status, contentType: typeJSON, body: append(encodeJSON(v), '\n')}
+}
+
+// encodeJSON encodes v as the server does: in ASCII, without HTML escapes. What
+// cannot be encoded, which only an AlertSpec's Intel may bring along, is null.
+func encodeJSON(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		return answer{status: http.StatusInternalServerError, contentType: typeText, body: []byte(err.Error())}
+		return []byte("null")
 	}
-	return answer{status: status, contentType: typeJSON, body: asciiJSON(b.Bytes())}
+	return asciiJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
 // asciiJSON escapes everything outside ASCII in encoded JSON, as Python's json

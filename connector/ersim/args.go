@@ -63,7 +63,7 @@ func (s *Server) readArgs(r *http.Request) (*args, *answer) {
 		bad := s.crash() // observed on release 2.1.2: 500 for a JSON array
 		return nil, &bad
 	case err != nil:
-		bad := plain(http.StatusBadRequest, "Failed to decode JSON object: "+err.Error())
+		bad := plain(http.StatusBadRequest, "Failed to decode JSON object: Expecting value: "+err.Error())
 		return nil, &bad
 	}
 	return a, nil
@@ -77,7 +77,7 @@ func (a *args) readJSON(body []byte, strict bool) error {
 	dec := json.NewDecoder(strings.NewReader(string(body)))
 	dec.UseNumber()
 	if err := dec.Decode(&v); err != nil {
-		return fmt.Errorf("Expecting value: %w", err) //nolint:staticcheck // the server's own wording
+		return err
 	}
 	o, ok := v.(map[string]any)
 	if !ok {

@@ -49,11 +49,6 @@ func (s *Server) queryName(h *host, columns map[string]string) string {
 	return table
 }
 
-func encodeColumns(columns map[string]string) []byte {
-	encoded := jsonAnswer(0, columns).body
-	return encoded[:len(encoded)-1]
-}
-
 // eventColumns are the columns that every event of a process has.
 func eventColumns(h *host, p *Process, action string, at time.Time, more map[string]string) map[string]string {
 	columns := map[string]string{

@@ -45,6 +45,7 @@ func TestControl(t *testing.T) {
 	r.control("POST", "/sim/push", `{"address":""}`, 200)
 	r.control("POST", "/sim/fault", `{"kind":"nosuch"}`, 400)
 	r.control("POST", "/sim/fault", `{"kind":"slow","delay":"soon"}`, 400)
+	r.control("POST", "/sim/fault", `{"kind":"slow","cal":"hosts-list"}`, 400)
 	r.control("POST", "/sim/fault", `{"kind":"error","call":"hosts-*","delay":"2s"}`, 200)
 	if w := r.send("GET", "/hosts/count", nil); w.Code != http.StatusInternalServerError {
 		t.Errorf("the fault did not hit: %d", w.Code)

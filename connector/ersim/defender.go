@@ -37,8 +37,7 @@ func (s *Server) defend(c *call, kind string, params map[string]string, work tim
 	a := &action{kind: "defender/" + kind, verb: kind, target: "defender", user: c.user, params: params}
 	a.body = obj{"action": kind, "actuator": obj{"endpoint": "windows_defender"}, "target": obj{"defender": params}}
 	s.accept(a, hosts, work, func(h *host) (string, bool) {
-		encoded := jsonAnswer(0, do(h)).body
-		return string(encoded[:len(encoded)-1]), true
+		return string(encodeJSON(do(h))), true
 	})
 	return s.flat(actionAdded, obj{"openc2_id": a.id})
 }

@@ -1,6 +1,7 @@
 package ersim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -20,7 +21,7 @@ const (
 	Unavailable FaultKind = "unavailable"  // 503 with Retry-After, nothing done
 	ServerError FaultKind = "error"        // 500, nothing done
 	HTMLAnswer  FaultKind = "html"         // 200 text/html, nothing done
-	SlowPage    FaultKind = "slow"         // answered after Delay
+	SlowPage    FaultKind = "slow"         // answered after Delay, while Run runs
 	DropBefore  FaultKind = "drop-before"  // connection closed, nothing done
 	DropAfter   FaultKind = "drop-after"   // connection closed, but it was done
 	Truncate    FaultKind = "truncate"     // done, and half of the body sent
@@ -70,7 +71,9 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		*bare
 		Delay string `json:"delay"`
 	}{bare: (*bare)(f)}
-	if err := json.Unmarshal(data, &in); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil {
 		return err
 	}
 	if in.Delay == "" {

@@ -42,9 +42,9 @@ func (s *Server) pushAlert(a *alert, columns map[string]string) {
 	}
 	job := pushJob{address: s.opts.PushAddress}
 	if s.opts.PushResults {
-		job.lines = append(job.lines, jsonAnswer(0, result(a, columns)).body)
+		job.lines = append(job.lines, encodeJSON(result(a, columns)))
 	}
-	job.lines = append(job.lines, jsonAnswer(0, line(a, columns)).body)
+	job.lines = append(job.lines, encodeJSON(line(a, columns)))
 	s.pushed++
 	select {
 	case s.pushes <- job:
@@ -156,8 +156,7 @@ func (j pushJob) send(ctx context.Context) (err error) {
 		return err
 	}
 	for _, line := range j.lines {
-		payload, newline := line[:len(line)-1], line[len(line)-1:]
-		for _, part := range [][]byte{payload, newline} { // two writes, as the alerter does
+		for _, part := range [][]byte{line, {'\n'}} { // two writes, as the alerter does
 			if _, err := conn.Write(part); err != nil {
 				return fmt.Errorf("write: %w", err)
 			}

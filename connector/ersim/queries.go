@@ -98,8 +98,7 @@ func (s *Server) answerQuery(q *liveQuery, h *host, st *statement) {
 		node["host_identifier"] = h.identifier
 	}
 	rows, status := s.evaluate(q, h, st)
-	encoded := jsonAnswer(0, obj{"node": node, "data": rows, "query_id": q.id, "status": status}).body
-	q.frames = append(q.frames, encoded[:len(encoded)-1])
+	q.frames = append(q.frames, encodeJSON(obj{"node": node, "data": rows, "query_id": q.id, "status": status}))
 	s.deliver(q)
 }
 

@@ -194,7 +194,7 @@ func (p *play) quiet(h *host, threat string, columns map[string]string) {
 	s := p.server
 	h.realise(AlertSpec{Columns: columns, Threat: threat}, p.at())
 	s.lastEvent++
-	h.background = append(h.background, event{s.lastEvent, s.queryName(h, columns), encodeColumns(columns), p.at()})
+	h.background = append(h.background, event{s.lastEvent, s.queryName(h, columns), encodeJSON(columns), p.at()})
 }
 
 // start is the start of a process with the event that belongs to it.

@@ -69,12 +69,12 @@ func (s *Server) tick() (time.Time, bool) {
 func (s *Server) runSchedule(ctx context.Context) {
 	for {
 		s.mu.Lock()
-		next, any := s.tick()
+		next, planned := s.tick()
 		wait := next.Sub(s.now())
 		s.mu.Unlock()
 
 		var due <-chan time.Time
-		if any {
+		if planned {
 			// An injected clock may stand still: then this looks again after the wait.
 			due = time.After(max(wait, time.Millisecond))
 		}
