@@ -195,7 +195,7 @@ func TestSyslogIntoRsyslog(t *testing.T) {
 			nasty := sinktest.Event(2)
 			nasty.Alert.Severity, nasty.Alert.Host.Name = soar.SeverityCritical, "web-ünï 01"
 			nasty.Alert.Rule.Name = `quote " backslash \ bracket ] end\] "" ünï 😀`
-			nasty.Alert.Event["cmdline"] = "a\tb\r\nc \"]\\ ünï \u2028 \x00 =|"
+			nasty.Alert.Event["cmdline"] = "a\tb\r\nc \"]\\ ünï \u2028 \x00 \x7f \u009b =|"
 			long := sinktest.Event(3)
 			long.Alert.Event["cmdline"] = strings.Repeat("lang ü ", 3000)
 			trouble := soar.Event{ID: "t-1", Type: soar.EventTrouble, At: sinktest.Event(1).At, Text: "sink paused"}

@@ -73,7 +73,7 @@ func cases() map[string]soar.Event {
 		"target_process_guid": "T", "granted_access": "0x1010",
 	})
 	bad := alert("8", map[string]string{
-		"cmdline": hostile + strings.Repeat("x", 5000), "path": hostile, "pid": "-4", "target_path": hostile, "domain_name": "", "local_address": "fe80::1%eth0",
+		"cmdline": hostile + "\x7f\u009b" + strings.Repeat("x", 5000), "path": hostile, "pid": "-4", "target_path": hostile, "domain_name": "", "local_address": "fe80::1%eth0",
 		"remote_address": "2001:db8::1", "remote_port": "70000", "a.b": "1", "a": "2", "bad\x00 key\n=|": hostile, "": "no name", "action": hostile, "url": "",
 	})
 	bad.Rule.Name, bad.Rule.Description, bad.Host.Name, bad.Comment, bad.Host.IP, bad.Host.MAC = hostile, hostile, hostile, hostile, "not an address", "zz"

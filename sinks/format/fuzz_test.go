@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/leodido/go-syslog/v4/rfc3164"
@@ -434,10 +435,8 @@ func checkLine(t *testing.T, message []byte, limit int) {
 	if !utf8.Valid(message) {
 		t.Fatalf("not UTF-8: %q", message)
 	}
-	for _, b := range message {
-		if b < ' ' || b == 0x7f {
-			t.Fatalf("control character in %q", message)
-		}
+	if bytes.ContainsFunc(message, unicode.IsControl) {
+		t.Fatalf("control character in %q", message)
 	}
 }
 

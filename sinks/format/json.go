@@ -3,8 +3,11 @@ package format
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -107,8 +110,8 @@ func shorten(a *soar.Alert, maxText int) {
 	}
 }
 
-// marshal writes JSON on one line, with < > & as they are. Invalid UTF-8 becomes
-// U+FFFD.
+// marshal writes JSON on one line, with < > & as they are and every control
+// character escaped. Invalid UTF-8 becomes U+FFFD.
 func marshal(v any) []byte {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -118,7 +121,25 @@ func marshal(v any) []byte {
 		// what this package builds.
 		panic("format: " + err.Error())
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return escapeControls(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// escapeControls escapes those control characters that JSON leaves as they are:
+// DEL and U+0080 to U+009F. rsyslogd rewrites the first, and terminals obey the
+// others. They can stand in strings only.
+func escapeControls(data []byte) []byte {
+	if !bytes.ContainsFunc(data, unicode.IsControl) {
+		return data
+	}
+	out := make([]byte, 0, len(data)+64)
+	for _, r := range string(data) {
+		if unicode.IsControl(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
 }
 
 // object is a JSON object that is filled by path. Values that say nothing are
