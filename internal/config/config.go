@@ -71,7 +71,7 @@ type Server struct {
 	// Username is an account of the server that may use the API.
 	Username string `yaml:"username" required:"true"`
 
-	// Password belongs to Username.
+	// Password belongs to the account.
 	Password soar.Secret `yaml:"password" required:"true"`
 
 	// CAFile is a PEM file with the authority that signed the server's

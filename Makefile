@@ -1,0 +1,64 @@
+# Everything that is done to this repository by hand or by CI has a name here.
+
+BIN     := bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GO      ?= go
+LINTER  := $(BIN)/golangci-lint
+
+# How long each fuzz target runs in fuzz-smoke.
+FUZZTIME ?= 5s
+# The short form of the crash loop; the full form is kills=200 alerts=5000.
+KILLS  ?= 15
+ALERTS ?= 600
+
+.PHONY: help
+help: ## show what can be done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/erbridge, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/erbridge ./cmd/erbridge
+
+.PHONY: test
+test: ## run every test that needs no installed service; say what was left out
+	@./scripts/test.sh
+
+.PHONY: race
+race: ## run the tests under the race detector
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: $(LINTER) ## run the linters of .golangci.yml
+	$(LINTER) run ./...
+
+$(LINTER): tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: generate
+generate: ## write docs/reference, the JSON Schemas and config.example.yaml
+	$(GO) run ./internal/gendocs/cmd
+
+.PHONY: verify
+verify: ## fail when generated files, go.mod or formatting are not up to date
+	@./scripts/verify.sh
+
+.PHONY: bench
+bench: ## measure throughput and latency, beside what the machine can do
+	@./scripts/bench.sh
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## run every fuzz target for FUZZTIME
+	@FUZZTIME=$(FUZZTIME) ./scripts/fuzz-smoke.sh
+
+.PHONY: crash-short
+crash-short: build ## kill the daemon KILLS times while ALERTS alerts arrive; nothing may be lost or done twice
+	$(GO) run ./scripts/crashloop -erbridge $(BIN)/erbridge -kills $(KILLS) -alerts $(ALERTS)
+
+.PHONY: crash
+crash: build ## the same with 200 kills and 5000 alerts
+	$(GO) run ./scripts/crashloop -erbridge $(BIN)/erbridge -kills 200 -alerts 5000
+
+.PHONY: image
+image: ## build the container image
+	docker build --build-arg VERSION=$(VERSION) -t erbridge:$(VERSION) .

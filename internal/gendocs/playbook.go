@@ -1,0 +1,204 @@
+package gendocs
+
+import (
+	"strings"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/actions"
+)
+
+// key is one key of a playbook. The engine reads most of them from YAML nodes, so
+// what they take is said here; a test holds this against the engine's lint.
+type key struct {
+	name     string
+	kind     string // in words
+	required bool
+	doc      string
+	schema   map[string]any
+}
+
+type object = map[string]any
+
+const (
+	namePattern  = `^[a-z0-9][a-z0-9_-]{0,79}$`
+	stepPattern  = `^[a-z][a-z0-9_]{0,39}$`
+	exprPattern  = `\$\{\{`
+	durationText = "a duration: `30s`, `5m`, `4h`, `7d`"
+)
+
+func duration() object {
+	return object{"type": "string", "pattern": `^([0-9]+d)?([0-9.]+(ns|us|ms|s|m|h))*$`, "minLength": 1}
+}
+
+func texts() object { return object{"type": "string"} }
+
+// condition is an expression, or an expression under a name, or a nested block.
+func conditionList() object {
+	named := object{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": object{"type": []any{"string", "boolean", "number"}}}
+	return object{"type": "array", "minItems": 1, "items": object{"anyOf": []any{texts(), named, object{"$ref": "#/$defs/match"}}}}
+}
+
+func matchSchema() object {
+	return object{
+		"type": "object", "minProperties": 1, "additionalProperties": false,
+		"properties": object{"all": conditionList(), "any": conditionList(), "none": conditionList()},
+	}
+}
+
+var playbookKeys = []key{
+	{"playbook", "name", true, "The name of the playbook: lower-case letters, digits, - and _. It is what runs, metrics and cool-downs go by.",
+		object{"type": "string", "pattern": namePattern}},
+	{"description", "text", false, "What it is for, in a sentence.", texts()},
+	{"attack", "list of techniques", false, "The MITRE ATT&CK techniques that it answers, such as `T1490`.",
+		object{"type": []any{"array", "null"}, "items": object{"type": "string", "pattern": `^T\d{4}(\.\d{3})?$`}}},
+	{"mode", "`observe`, `enforce`", false, "How far it may go; the default is enforce, under the ceiling `playbooks.mode` of the configuration. In observe mode it does everything but send calls with an effect.",
+		object{"type": "string", "enum": []any{"observe", "enforce"}}},
+	{"on", "`alert`, `alert.updated`, or a list of both", false, "When it looks: at a new alert (the default), or when status, verdict or event count of one changed.",
+		object{"anyOf": []any{
+			object{"enum": []any{"alert", "alert.updated"}},
+			object{"type": "array", "minItems": 1, "items": object{"enum": []any{"alert", "alert.updated"}}},
+		}}},
+	{"match", "conditions", false, "Which alerts it is about: lists of conditions under `all`, `any` and `none`. Each has a name, which explain and the run's page show, and a jq expression. A condition whose expression fails is neither a match nor none: it is counted and shown.",
+		object{"$ref": "#/$defs/match"}},
+	{"enrich", "mapping of names to reading actions", false, "What else the conditions and steps need to know, as `.enrich.<name>`: `{do: action, with: arguments, ttl: how long an answer is kept}`.",
+		object{"type": []any{"object", "null"}, "propertyNames": object{"pattern": stepPattern}, "additionalProperties": object{"$ref": "#/$defs/enrichment"}}},
+	{"vars", "mapping", false, "Values for the expressions, as `.vars` and `$vars`.", object{"type": []any{"object", "null"}}},
+	{"cooldown", "`{key: expression, for: duration}`", false, "After a run, alerts with the same value of `key` start no other run of this playbook for that long.",
+		object{"type": []any{"object", "null"}, "additionalProperties": false, "required": []any{"key", "for"},
+			"properties": object{"key": texts(), "for": duration()}}},
+	{"steps", "list of steps", true, "What is done, from top to bottom.",
+		object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/step"}}},
+}
+
+var stepKeys = []key{
+	{"id", "name", false, "The name of the step, by which later steps see it: `.steps.<id>.state`, `.summary`, `.error`, `.output`.",
+		object{"type": "string", "pattern": stepPattern}},
+	{"do", "action", true, "The [action](actions.md).", nil},
+	{"if", "jq expression", false, "The step is skipped when this is false.", object{"type": []any{"string", "boolean"}}},
+	{"with", "arguments", false, "The arguments of the action. `${{ }}` holds jq; a value that is one whole expression keeps its type.", nil},
+	{"timeout", durationText, false, "Bounds the whole step, waiting for the host included.", duration()},
+	{"retry", "`{attempts, delay, on}`", false, "How often the step is tried in all, and how long after. With `on: transient`, the default, only calls that surely did not happen are repeated; with `on: failed`, certain failures too. A call that may have happened is never repeated.",
+		object{"type": []any{"object", "null"}, "additionalProperties": false, "required": []any{"attempts"},
+			"properties": object{"attempts": object{"type": "integer", "minimum": 1, "maximum": 20}, "delay": duration(), "on": object{"enum": []any{"transient", "failed"}}}}},
+	{"on_error", "`stop`, `continue` or steps", false, "What happens when the step fails: the run ends as failed (`stop`, the default), goes on, or does the steps here and then ends as failed.",
+		object{"anyOf": []any{object{"enum": []any{"stop", "continue"}}, object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/step"}}}}},
+}
+
+// PlaybookSchema is the JSON Schema of a playbook.
+func PlaybookSchema(docs registry.DocFunc) map[string]any {
+	schema := objectOf(playbookKeys)
+	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	schema["title"] = "erbridge playbook"
+	schema["$defs"] = object{
+		"match":      matchSchema(),
+		"step":       doing(objectOf(stepKeys), docs, func(playbooks.Spec) bool { return true }),
+		"enrichment": doing(enrichmentSchema(), docs, func(s playbooks.Spec) bool { return s.Effect == playbooks.Reads }),
+	}
+	return schema
+}
+
+func objectOf(keys []key) object {
+	properties, required := object{}, []any{}
+	for _, k := range keys {
+		s := object{}
+		for name, value := range k.schema {
+			s[name] = value
+		}
+		s["description"] = k.doc
+		properties[k.name] = s
+		if k.required {
+			required = append(required, k.name)
+		}
+	}
+	return object{"type": "object", "additionalProperties": false, "required": required, "properties": properties}
+}
+
+func enrichmentSchema() object {
+	return object{"type": "object", "additionalProperties": false, "required": []any{"do"},
+		"properties": object{"do": object{}, "with": object{}, "ttl": duration()}}
+}
+
+// doing says which arguments go with which action.
+func doing(schema object, docs registry.DocFunc, wanted func(playbooks.Spec) bool) object {
+	var names, forms []any
+	for _, name := range actions.Types.Names() {
+		t, _ := actions.Types.Get(name)
+		if !wanted(t.Spec) {
+			continue
+		}
+		names = append(names, name)
+		with := object{"type": []any{"object", "null"}}
+		if t.Spec.Input != nil {
+			with = registry.Schema(t.Spec.Input, docs)
+			delete(with, "$schema")
+			orExpression(with)
+		}
+		then := object{"properties": object{"with": with}}
+		if required, _ := with["required"].([]any); len(required) > 0 {
+			then["required"] = []any{"with"}
+		}
+		forms = append(forms, object{"if": object{"required": []any{"do"}, "properties": object{"do": object{"const": name}}}, "then": then})
+	}
+	schema["properties"].(object)["do"] = object{"enum": names, "description": "The action."}
+	schema["allOf"] = forms
+	return schema
+}
+
+// orExpression lets every argument be text with an expression in it.
+func orExpression(schema object) {
+	properties, _ := schema["properties"].(map[string]any)
+	for name, value := range properties {
+		literal, _ := value.(map[string]any)
+		both := object{"anyOf": []any{literal, object{"type": "string", "pattern": exprPattern}}}
+		if doc, ok := literal["description"]; ok {
+			both["description"] = doc
+			delete(literal, "description")
+		}
+		properties[name] = both
+	}
+}
+
+func playbookPage() *page {
+	p := newPage("Playbooks", `A playbook is a YAML file that says which alerts it is about and what is done about them. Put this line on top of a file and
+an editor helps with it: `+"`# yaml-language-server: $schema=playbook.schema.json`"+`. Check it with `+"`erbridge playbook lint`"+`.
+
+Keys that are conditions take bare [jq](jq-functions.md); text takes `+"`${{ jq }}`"+`. The input is one object: `+"`.alert .host .enrich .steps .vars .run`"+`.`)
+	for _, part := range []struct {
+		title string
+		keys  []key
+	}{{"Keys of a playbook", playbookKeys}, {"Keys of a step", stepKeys}} {
+		p.head(2, part.title)
+		p.printf("| key | value | meaning |\n|---|---|---|\n")
+		for _, k := range part.keys {
+			kind := k.kind
+			if k.required {
+				kind += ", required"
+			}
+			p.printf("| `%s` | %s | %s |\n", k.name, cell(kind), cell(k.doc))
+		}
+	}
+	p.head(2, "Example")
+	p.yaml(strings.TrimSpace(playbookExample))
+	return p
+}
+
+const playbookExample = `
+playbook: contain-shadow-copy-deletion
+description: Close a workstation on which shadow copies are being deleted.
+attack: [T1490]
+match:
+  all:
+    - severity is high or worse: .alert.severity | at_least("high")
+    - shadow copies are deleted: .alert.event.cmdline // "" | test("vssadmin.*delete"; "i")
+  none:
+    - it is a backup server: (.alert.host.tags // []) | any(. == "backup")
+cooldown: {key: .alert.host.identifier, for: 30m}
+steps:
+  - id: contain
+    do: host.contain
+    with: {host: "${{ .alert.host.identifier }}"}
+    timeout: 10m
+  - do: alert.note
+    with: {text: "Contained by erbridge: ${{ .steps.contain.summary }}"}
+`
