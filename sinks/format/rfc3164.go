@@ -45,5 +45,8 @@ func host3164(name string) string {
 		}
 		return '_'
 	}, strings.TrimSpace(strings.ToValidUTF8(name, "_")))
-	return first(cut(name, 255), "localhost")
+	if strings.Trim(name, "-._") == "" {
+		return "localhost"
+	}
+	return cut(name, 255)
 }
