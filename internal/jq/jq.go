@@ -33,8 +33,8 @@ const (
 	maxDepth    = 256      // levels of nesting of such a value
 	maxIndex    = 65_536   // highest array index that an assignment may create
 	maxDigits   = 400      // digits of a number in text
-	maxCross    = 20e6     // steps of a search of one array in another
-	maxRegexp   = 50e6     // instructions of a regular expression times bytes of text
+	maxSteps    = 20e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
+	totalSteps  = 60e6     // of all searches of one Run
 	maxMatches  = 20_000   // matches of one regular expression
 	totalBudget = 96 << 20 // bytes that one Run may build in all, roughly
 )
@@ -65,6 +65,7 @@ type Program struct {
 	plain   []string   // the fields, when the program is nothing but .a.b.c
 	isPath  bool       // plain is set, possibly to no fields at all: .
 	paths   [][]string // see Fields
+	quick   bool       // it needs no clock to end
 	regexps regexpCache
 }
 
@@ -125,7 +126,7 @@ func Compile(src string, opts ...Option) (p *Program, err error) {
 	}
 	p = &Program{source: src, timeout: s.timeout, now: s.now, vars: s.vars}
 	p.plain, p.isPath = plainPath(query)
-	p.paths = fieldPaths(query)
+	p.paths, p.quick = fieldPaths(query), quick(query)
 	rewritten, err := rewrite(src, query)
 	if err != nil {
 		return nil, err
@@ -205,11 +206,19 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 			out, err = nil, fmt.Errorf("jq: not plain JSON, or a fault of the interpreter: %v", r)
 		}
 	}()
-	limited, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	state := &run{program: p, budget: totalBudget}
-	values := make([]any, 0, len(vars)+1)
-	iter := p.code.RunWithContext(limited, input, append(append(values, vars...), state)...)
+	values := append(append(make([]any, 0, len(vars)+1), vars...), &run{program: p, budget: totalBudget, steps: totalSteps})
+	limited, iter := ctx, gojq.Iter(nil)
+	if p.quick {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		iter = p.code.Run(input, values...)
+	} else {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, p.timeout)
+		defer cancel()
+		iter = p.code.RunWithContext(limited, input, values...)
+	}
 	for {
 		v, ok := iter.Next()
 		if !ok {

@@ -122,7 +122,7 @@ func TestBombsStop(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			debug.FreeOSMemory()
-			p, err := Compile(src)
+			p, err := Compile(src, WithTimeout(100*time.Millisecond))
 			if err != nil {
 				return // refused from the start is as good
 			}

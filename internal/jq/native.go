@@ -21,7 +21,16 @@ import (
 // variable that programs cannot name.
 type run struct {
 	program *Program
-	budget  int // bytes left to build
+	budget  int     // bytes left to build
+	steps   float64 // left to search
+}
+
+// search takes the steps of a search that nothing can interrupt.
+func (r *run) search(steps float64) error {
+	if r.steps -= steps; steps > maxSteps || r.steps < 0 {
+		return fmt.Errorf("%w: too much to search through", ErrLimit)
+	}
+	return nil
 }
 
 func (r *run) charge(bytes int) error {
@@ -534,8 +543,8 @@ func (r *run) product(v, x any) any {
 	if err := b.walk(x, 0); err != nil {
 		return err
 	}
-	if float64(a.nodes+a.bytes)*float64(b.nodes+b.bytes) > maxCross {
-		return fmt.Errorf("%w: too much to search through", ErrLimit)
+	if err := r.search(float64(a.nodes+a.bytes) * float64(b.nodes+b.bytes)); err != nil {
+		return err
 	}
 	if err := r.charge(32 * (a.nodes + a.bytes + b.nodes + b.bytes)); err != nil {
 		return err
@@ -700,8 +709,8 @@ func (r *run) regexp(in, pattern, flags any, testing bool) any {
 	if err != nil {
 		return err
 	}
-	if float64(re.size)*float64(len(text)) > maxRegexp {
-		return fmt.Errorf("%w: a text of %d bytes is too long for this regular expression", ErrLimit, len(text))
+	if err := r.search(float64(re.size) * float64(len(text))); err != nil {
+		return fmt.Errorf("a text of %d bytes is too long for regular expressions of this size: %w", len(text), err)
 	}
 	if testing {
 		return re.MatchString(text)

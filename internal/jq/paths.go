@@ -272,6 +272,72 @@ func (t *tracer) function(f *gojq.Func, in place) place {
 	return place{}
 }
 
+// quickCalls are functions that yield one value in a time bounded by the size of
+// their input and by the limits of native.go.
+var quickCalls = func() map[string]bool {
+	quick := map[string]bool{}
+	for _, name := range strings.Fields(`not length test startswith endswith ltrimstr rtrimstr trimstr ltrim rtrim trim ascii_downcase ascii_upcase
+		tostring tonumber tojson type has contains inside index rindex join split at_least in_list cidr age hash_kind defang now true false null
+		floor ceil round abs first last add keys sort unique min max any all toboolean`) {
+		quick[name] = true
+	}
+	return quick
+}()
+
+// quick reports whether a query surely ends at once: no loops, no generators, no
+// functions but quickCalls. Watching the clock costs more than running it.
+func quick(q *gojq.Query) bool {
+	if q == nil {
+		return true
+	}
+	if len(q.FuncDefs) > 0 || len(q.Patterns) > 0 {
+		return false
+	}
+	if q.Term != nil {
+		return quickTerm(q.Term)
+	}
+	switch q.Op {
+	case gojq.OpPipe, gojq.OpAdd, gojq.OpSub, gojq.OpMul, gojq.OpDiv, gojq.OpMod, gojq.OpEq, gojq.OpNe, gojq.OpGt, gojq.OpLt, gojq.OpGe, gojq.OpLe,
+		gojq.OpAnd, gojq.OpOr, gojq.OpAlt:
+		return quick(q.Left) && quick(q.Right)
+	}
+	return false
+}
+
+func quickTerm(t *gojq.Term) bool {
+	for _, s := range t.SuffixList {
+		if s.Iter || s.Index != nil && !quickIndex(s.Index) {
+			return false
+		}
+	}
+	switch t.Type {
+	case gojq.TermTypeIdentity, gojq.TermTypeNull, gojq.TermTypeTrue, gojq.TermTypeFalse, gojq.TermTypeNumber:
+		return true
+	case gojq.TermTypeIndex:
+		return quickIndex(t.Index)
+	case gojq.TermTypeString:
+		return quickText(t.Str)
+	case gojq.TermTypeQuery:
+		return quick(t.Query)
+	case gojq.TermTypeFunc:
+		// With an argument, any and all take a condition for each item, first and
+		// last a generator, add too.
+		if !quickCalls[t.Func.Name] || len(t.Func.Args) > 0 && slices.Contains([]string{"any", "all", "first", "last", "add"}, t.Func.Name) {
+			return false
+		}
+		return !slices.ContainsFunc(t.Func.Args, func(q *gojq.Query) bool { return !quick(q) })
+	}
+	return false
+}
+
+func quickIndex(x *gojq.Index) bool {
+	return quickText(x.Str) && quick(x.Start) && quick(x.End)
+}
+
+func quickText(s *gojq.String) bool {
+	return s == nil || !slices.ContainsFunc(s.Queries, func(q *gojq.Query) bool { return !quick(q) })
+}
+
 // visitCalls calls f for every function call in a query.
 func visitCalls(q *gojq.Query, f func(*gojq.Func)) {
 	if q == nil {
