@@ -20,11 +20,12 @@ type EngineOptions struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
-	// Workers bounds the runs that are worked on at the same moment; 256 by default.
-	// Waiting runs do not count.
+	// Workers bounds the runs that are worked on at the same moment; 512 by default.
+	// Waiting runs do not count. Most of a worker's time is spent waiting for the
+	// disk, which writes down what all of them did at once.
 	Workers int
-	// Evaluations bounds the alerts that are evaluated at the same moment; a
-	// quarter of Workers by default.
+	// Evaluations bounds the alerts that are evaluated at the same moment; half of
+	// Workers by default.
 	Evaluations int
 	// CallTimeout bounds one call of an action, 60s by default. A call whose answer
 	// was lost is looked up no sooner than this after it was sent.
@@ -44,10 +45,10 @@ func (o *EngineOptions) defaults() {
 		o.Now = time.Now
 	}
 	if o.Workers <= 0 {
-		o.Workers = 256
+		o.Workers = 512
 	}
 	if o.Evaluations <= 0 {
-		o.Evaluations = max(o.Workers/4, 1)
+		o.Evaluations = max(o.Workers/2, 1)
 	}
 	if o.CallTimeout <= 0 {
 		o.CallTimeout = time.Minute
@@ -193,12 +194,12 @@ const (
 func (p *pool) pendingAlerts(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := p.e.journal.Changed(soar.SignalAlerts)
-		found, err := p.pendingPage(ctx)
+		again, err := p.pendingPass(ctx)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			p.e.options.Log.Error("cannot read pending alerts", "err", err)
 			pause(ctx, retryPause)
-		case found:
+		case again:
 		default:
 			select {
 			case <-changed:
@@ -209,9 +210,9 @@ func (p *pool) pendingAlerts(ctx context.Context) {
 	}
 }
 
-// pendingPage starts work on pending alerts; false means that there are none
-// which nobody works on.
-func (p *pool) pendingPage(ctx context.Context) (found bool, err error) {
+// pendingPass starts work on all pending alerts, the oldest first. With again, it
+// met some of which only another look tells whether they are still pending.
+func (p *pool) pendingPass(ctx context.Context) (again bool, err error) {
 	for after := int64(0); ; {
 		p.e.mu.Lock()
 		p.e.alerts.beginRead()
@@ -222,8 +223,8 @@ func (p *pool) pendingPage(ctx context.Context) (found bool, err error) {
 		}
 		for i := range list {
 			a := &list[i]
-			taken, again := p.e.takeAlert(a.Key)
-			found = found || taken || again
+			taken, unclear := p.e.takeAlert(a.Key)
+			again = again || unclear
 			if !taken {
 				continue
 			}
@@ -231,15 +232,15 @@ func (p *pool) pendingPage(ctx context.Context) (found bool, err error) {
 			case p.evaluations <- struct{}{}:
 			case <-ctx.Done():
 				p.e.dropAlert(a.Key, true)
-				return true, nil
+				return false, nil
 			}
 			p.wg.Go(func() {
 				defer func() { <-p.evaluations }()
 				p.evaluate(a)
 			})
 		}
-		if found || len(list) < pageSize {
-			return found, nil
+		if len(list) < pageSize {
+			return again, nil
 		}
 		after = list[len(list)-1].Key
 	}
@@ -425,8 +426,12 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 // went on with.
 func (e *Engine) commit(ctx context.Context, change soar.Change) error {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		// A record must be written while stopping too.
-		recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordingFor)
+		// A record must be written while stopping too; then, and only then, it has
+		// an end. Otherwise the store answers when it has written.
+		recording, cancel := context.WithoutCancel(ctx), context.CancelFunc(func() {})
+		if e.stopping() {
+			recording, cancel = context.WithTimeout(recording, recordingFor)
+		}
 		_, err := e.journal.Commit(recording, change)
 		cancel()
 		switch {

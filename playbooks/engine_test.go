@@ -55,7 +55,7 @@ func TestRunToTheEnd(t *testing.T) {
 		if done := j.events(soar.EventRunFinished); len(done) != 1 || done[0].Run.State != soar.RunDone {
 			t.Errorf("run.finished: %+v", done)
 		}
-		if v := j.alerts[0].Verdicts["three"]; v != "match" {
+		if v := j.verdict(0, "three"); v != "match" {
 			t.Errorf("verdict %q", v)
 		}
 		families, err := registry.Gather()
@@ -332,7 +332,7 @@ func TestPanicEndsTheStepOnly(t *testing.T) {
 		if states["a"] != soar.RunDone || states["b"] != soar.RunUnknown || states["three"] != soar.RunDone {
 			t.Errorf("runs ended %v", states)
 		}
-		if v := j.alerts[0].Verdicts["c"]; !strings.HasPrefix(v, "error: it is there: enrichment x failed: ") {
+		if v := j.verdict(0, "c"); !strings.HasPrefix(v, "error: it is there: enrichment x failed: ") {
 			t.Errorf("verdict of c: %q", v)
 		}
 	})
@@ -383,7 +383,7 @@ func TestCooldown(t *testing.T) {
 		_, stop = running(t, j, actions, set, EngineOptions{}) // it holds across a restart
 		j.put(t, testAlert("later"))
 		time.Sleep(59 * time.Minute)
-		if v := j.alerts[51].Verdicts["p"]; !strings.HasPrefix(v, `suppressed: cool-down of "host-1" until `) {
+		if v := j.verdict(51, "p"); !strings.HasPrefix(v, `suppressed: cool-down of "host-1" until `) {
 			t.Errorf("verdict %q", v)
 		}
 		time.Sleep(2 * time.Minute)
@@ -494,7 +494,7 @@ steps: [{do: fake.repeat, with: {x: "${{ .enrich.x.ok }}"}}]
 		}
 		time.Sleep(time.Minute)
 		stop()
-		if v := j.alerts[0].Verdicts["p"]; !strings.HasPrefix(v, "error: it is well: enrichment x failed: fake.slow took too long") {
+		if v := j.verdict(0, "p"); !strings.HasPrefix(v, "error: it is well: enrichment x failed: fake.slow took too long") {
 			t.Errorf("verdict %q", v)
 		}
 	})

@@ -124,11 +124,11 @@ func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, 
 			continue
 		}
 		if plain == nil {
-			v, err := soar.Plain(&a.Alert)
+			v, err := plainAlert(&a.Alert)
 			if err != nil {
 				return nil, fmt.Errorf("alert %s: %w", a.Alert.Ref(), err)
 			}
-			plain = v.(map[string]any)
+			plain = v
 		}
 		ev := newEvaluation(e.reader, &a.Alert, plain, pb)
 		if _, err := safely(func() (Outcome, error) {

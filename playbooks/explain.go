@@ -38,12 +38,12 @@ type PlannedStep struct {
 // sending anything that has an effect. Reading actions are carried out for the
 // enrichment; without actions, enrichment counts as failed.
 func Explain(ctx context.Context, pb *Playbook, alert soar.Alert, actions map[string]Action) (*Explanation, error) {
-	v, err := soar.Plain(&alert)
+	plain, err := plainAlert(&alert)
 	if err != nil {
 		return nil, fmt.Errorf("alert %s: %w", alert.Ref(), err)
 	}
 	read := &reader{cache: newCache(time.Now), actions: actions, callTimeout: enrichTimeout, now: time.Now}
-	ev := newEvaluation(read, &alert, v.(map[string]any), pb)
+	ev := newEvaluation(read, &alert, plain, pb)
 	ev.match(ctx, true)
 	if ev.verdict == Match {
 		ev.prepare(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type fakeServer struct {
 	// before and after are asked around the effect of the nth call with an effect.
 	before, after func(n int) error
 	effects       int
+	pollAfter     time.Duration
 	executedAfter int // polls until a command is executed; -1: never
 	now           func() time.Time
 }
@@ -35,7 +37,7 @@ type fakeCommand struct {
 }
 
 func newFakeServer() *fakeServer {
-	return &fakeServer{calls: map[string]int{}, executedAfter: 1, now: time.Now}
+	return &fakeServer{calls: map[string]int{}, executedAfter: 1, pollAfter: time.Second, now: time.Now}
 }
 
 func (f *fakeServer) done(action string) []fakeCommand {
@@ -110,7 +112,7 @@ func (a *fakeAction) Do(ctx context.Context, call Call) (Outcome, error) {
 		}
 	}
 	if a.async {
-		return Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: time.Second, Target: "host-1"}, nil
+		return Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: f.pollAfter, Target: "host-1"}, nil
 	}
 	return Outcome{State: soar.StepExecuted, Ref: ref, Output: map[string]any{"ref": ref}, Target: "host-1", Summary: "did it"}, nil
 }
@@ -130,7 +132,8 @@ func (a *fakeAction) Poll(_ context.Context, _ Call, ref string) (Outcome, error
 	return Outcome{}, fmt.Errorf("no command %s", ref)
 }
 
-func (a *fakeAction) Find(_ context.Context, _ Call, since time.Time) ([]Found, error) {
+// Find looks for calls like this one: the same action with the same arguments.
+func (a *fakeAction) Find(_ context.Context, call Call, since time.Time) ([]Found, error) {
 	if !a.list {
 		return nil, ErrCannotTell
 	}
@@ -139,7 +142,7 @@ func (a *fakeAction) Find(_ context.Context, _ Call, since time.Time) ([]Found, 
 	defer f.mu.Unlock()
 	var list []Found
 	for _, c := range f.commands {
-		if c.action == a.spec.Name && !c.at.Before(since) {
+		if c.action == a.spec.Name && !c.at.Before(since) && reflect.DeepEqual(c.with, call.With) {
 			list = append(list, Found{Ref: c.ref, At: c.at, Mark: c.mark})
 		}
 	}

@@ -3,7 +3,9 @@ package playbooks
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"time"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -107,10 +109,13 @@ func orNull(text string) any {
 // maxOutput bounds what an action's output may take in the journal.
 const maxOutput = 1 << 20
 
-// plainOutput brings an output to plain JSON values and to its JSON.
+// plainOutput brings an output to plain JSON values. What is plain already stays
+// as it is; actions do not change what they have handed over.
 func plainOutput(v any) (plain any, err error) {
-	switch v := v.(type) {
-	case nil, bool, string, float64:
+	if size, ok := plainSize(v, 0); ok {
+		if size > maxOutput {
+			return nil, errOutputTooLarge
+		}
 		return v, nil
 	}
 	data, err := json.Marshal(v)
@@ -122,4 +127,34 @@ func plainOutput(v any) (plain any, err error) {
 	}
 	err = json.Unmarshal(data, &plain)
 	return plain, err
+}
+
+// plainSize is about how many bytes a plain JSON value takes as text; false when it
+// is not plain, or deeper than anything reasonable.
+func plainSize(v any, depth int) (size int, ok bool) {
+	switch v := v.(type) {
+	case nil, bool:
+		return 5, true
+	case float64:
+		return 8, !math.IsNaN(v) && !math.IsInf(v, 0)
+	case string:
+		return len(v) + 2, utf8.ValidString(v)
+	case []any:
+		for _, item := range v {
+			n, ok := plainSize(item, depth+1)
+			if size += n + 1; !ok || depth > 100 || size > maxOutput {
+				return size, ok && depth <= 100
+			}
+		}
+		return size + 2, true
+	case map[string]any:
+		for key, item := range v {
+			n, ok := plainSize(item, depth+1)
+			if size += n + len(key) + 4; !ok || depth > 100 || size > maxOutput || !utf8.ValidString(key) {
+				return size, ok && depth <= 100 && utf8.ValidString(key)
+			}
+		}
+		return size + 2, true
+	}
+	return 0, false
 }

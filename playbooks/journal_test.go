@@ -265,6 +265,13 @@ func (j *memJournal) pending() int {
 	return n
 }
 
+// verdict is what a playbook said of the nth alert.
+func (j *memJournal) verdict(n int, playbook string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.alerts[n].Verdicts[playbook]
+}
+
 // result is how a step of a run ended.
 func (j *memJournal) result(t testing.TB, id soar.RunID, step string) Result {
 	t.Helper()

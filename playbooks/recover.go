@@ -29,11 +29,10 @@ func (e *Engine) resume(ctx context.Context, run soar.Run) (*runner, error) {
 	if run.PC < 0 || run.PC >= len(pb.program) {
 		return nil, fmt.Errorf("%w: step %d of %d", errBrokenRun, run.PC, len(pb.program))
 	}
-	plain, err := soar.Plain(stored.Alert)
+	object, err := plainAlert(&stored.Alert)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
 	}
-	object, _ := plain.(map[string]any)
 	found := newFindings(object["host"])
 	r := &runner{e: e, run: run, pb: pb, alert: &stored.Alert, log: e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook)}
 	steps := map[string]any{}
