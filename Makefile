@@ -36,8 +36,9 @@ $(LINTER): tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: generate
-generate: ## write docs/reference, the JSON Schemas and config.example.yaml
+generate: ## write docs/reference and the JSON Schemas
 	$(GO) run ./internal/gendocs/cmd
+	$(GO) test ./cmd/erbridge -run '^TestReference$$' -count=1 -update
 
 .PHONY: verify
 verify: ## fail when generated files, go.mod or formatting are not up to date

@@ -17,6 +17,7 @@ go run ./internal/gendocs/cmd -out "$out"
 while IFS= read -r file; do
 	cmp -s "$out/$file" "$file" || say "$file is not up to date: run make generate"
 done < <(cd "$out" && find . -type f | sed 's|^\./||' | sort)
+go test ./cmd/erbridge -run '^TestReference$' -count=1 >/dev/null || say "docs/reference/cli.md is not up to date: run make generate"
 
 [ "$bad" -eq 0 ] && echo "verify: everything is up to date"
 exit "$bad"

@@ -47,22 +47,7 @@ func main() {
 
 // newRoot is the table of commands.
 func newRoot() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "erbridge",
-		Short: "connects an EclecticIQ Endpoint Response server to chat, syslog and SIEM, and acts on its alerts",
-		Long: `erbridge connects an EclecticIQ Endpoint Response server to the people and
-systems of a SOC: alerts come in, playbooks decide what is done about them, and
-every alert and outcome goes on to chat, syslog and SIEM.
-
-Start with "erbridge demo": it needs no server, no account and no network.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Version:       versionText(),
-	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v; see %s --help", err, cmd.CommandPath())
-	})
-	root.AddCommand(
+	root := group("erbridge", "connects an EclecticIQ Endpoint Response server to chat, syslog and SIEM, and acts on its alerts",
 		newDemo(),
 		newRun(),
 		newReload(),
@@ -77,6 +62,16 @@ Start with "erbridge demo": it needs no server, no account and no network.`,
 		newHealth(),
 		newVersion(),
 	)
+	root.Long = `erbridge connects an EclecticIQ Endpoint Response server to the people and
+systems of a SOC: alerts come in, playbooks decide what is done about them, and
+every alert and outcome goes on to chat, syslog and SIEM.
+
+Start with "erbridge demo": it needs no server, no account and no network.`
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.Version = versionText()
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v; see %s --help", err, cmd.CommandPath())
+	})
 	return root
 }
 

@@ -73,7 +73,7 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // group is a command that does nothing but hold others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, given []string) error {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, given []string) error {
 		if len(given) == 0 {
 			return cmd.Help()
 		}

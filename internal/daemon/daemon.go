@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/erbridge/erbridge/internal/console"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 // ErrConfig wraps errors of parts that cannot work with what is configured, such
@@ -281,6 +283,7 @@ func (d *Daemon) shutdown(running *stages) error {
 	if running.engine != nil {
 		problems = append(problems, stop(share, running.engine))
 	}
+	d.drain(share/2, sinkParts)
 	parts = nil
 	for _, s := range sinkParts {
 		parts = append(parts, s.part)
@@ -291,4 +294,32 @@ func (d *Daemon) shutdown(running *stages) error {
 	}
 	problems = append(problems, stop(storeFlush, running.front...), stop(storeFlush, running.store))
 	return errors.Join(problems...)
+}
+
+// drain lets sinks that are well deliver what the last steps had to say. It is a
+// courtesy: what is not delivered now is delivered after the next start.
+func (d *Daemon) drain(allowed time.Duration, parts []*sinkPart) {
+	// The daemon is stopping, and this has a time of its own.
+	ctx, cancel := context.WithTimeout(d.group.ctx, allowed)
+	defer cancel()
+	head, err := d.store.FeedHead(ctx)
+	if err != nil {
+		return
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		behind := slices.ContainsFunc(parts, func(s *sinkPart) bool {
+			status := s.forwarder.Status()
+			return status.State == sinks.StateOK && status.Cursor < head
+		})
+		if !behind {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

@@ -218,7 +218,7 @@ least once: an event that was delivered twice has the same id. A sink that fails
 		p.head(2, "`"+name+"`")
 		p.printf("%s\n\n", kind.Summary)
 		if kind.Example != "" {
-			p.yaml("sinks:\n  " + strings.ReplaceAll(strings.TrimSpace(kind.Example), "\n", "\n  "))
+			p.yaml("sinks:\n  my-" + name + ":\n    " + strings.ReplaceAll(strings.TrimSpace(kind.Example), "\n", "\n    "))
 			p.printf("\n")
 		}
 		p.settings(src, reflect.ValueOf(kind.Settings).Elem(), "", 3)

@@ -33,15 +33,15 @@ func duration() object {
 
 func texts() object { return object{"type": "string"} }
 
-// condition is an expression, or an expression under a name, or a nested block.
+// conditionList is a list of expressions, each under a name.
 func conditionList() object {
 	named := object{"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": object{"type": []any{"string", "boolean", "number"}}}
-	return object{"type": "array", "minItems": 1, "items": object{"anyOf": []any{texts(), named, object{"$ref": "#/$defs/match"}}}}
+	return object{"type": "array", "minItems": 1, "items": named}
 }
 
 func matchSchema() object {
 	return object{
-		"type": "object", "minProperties": 1, "additionalProperties": false,
+		"type": "object", "additionalProperties": false,
 		"properties": object{"all": conditionList(), "any": conditionList(), "none": conditionList()},
 	}
 }

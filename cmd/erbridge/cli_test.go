@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/daemon"
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/sinks"
+)
+
+// erbridge runs one command line as main does, and returns what it printed and
+// its exit code.
+func erbridge(t *testing.T, stdin string, line ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	root := newRoot()
+	var out, errs bytes.Buffer
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	root.SetArgs(line)
+	err := root.ExecuteContext(t.Context())
+	if err != nil {
+		report(&errs, err)
+	}
+	return out.String(), errs.String(), exitCode(err)
+}
+
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const goodConfig = `
+server: {url: "https://127.0.0.1:1", username: admin, password: {file: pw}, retries: 0, timeout: 1s}
+playbooks: {dir: playbooks}
+sinks: {screen: {type: stdout}}
+console: {listen: ""}
+store: {path: data}
+`
+
+const goodPlaybook = `
+playbook: note
+match:
+  all:
+    - severity is high: .alert.severity == "high"
+steps:
+  - do: alert.note
+    with: {text: "${{ .alert.host.name }}"}
+`
+
+func TestCommandLines(t *testing.T) {
+	dir := t.TempDir()
+	good := write(t, dir, "good.yaml", goodConfig)
+	bad := write(t, dir, "bad.yaml", "server: {url: nope, usrname: x}\nlog: {level: loud}\n")
+	playbook := write(t, dir, "playbooks/note.yaml", goodPlaybook)
+	wrong := write(t, dir, "wrong/wrong.yaml", "playbook: wrong\nsteps:\n  - do: host.contian\n  - do: alert.note\n    with: {txt: a}\n")
+	alert := write(t, dir, "alert.json", `{"alert": {"server": "er", "id": "7", "severity": "high", "status": "open", "host": {"name": "WIN-1"}, "event": {}}}`)
+
+	for _, tt := range []struct {
+		name   string
+		line   []string
+		code   int
+		stdout string // part of it
+		stderr string
+	}{
+		{"version", []string{"version"}, exitOK, "erbridge ", ""},
+		{"help", []string{"--help"}, exitOK, "erbridge demo", ""},
+		{"group without command", []string{"alerts"}, exitOK, "list alerts, newest first", ""},
+		{"unknown command", []string{"alrets"}, exitUsage, "", `did you mean "alerts"?`},
+		{"unknown command of a group", []string{"runs", "lst"}, exitUsage, "", `did you mean "list"?`},
+		{"unknown flag", []string{"check", "--onlien"}, exitUsage, "", "unknown flag: --onlien"},
+		{"too many arguments", []string{"check", "x"}, exitUsage, "", "usage: erbridge check"},
+		{"check", []string{"check", "-c", good}, exitOK, "good: 1 playbook, 1 sink, mode observe", ""},
+		{"check of mistakes", []string{"check", "-c", bad}, exitConfig, "", "bad.yaml:2:14: unknown value \"loud\""},
+		{"mistakes are counted", []string{"check", "-c", bad}, exitConfig, "", "5 mistakes; nothing was started or changed"},
+		{"check of nothing", []string{"check", "-c", filepath.Join(dir, "absent.yaml")}, exitFailed, "", "begin with a copy of config.example.yaml"},
+		{"run with mistakes", []string{"run", "-c", bad}, exitConfig, "", "unknown setting \"usrname\""},
+		{"missing secret", []string{"check", "--online", "-c", good}, exitFailed, "good: 1 playbook", "no such file or directory"},
+		{"lint of the configuration", []string{"playbook", "lint", "-c", good}, exitOK, "1 playbook: good", ""},
+		{"lint of a file", []string{"playbook", "lint", playbook}, exitOK, "1 playbook: good", ""},
+		{"lint of mistakes", []string{"playbook", "lint", filepath.Dir(wrong)}, exitConfig, "", `did you mean "host.contain"?`},
+		{"lint of nothing", []string{"playbook", "lint", filepath.Join(dir, "absent")}, exitNotFound, "", "no such file"},
+		{"list of playbooks", []string{"playbook", "list", "-c", good}, exitOK, "note      observe", ""},
+		{"explain", []string{"playbook", "explain", playbook, "--alert-file", alert}, exitOK, "severity is high", ""},
+		{"explain as JSON", []string{"playbook", "explain", playbook, "--alert-file", alert, "-o", "json", "--jq", ".verdict"}, exitOK, `"match"`, ""},
+		{"explain of the library", []string{"playbook", "explain", "triage-note", "--alert-file", alert}, exitOK, "triage-note", ""},
+		{"explain without alert", []string{"playbook", "explain", playbook}, exitUsage, "", "name an alert"},
+		{"no store", []string{"alerts", "list", "-c", good}, exitNotFound, "", "start it: erbridge run"},
+		{"unknown format", []string{"alerts", "list", "-c", good, "-o", "xml"}, exitUsage, "", "expected table, json or jsonl"},
+		{"jq that does not compile", []string{"alerts", "list", "-c", good, "--jq", ".["}, exitUsage, "", "--jq"},
+		{"unknown severity", []string{"alerts", "list", "-c", good, "--severity", "hihg"}, exitUsage, "", "expected info, low"},
+		{"no run id", []string{"runs", "show", "x", "-c", good}, exitUsage, "", "expected 13 characters"},
+		{"settle without a word", []string{"runs", "settle", "0cn3fpqka0002", "-c", good, "--step", "a", "--reason", "b"}, exitUsage, "", "--happened or --did-not-happen"},
+		{"settle both ways", []string{"runs", "settle", "0cn3fpqka0002", "-c", good, "--step", "a", "--reason", "b", "--happened", "--did-not-happen"}, exitUsage, "", "--happened or --did-not-happen"},
+		{"no dead letter number", []string{"deadletters", "drop", "x", "-c", good}, exitUsage, "", "is not the number of a dead letter"},
+		{"reload without daemon", []string{"reload", "-c", good}, exitFailed, "", "Start it with: erbridge run"},
+		{"health without console", []string{"health", "-c", good}, exitFailed, "", "console.listen is empty"},
+		{"health of nobody", []string{"health", "--address", "127.0.0.1:1"}, exitFailed, "", "nobody answers"},
+		{"api method", []string{"api", "FETCH", "/hosts", "-c", good}, exitUsage, "", "expected GET, POST"},
+		{"api body", []string{"api", "POST", "/alerts", "--data", "{", "-c", good}, exitUsage, "", "--data: not JSON"},
+		{"api with an effect, nobody answers", []string{"api", "PUT", "/alerts", "--data", "{}", "-c", good}, exitFailed, "", "not confirmed, nothing was sent"},
+		{"simulate an unknown scenario", []string{"simulate", "--scenario", "x"}, exitUsage, "", "ransomware"},
+		{"list scenarios", []string{"simulate", "--scenario", "list"}, exitOK, "ransomware", ""},
+		{"demo without end", []string{"demo", "--headless"}, exitUsage, "", "--headless needs --for"},
+		{"demo summary", []string{"demo", "--summary", "xml"}, exitUsage, "", "expected text or json"},
+		{"completion", []string{"completion", "bash"}, exitOK, "bash completion", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stdout, stderr, code := erbridge(t, "", tt.line...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("erbridge %s: exit code %d, want %d\nstdout %s\nstderr %s", strings.Join(tt.line, " "), code, tt.code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("disk on fire"), 1},
+		{usagef("no"), 2},
+		{fmt.Errorf("alert: %w", soar.ErrNotFound), 3},
+		{fmt.Errorf("store: %w", store.ErrNoStore), 3},
+		{fmt.Errorf("log in: %w", connector.ErrBadCredentials), 4},
+		{fmt.Errorf("call: %w", connector.ErrForbidden), 4},
+		{errors.Join(nil, fmt.Errorf("server: %w", connector.ErrBadCredentials)), 4},
+		{fmt.Errorf("sink: %w", sinks.ErrConfig), 4},
+		{registry.Problems{{Message: "x"}}, 78},
+		{fmt.Errorf("%w: secret", daemon.ErrConfig), 78},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("exitCode(%v) = %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+// What attackers write into alerts must not move the cursor or change the title
+// of an analyst's terminal.
+func TestTablesShowControlCharacters(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain äöü 漢字":        "plain äöü 漢字",
+		"\x1b[2J\x1b]0;x\x07": `\x1b[2J\x1b]0;x\x07`,
+		"a\nb\tc\r":           `a\nb\tc\x0d`,
+		"\u202egnp.exe":       `\u202egnp.exe`,
+		"\u009b31m":           `\x9b31m`,
+		"zero\u200bwidth":     `zero\u200bwidth`,
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestLists(t *testing.T) {
+	type item struct {
+		Name string `json:"name"`
+		Size int    `json:"size"`
+	}
+	columns := []column[item]{
+		{"name", func(i item) string { return i.Name }},
+		{"size", func(i item) string { return fmt.Sprint(i.Size) }},
+	}
+	items := []item{{"a<b", 1}, {"\x1b[1m", 22}}
+	for _, tt := range []struct {
+		name, format, filter string
+		items                []item
+		want                 string
+	}{
+		{"table", "table", "", items, "NAME     SIZE\na<b      1\n\\x1b[1m  22\n"},
+		{"json", "json", "", items[:1], "[\n  {\n    \"name\": \"a<b\",\n    \"size\": 1\n  }\n]\n"},
+		{"empty json", "json", "", nil, "[]\n"},
+		{"jsonl", "jsonl", "", items, "{\"name\":\"a<b\",\"size\":1}\n{\"name\":\"\\u001b[1m\",\"size\":22}\n"},
+		{"jq on each", "table", ".size", items, "1\n22\n"},
+		{"jq on the list", "json", "length", items, "2\n"},
+		{"jq that drops", "jsonl", "select(.size > 1) | .size", items, "22\n"},
+		{"empty table", "table", "", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			cmd := &cobra.Command{}
+			cmd.SetOut(&out)
+			cmd.SetErr(&bytes.Buffer{})
+			o := &output{format: tt.format, filter: tt.filter}
+			if err := o.check(); err != nil {
+				t.Fatal(err)
+			}
+			if err := printList(t.Context(), cmd, o, tt.items, columns); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", &out, tt.want)
+			}
+		})
+	}
+}
+
+func TestCallsThatMayChangeSomething(t *testing.T) {
+	for _, tt := range []struct {
+		method, path string
+		want         bool
+	}{
+		{"GET", "/hosts/count", false},
+		{"POST", "/alerts", false},
+		{"POST", "/alerts/?x=1", false},
+		{"POST", "/alerts/7/alerted_events", false},
+		{"POST", "/response/view", false},
+		{"POST", "/response/add", true},
+		{"POST", "/hosts/7/tags", true},
+		{"POST", "/rules/7", true},
+		{"PUT", "/alerts", true},
+		{"DELETE", "/hosts/delete", true},
+		{"POST", "/carves/delete", true},
+		{"POST", "/logout", true},
+	} {
+		if got := changes(tt.method, tt.path); got != tt.want {
+			t.Errorf("changes(%s %s) = %v", tt.method, tt.path, got)
+		}
+	}
+}
+
+// The demo is the product's first promise: alerts come in, are answered, and
+// every outcome reaches the receivers.
+func TestDemoHeadless(t *testing.T) {
+	stdout, stderr, code := erbridge(t, "", "demo", "--headless", "--for", "6s", "--summary", "json")
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var f figures
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	if err := decoder.Decode(&f); err != nil || decoder.More() {
+		t.Fatalf("standard output is not one JSON object: %v\n%s", err, stdout)
+	}
+	if f.AlertsReceived == 0 || f.RunsDone == 0 || f.ActionsSent == 0 || f.ActionsExecuted == 0 || f.FirstResponseMS == nil {
+		t.Errorf("nothing happened: %s", stdout)
+	}
+	if f.ActionsExecuted > f.ActionsSent {
+		t.Errorf("%d actions executed of %d sent", f.ActionsExecuted, f.ActionsSent)
+	}
+	if f.EventsDelivered == 0 || f.ChatMessages == 0 || f.SyslogMessages == 0 || f.DeadLetters != 0 {
+		t.Errorf("delivery: %s", stdout)
+	}
+}
