@@ -65,9 +65,10 @@ type Action interface {
 	// StepAccepted. An error is logged and polled again until the step's time-out.
 	Poll(ctx context.Context, call Call, ref string) (Outcome, error)
 
-	// Find looks for calls like this one that the server took at or after since:
-	// it settles a call whose answer was lost. ErrCannotTell when the server keeps
-	// no list of them.
+	// Find looks for calls like this one (same target, same arguments) that the
+	// server took at or after since: it settles a call whose answer was lost. An
+	// empty list without an error means that it surely was not received, and the
+	// engine sends it again. ErrCannotTell when the server keeps no list of them.
 	Find(ctx context.Context, call Call, since time.Time) ([]Found, error)
 }
 

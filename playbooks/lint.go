@@ -296,14 +296,14 @@ func newSource(data []byte) *source { return &source{strings.Split(string(data),
 // where they part, the place is the start of the scalar.
 func (s *source) place(file string, n *yaml.Node, offset int) registry.Position {
 	start := registry.At(file, n)
-	line, column := start.Line-1, 0
+	line := start.Line - 1
 	if line >= len(s.lines) {
 		return start
 	}
-	column = byteColumn(s.lines[line], start.Column)
+	column := byteColumn(s.lines[line], start.Column)
 	switch n.Style {
 	case yaml.LiteralStyle, yaml.FoldedStyle:
-		line, column = line+1, 0
+		line++
 		for line < len(s.lines) && strings.TrimSpace(s.lines[line]) == "" && !strings.HasPrefix(n.Value, "\n") {
 			line++
 		}

@@ -207,7 +207,8 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 		}
 	}()
 	values := append(append(make([]any, 0, len(vars)+1), vars...), &run{program: p, budget: totalBudget, steps: totalSteps})
-	limited, iter := ctx, gojq.Iter(nil)
+	limited := ctx
+	var iter gojq.Iter
 	if p.quick {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

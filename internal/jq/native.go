@@ -380,7 +380,7 @@ func (r *run) times(left, right any) any {
 	product, ok := arithmetic(left, right,
 		func(a, b int) (int, bool) {
 			c := a * b
-			return c, a == 0 || c/a == b && !(a == -1 && b == math.MinInt)
+			return c, a == 0 || c/a == b && (a != -1 || b != math.MinInt)
 		},
 		func(a, b float64) float64 { return a * b })
 	if !ok {
@@ -469,9 +469,10 @@ func (r *run) sum(v any) any {
 					return err
 				}
 				if !own {
-					t, own = append([]any(nil), t...), true
+					t, own = slices.Clone(t), true
 				}
-				total = append(t, item...)
+				t = append(t, item...)
+				total = t
 				continue
 			}
 		case map[string]any:
