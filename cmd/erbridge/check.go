@@ -55,7 +55,7 @@ found there. It changes nothing on it.`,
 			}
 			up, all := 0, 0
 			for _, n := range hosts {
-				up, all = up+int(n.Online), all+int(n.Online)+int(n.Offline)
+				up, all = up+n.Online, all+n.Online+n.Offline
 			}
 			fmt.Fprintf(w, "%s: logged in as %s, API at %s, %d of %s online\n", cfg.Server.URL, clean(cfg.Server.Username), clean(base), up, count(all, "host"))
 			return client.Logout(ctx)

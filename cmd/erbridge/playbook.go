@@ -43,14 +43,13 @@ then the names of sinks are checked too.`,
 					return err
 				}
 			}
-			n := 0
-			if len(paths) == 0 {
-				set, err := daemon.LoadPlaybooks(cfg, daemon.LintActions(cfg))
-				if err != nil {
-					return err
-				}
-				n = len(set.Playbooks())
-			} else if n, err = lintPaths(paths, daemon.LintActions(cfg)); err != nil {
+			var n int
+			if len(paths) > 0 {
+				n, err = lintPaths(paths, daemon.LintActions(cfg))
+			} else {
+				n, err = lintConfigured(cfg)
+			}
+			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", count(n, "playbook"))
@@ -59,6 +58,14 @@ then the names of sinks are checked too.`,
 	}
 	file.flags(cmd)
 	return cmd
+}
+
+func lintConfigured(cfg *config.Config) (n int, err error) {
+	set, err := daemon.LoadPlaybooks(cfg, daemon.LintActions(cfg))
+	if err != nil {
+		return 0, err
+	}
+	return len(set.Playbooks()), nil
 }
 
 // lintPaths reports the mistakes of all paths together.

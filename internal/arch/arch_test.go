@@ -36,17 +36,19 @@ var arrows = map[string][]string{
 	"playbooks/actions": {"playbooks", "connector", "internal/soar", "internal/registry", "internal/jq"},
 
 	// What stands in for the outside world.
-	"connector/ersim": {"internal/soar"},
-	"sinks/sinksim":   {"internal/soar"},
-	"sinks/sinktest":  {"sinks", "sinks/sinksim", "internal/soar", "internal/registry"},
+	"connector/ersim":          {"internal/soar"},
+	"sinks/sinksim":            {"internal/soar"},
+	"internal/store/storetest": {"internal/store", "internal/soar"},
+	"sinks/sinktest":           {"sinks", "sinks/sinksim", "internal/soar", "internal/registry"},
 
 	// What puts the parts together.
-	"internal/config": {"internal/soar", "internal/registry", "connector", "sinks", "playbooks/library"},
+	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/library"},
 	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/jq",
 		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector", "sinks",
 		"playbooks", "playbooks/actions", "playbooks/library"},
-	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/store", "internal/jq",
+	"internal/gendocs/cmd": {"internal/gendocs"},
+	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/store", "internal/jq",
 		"connector", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "sinks", "sinks/sinksim"},
 }
 
