@@ -42,6 +42,9 @@ type Spec struct {
 	// Timeout bounds the whole step, waiting for the host included, unless the
 	// step sets its own.
 	Timeout time.Duration
+	// PollTimeout bounds one Poll where that takes long, such as one that downloads;
+	// zero means the bound of every call.
+	PollTimeout time.Duration
 	// Always marks an action with an effect outside the endpoints that is carried
 	// out in observe mode as well, such as sending a message to the analysts.
 	Always bool

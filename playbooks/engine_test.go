@@ -159,6 +159,41 @@ func TestTimeoutIsNeverSuccess(t *testing.T) {
 	})
 }
 
+// A look that downloads may take longer than any other call.
+func TestPollTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		bound time.Duration
+		state soar.StepState
+	}{
+		{"as every call", 0, soar.StepExpired},
+		{"its own", 10 * time.Minute, soar.StepExecuted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j, server := newMemJournal(), newFakeServer()
+				actions := server.actions()
+				fetch := server.add(actions, "fake.fetch", Once, func(context.Context, Call) (Outcome, error) {
+					return Outcome{State: soar.StepAccepted, Ref: "c1"}, nil
+				})
+				fetch.spec.PollTimeout = tt.bound
+				fetch.poll = func(ctx context.Context) (Outcome, error) {
+					pause(ctx, 5*time.Minute)
+					return Outcome{State: soar.StepExecuted}, ctx.Err()
+				}
+				set := loadText(t, actions, "playbook: p\nsteps: [{id: s, do: fake.fetch, timeout: 20m}]")
+				_, stop := running(t, j, actions, set, EngineOptions{CallTimeout: time.Minute})
+				j.put(t, testAlert("1"))
+				time.Sleep(time.Hour)
+				stop()
+				if got := j.result(t, j.all()[0].ID, "s"); got.State != tt.state {
+					t.Errorf("ended %+v, want %s", got, tt.state)
+				}
+			})
+		})
+	}
+}
+
 func TestRetry(t *testing.T) {
 	for _, tt := range []struct {
 		name, action, retry string

@@ -66,6 +66,7 @@ type fakeAction struct {
 	list   bool // the server keeps a list to look calls up in
 	marked bool // and the list carries marks
 	do     func(ctx context.Context, call Call) (Outcome, error)
+	poll   func(ctx context.Context) (Outcome, error)
 	check  func(file string, step StepSource) registry.Problems
 }
 
@@ -117,7 +118,10 @@ func (a *fakeAction) Do(ctx context.Context, call Call) (Outcome, error) {
 	return Outcome{State: soar.StepExecuted, Ref: ref, Output: map[string]any{"ref": ref}, Target: "host-1", Summary: "did it"}, nil
 }
 
-func (a *fakeAction) Poll(_ context.Context, _ Call, ref string) (Outcome, error) {
+func (a *fakeAction) Poll(ctx context.Context, _ Call, ref string) (Outcome, error) {
+	if a.poll != nil {
+		return a.poll(ctx)
+	}
 	f := a.server
 	f.mu.Lock()
 	defer f.mu.Unlock()

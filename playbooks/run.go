@@ -1,6 +1,7 @@
 package playbooks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -246,7 +247,7 @@ func (r *runner) again(s *step, why string) bool {
 // poll asks what became of an accepted command.
 func (r *runner) poll(ctx context.Context) {
 	s := r.step()
-	callCtx, cancel := context.WithTimeout(ctx, r.e.options.CallTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, cmp.Or(s.spec.PollTimeout, r.e.options.CallTimeout))
 	outcome, err := safely(func() (Outcome, error) { return s.action.Poll(callCtx, r.call(s), r.cur.ref) })
 	cancel()
 	over := r.now().Sub(r.cur.started) >= s.timeout

@@ -32,6 +32,8 @@ func init() {
 			Output:  CarveOutput{},
 			Example: "do: carve.file\nwith:\n  host: ${{ .alert.host.identifier }}\n  path: ${{ .alert.event.target_path }}\n",
 			Timeout: 30 * time.Minute,
+			// A look that finds the carve complete downloads it.
+			PollTimeout: 30 * time.Minute,
 		},
 		check: func(_ *Deps, in *CarveFile, a *arguments) {
 			if a.known("path") && strings.ContainsAny(in.Path, "%*") {

@@ -31,6 +31,8 @@ func init() {
 			Output:  CarveOutput{},
 			Example: "do: carve.quarantined\nwith:\n  host: ${{ .alert.host.identifier }}\n  path: C:\\Users\\Public\\dropper.exe\n",
 			Timeout: 30 * time.Minute,
+			// A look that finds the carve complete downloads it.
+			PollTimeout: 30 * time.Minute,
 		},
 		do: carveQuarantined,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in CarveQuarantined, ref string) (playbooks.Outcome, error) {
