@@ -49,6 +49,7 @@ type Options struct {
 type Daemon struct {
 	o      Options
 	log    *slog.Logger
+	first  *config.Config // as at the start: for what a reload cannot change
 	client *connector.Client
 	health *health
 	ready  chan struct{} // closed when all stages have started
@@ -82,7 +83,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	d := &Daemon{o: o, log: o.Log, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{})}
+	d := &Daemon{o: o, log: o.Log, first: cfg, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{})}
 	var err error
 	if d.client, err = NewClient(cfg, o); err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func (d *Daemon) SourceAddress(name string) net.Addr {
 }
 
 // StorePath is the folder of the store.
-func (d *Daemon) StorePath() string { return d.cfg.Store.Path }
+func (d *Daemon) StorePath() string { return d.first.Store.Path }
 
 // Readiness is what /readyz answers.
 func (d *Daemon) Readiness(ctx context.Context) console.Readiness { return d.health.readiness(ctx) }
@@ -145,7 +146,7 @@ func (d *Daemon) Readiness(ctx context.Context) console.Readiness { return d.hea
 // next start. The error names the parts that failed; it wraps
 // connector.ErrBadCredentials when the server refuses the login.
 func (d *Daemon) Run(ctx context.Context) (err error) {
-	cfg := d.cfg
+	cfg := d.first
 	if err := os.MkdirAll(cfg.Store.Path, 0o700); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -162,9 +163,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	running := &stages{store: g.start("store", st.Run)}
 	err = d.start(ctx, g, running)
 	if err == nil {
-		close(d.ready)
-		d.health.started()
 		d.log.Info("erbridge is running", "version", d.o.Version, "server", cfg.Server.URL, "playbooks", len(d.set.Playbooks()), "sinks", len(cfg.Sinks))
+		d.health.started()
+		close(d.ready) // from here on a reload may replace parts
 		<-g.Done()
 		d.log.Info("stopping", "within", cfg.Limits.Shutdown)
 	}
@@ -185,8 +186,8 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	if err := d.openFront(ctx, g, running); err != nil {
 		return err
 	}
-	for i := range d.cfg.Sinks {
-		s, err := d.openSink(&d.cfg.Sinks[i], d.cfg)
+	for i := range d.first.Sinks {
+		s, err := d.openSink(&d.first.Sinks[i], d.first)
 		if err != nil {
 			return err
 		}
@@ -206,14 +207,14 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 
 	// For versions of playbooks that are in the store only. They may name a sink
 	// that has gone since, so its name is not checked.
-	bound, err := boundActions(d.cfg, d.client, d.o, nil)
+	bound, err := boundActions(d.first, d.client, d.o, nil)
 	if err != nil {
 		return err
 	}
 	engine, err := playbooks.NewEngine(d.store, bound, d.set, playbooks.EngineOptions{
 		Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now,
-		Workers: d.cfg.Limits.Workers, CallTimeout: d.client.Timeout(), Ceiling: d.cfg.Playbooks.Mode,
-		Drain: d.cfg.Limits.Shutdown / 4,
+		Workers: d.first.Limits.Workers, CallTimeout: d.client.Timeout(), Ceiling: d.first.Playbooks.Mode,
+		Drain: d.first.Limits.Shutdown / 4,
 	})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
@@ -223,7 +224,7 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	d.mu.Unlock()
 	running.engine = g.start("engine", engine.Run)
 
-	sources, err := d.buildSources(d.cfg)
+	sources, err := d.buildSources(d.first)
 	if err != nil {
 		return err
 	}
@@ -242,15 +243,15 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 // openFront starts what answers operators, so that it can say why the rest does
 // not come up.
 func (d *Daemon) openFront(ctx context.Context, g *group, running *stages) error {
-	control, err := listenControl(ctx, d.cfg.Store.Path, d, d.log)
+	control, err := listenControl(ctx, d.first.Store.Path, d, d.log)
 	if err != nil {
 		return err
 	}
 	running.front = append(running.front, g.start("control", control.Run))
-	if d.cfg.Console.Listen == "" {
+	if d.first.Console.Listen == "" {
 		return nil
 	}
-	c, err := console.New(console.Options{Listen: d.cfg.Console.Listen, Gatherer: d.o.Metrics, Ready: d.health.readiness, Log: d.log})
+	c, err := console.New(console.Options{Listen: d.first.Console.Listen, Gatherer: d.o.Metrics, Ready: d.health.readiness, Log: d.log})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -274,7 +275,7 @@ func (d *Daemon) shutdown(running *stages) error {
 	sources, sinkParts := d.sources, d.sinks
 	d.mu.Unlock()
 
-	share := d.cfg.Limits.Shutdown / 3
+	share := d.first.Limits.Shutdown / 3
 	var parts []*part
 	for _, s := range sources {
 		parts = append(parts, s.part)

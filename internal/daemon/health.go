@@ -102,7 +102,7 @@ func (d *Daemon) login(ctx context.Context) error {
 	err := d.client.Login(ctx)
 	d.health.loggedIn(err)
 	if errors.Is(err, connector.ErrBadCredentials) {
-		return fmt.Errorf("the server %s refuses user %q with this password: %w", d.cfg.Server.URL, d.cfg.Server.Username, err)
+		return fmt.Errorf("the server %s refuses user %q with this password: %w", d.first.Server.URL, d.first.Server.Username, err)
 	}
 	return err
 }
@@ -118,7 +118,7 @@ func (d *Daemon) keepLogin(ctx context.Context) error {
 		case errors.Is(err, connector.ErrBadCredentials):
 			return err
 		}
-		d.log.Warn("server is out of reach", "server", d.cfg.Server.URL, "err", err, "again_in", wait)
+		d.log.Warn("server is out of reach", "server", d.first.Server.URL, "err", err, "again_in", wait)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
