@@ -20,8 +20,9 @@ left=$(grep -cE '^ *--- SKIP' "$log")
 echo
 if [ "$left" -gt 0 ]; then
 	echo "left out:"
-	# The reason stands below the name of a test that was skipped.
-	awk '/^ *--- SKIP/ {name=$3; next} name != "" {sub(/^ *[^ ]+\.go:[0-9]+: /, ""); print "  " name ": " $0; name=""}' "$log" | sort -u
+	# With -v the reason is written before the result of the test.
+	awk '/^ +[^ ]+\.go:[0-9]+: / {reason = $0; sub(/^ +[^ ]+\.go:[0-9]+: /, "", reason)}
+	     /^ *--- SKIP/ {print "  " $3 ": " reason}' "$log" | sort -u
 fi
 echo "tests: $ran ran, $failed failed, $left left out"
 exit "$code"
