@@ -44,79 +44,47 @@ type Alert struct {
 	Intel json.RawMessage
 }
 
-// decodeAlert reads an alert in list or detail shape.
-func decodeAlert(d *decoder, a *Alert) bool {
-	return d.object(func(key string) {
-		switch key {
-		case "id":
-			a.ID = d.id()
-		case "query_name":
-			a.QueryName = d.word()
-		case "node_id":
-			a.NodeID = d.id()
-		case "hostname":
-			a.Hostname = d.word()
-		case "platform":
-			a.Platform = d.word()
-		case "severity":
-			a.Severity = d.word()
-		case "type":
-			a.Type = d.word()
-		case "source":
-			a.Source = d.word()
-		case "status":
-			a.Status = d.word()
-		case "verdict":
-			a.Verdict = d.word()
-		case "comment":
-			a.Comment = d.text()
-		case "updated_by":
-			a.UpdatedBy = d.text()
-		case "result_log_uid":
-			a.ResultLogUID = d.text()
-		case "rule_id":
-			if id := d.id(); id != 0 {
-				a.RuleID = id
-			}
-		case "rule":
-			d.object(func(key string) {
-				switch key {
-				case "id":
-					a.RuleID = d.id()
-				case "name":
-					a.RuleName = d.word()
-				default:
-					d.skip()
-				}
-			})
-		case "created_at":
-			a.CreatedAt = d.time()
-		case "updated_at":
-			a.UpdatedAt = d.time()
-		case "aggregated_events_count":
-			if n, ok := d.integer(); ok {
-				a.EventCount = new(int(n))
-			}
-		case "alerted_entry", "message": // list, detail
-			a.Columns = d.columns()
-		case "intel_data", "source_data": // list, detail
-			if intel := d.raw(); !emptyRaw(intel) {
-				a.Intel = intel
-			}
-		default:
-			d.skip()
-		}
-	})
+// readAlert reads an alert in list or detail shape.
+func readAlert(v value) Alert {
+	a := Alert{
+		ID:           v.at("id").id(),
+		QueryName:    v.at("query_name").text(),
+		NodeID:       v.at("node_id").id(),
+		Hostname:     v.at("hostname").text(),
+		Platform:     v.at("platform").text(),
+		Severity:     v.at("severity").text(),
+		Type:         v.at("type").text(),
+		Source:       v.at("source").text(),
+		Status:       v.at("status").text(),
+		Verdict:      v.at("verdict").text(),
+		Comment:      v.at("comment").text(),
+		UpdatedBy:    v.at("updated_by").text(),
+		ResultLogUID: v.at("result_log_uid").text(),
+		RuleID:       v.at("rule").at("id").id(),
+		RuleName:     v.at("rule").at("name").text(),
+		CreatedAt:    v.at("created_at").time(),
+		UpdatedAt:    v.at("updated_at").time(),
+		Columns:      v.at("alerted_entry", "message").columns(), // list, detail
+		Intel:        v.at("intel_data", "source_data").raw(),    // list, detail
+	}
+	if a.RuleID == 0 {
+		a.RuleID = v.at("rule_id").id()
+	}
+	if n, ok := v.at("aggregated_events_count").integer(); ok {
+		a.EventCount = new(int(n))
+	}
+	return a
 }
 
-func alertRow(d *decoder, a *Alert) error {
+func alertRow(v value) (Alert, error) {
+	a := readAlert(v)
 	switch {
-	case !decodeAlert(d, a):
-		return errNotObject
+	case !v.isObject():
+		return a, errNotObject
 	case a.ID == 0:
-		return errors.New("alert without id")
+		return a, errors.New("alert without id")
 	}
-	return nil
+	return a, nil
 }
 
 // AlertQuery filters the alert list. Empty fields filter nothing.
@@ -170,7 +138,7 @@ func (s *AlertsService) Page(ctx context.Context, q AlertQuery) (page Page[Alert
 		}
 	}
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, alertsList, in, data(func(d *decoder) { page = rows(d, alertRow) }))
+	err = s.c.do(ctx, alertsList, in, data(func(v value) { page = rows(v, alertRow) }))
 	return page, err
 }
 
@@ -216,9 +184,8 @@ func (s *AlertsService) Get(ctx context.Context, id int64) (a Alert, err error) 
 	if err != nil {
 		return Alert{}, err
 	}
-	found := false
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) { found = decodeAlert(d, &a) }))
-	if err == nil && (!found || a.CreatedAt.IsZero() && a.Columns == nil && a.Source == "") {
+	err = s.c.do(ctx, k, nil, data(func(v value) { a = readAlert(v) }))
+	if err == nil && a.CreatedAt.IsZero() && a.Columns == nil && a.Source == "" {
 		err = missing(k)
 	}
 	if err != nil {
@@ -277,31 +244,20 @@ type AggregatedEvent struct {
 	Columns   map[string]string
 }
 
-func eventRow(d *decoder, e *AggregatedEvent) error {
-	ok := d.object(func(key string) {
-		switch key {
-		case "id":
-			e.ID = d.id()
-		case "query_name", "name":
-			e.QueryName = d.word()
-		case "count":
-			e.Count = d.count()
-		case "action":
-			e.Action = d.word()
-		case "timestamp":
-			e.Timestamp = d.time()
-		case "uuid", "result_log_uuid":
-			e.ResultUID = d.text()
-		case "columns":
-			e.Columns = d.columns()
-		default:
-			d.skip()
-		}
-	})
-	if !ok {
-		return errNotObject
+func eventRow(v value) (AggregatedEvent, error) {
+	e := AggregatedEvent{
+		ID:        v.at("id").id(),
+		QueryName: v.at("query_name", "name").text(),
+		Count:     v.at("count").count(),
+		Action:    v.at("action").text(),
+		Timestamp: v.at("timestamp").time(),
+		ResultUID: v.at("uuid", "result_log_uuid").text(),
+		Columns:   v.at("columns").columns(),
 	}
-	return nil
+	if !v.isObject() {
+		return e, errNotObject
+	}
+	return e, nil
 }
 
 // AggregatedEvents fetches the events that joined an alert. In release 4.0 the
@@ -323,7 +279,7 @@ func (s *AlertsService) AggregatedEvents(ctx context.Context, id int64, q Aggreg
 	set(in, "column_name", q.Column)
 	set(in, "column_value", q.Value)
 	set(in, "searchterm", q.Search)
-	read := data(func(d *decoder) { page = rows(d, eventRow) })
+	read := data(func(v value) { page = rows(v, eventRow) })
 
 	text := strconv.FormatInt(id, 10)
 	k, err := alertsAggregated.with(text)
@@ -361,41 +317,22 @@ func (s *AlertsService) RelatedEvents(ctx context.Context, id int64) (related Re
 	if err != nil {
 		return related, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) {
-		d.object(func(key string) {
-			switch key {
-			case "schedule_query_data_list_obj":
-				d.array(func() {
-					var q QueryRows
-					d.object(func(key string) {
-						switch key {
-						case "name":
-							q.Name = d.word()
-						case "data":
-							q.Rows = columnRows(d)
-						default:
-							d.skip()
-						}
-					})
-					related.Queries = append(related.Queries, q)
-				})
-			case "system_state_data_list":
-				related.States = d.texts()
-			default:
-				d.skip()
-			}
-		})
+	err = s.c.do(ctx, k, nil, data(func(v value) {
+		for query := range v.at("schedule_query_data_list_obj").items() {
+			related.Queries = append(related.Queries, QueryRows{Name: query.at("name").text(), Rows: columnRows(query.at("data"))})
+		}
+		related.States = v.at("system_state_data_list").texts()
 	}))
 	return related, err
 }
 
 // columnRows reads an array of rows; what is not an object is left out.
-func columnRows(d *decoder) (list []map[string]string) {
-	d.array(func() {
-		if cols := d.columns(); cols != nil {
-			list = append(list, cols)
+func columnRows(v value) (list []map[string]string) {
+	for row := range v.items() {
+		if columns := row.columns(); columns != nil {
+			list = append(list, columns)
 		}
-	})
+	}
 	return list
 }
 
@@ -442,74 +379,48 @@ func (s *AlertsService) ProcessTree(ctx context.Context, q ProcessQuery) (tree P
 	}
 	in := map[string]any{"process_guid": q.GUID, "node_id": q.NodeID}
 	set(in, "alert_id", q.AlertID)
-	err = s.c.do(ctx, alertsProcess, in, data(func(d *decoder) {
-		d.object(func(key string) {
-			switch key {
-			case "name":
-				tree.Name = d.text()
-			case "path":
-				tree.Path = d.text()
-			case "node_type":
-				tree.NodeType = d.text()
-			case "data":
-				tree.Data = d.columns()
-			case "all_children":
-				d.array(func() { tree.Groups = append(tree.Groups, processGroup(d)) })
-			default:
-				d.skip()
-			}
-		})
+	err = s.c.do(ctx, alertsProcess, in, data(func(v value) {
+		tree = ProcessTree{
+			Name:     v.at("name").text(),
+			Path:     v.at("path").text(),
+			NodeType: v.at("node_type").text(),
+			Data:     v.at("data").columns(),
+		}
+		for group := range v.at("all_children").items() {
+			tree.Groups = append(tree.Groups, processGroup(group))
+		}
 	}))
 	return tree, err
 }
 
-func processGroup(d *decoder) (g ProcessGroup) {
-	d.object(func(key string) {
-		switch key {
-		case "action":
-			g.Action = d.text()
-		case "name":
-			g.Name = d.text()
-		case "node_type":
-			g.NodeType = d.text()
-		case "process_guid":
-			g.GUID = d.text()
-		case "count":
-			g.Count = d.count()
-		case "fetched":
-			g.Fetched = d.truth()
-		case "last_time":
-			g.LastTime = d.time()
-		case "children", "all_children":
-			// Both hold the same rows; the second is complete where they differ.
-			if events := processEvents(d); len(events) > len(g.Children) {
-				g.Children = events
-			}
-		default:
-			d.skip()
-		}
-	})
+func processGroup(v value) ProcessGroup {
+	g := ProcessGroup{
+		Action:   v.at("action").text(),
+		Name:     v.at("name").text(),
+		NodeType: v.at("node_type").text(),
+		GUID:     v.at("process_guid").text(),
+		Count:    v.at("count").count(),
+		Fetched:  v.at("fetched").truth(),
+		LastTime: v.at("last_time").time(),
+		Children: processEvents(v.at("children")),
+	}
+	// Both hold the same rows; the second is complete where they differ.
+	if all := processEvents(v.at("all_children")); len(all) > len(g.Children) {
+		g.Children = all
+	}
 	return g
 }
 
-func processEvents(d *decoder) (list []ProcessEvent) {
-	d.array(func() {
-		var e ProcessEvent
-		if d.object(func(key string) {
-			switch key {
-			case "name":
-				e.Name = d.text()
-			case "has_child":
-				e.HasChild = d.truth()
-			case "data":
-				e.Data = d.columns()
-			default:
-				d.skip()
-			}
-		}) {
-			list = append(list, e)
+func processEvents(v value) (list []ProcessEvent) {
+	for event := range v.items() {
+		if event.isObject() {
+			list = append(list, ProcessEvent{
+				Name:     event.at("name").text(),
+				HasChild: event.at("has_child").truth(),
+				Data:     event.at("data").columns(),
+			})
 		}
-	})
+	}
 	return list
 }
 
@@ -539,17 +450,8 @@ func (s *AlertsService) ProcessChildren(ctx context.Context, q ChildQuery) (chil
 	if !q.After.IsZero() {
 		in["last_time"] = q.After.Unix()
 	}
-	err = s.c.do(ctx, alertsProcessChild, in, data(func(d *decoder) {
-		d.object(func(key string) {
-			switch key {
-			case "child_data":
-				children.Events = processEvents(d)
-			case "last_time":
-				children.LastTime = d.time()
-			default:
-				d.skip()
-			}
-		})
+	err = s.c.do(ctx, alertsProcessChild, in, data(func(v value) {
+		children = ProcessChildren{Events: processEvents(v.at("child_data")), LastTime: v.at("last_time").time()}
 	}))
 	return children, err
 }
@@ -570,33 +472,23 @@ func (s *AlertsService) Notes(ctx context.Context, id int64) (notes []Note, err 
 	if err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) {
-		notes = rows(d, func(d *decoder, n *Note) error {
-			ok := d.object(func(key string) {
-				switch key {
-				case "id":
-					n.ID = d.id()
-				case "notes":
-					n.Text = d.text()
-				case "user":
-					n.User = d.word()
-				case "user_id":
-					n.UserID = d.id()
-				case "created_at":
-					n.CreatedAt = d.time()
-				case "updated_at":
-					n.UpdatedAt = d.time()
-				default:
-					d.skip()
-				}
-			})
-			if !ok {
-				return errNotObject
-			}
-			return nil
-		}).Results
-	}))
+	err = s.c.do(ctx, k, nil, data(func(v value) { notes = rows(v, noteRow).Results }))
 	return slices.Clip(notes), err
+}
+
+func noteRow(v value) (Note, error) {
+	n := Note{
+		ID:        v.at("id").id(),
+		Text:      v.at("notes").text(),
+		User:      v.at("user").text(),
+		UserID:    v.at("user_id").id(),
+		CreatedAt: v.at("created_at").time(),
+		UpdatedAt: v.at("updated_at").time(),
+	}
+	if !v.isObject() {
+		return n, errNotObject
+	}
+	return n, nil
 }
 
 // AddNote writes a note on an alert and returns its id, 0 if the server does not
@@ -610,15 +502,12 @@ func (s *AlertsService) AddNote(ctx context.Context, id int64, text string) (not
 	if err != nil {
 		return 0, err
 	}
-	err = s.c.do(ctx, k, map[string]any{"notes": text}, data(func(d *decoder) {
-		d.object(func(key string) {
-			// The spelling is the server's.
-			if strings.EqualFold(key, "Analyst_note_id") {
-				noteID = d.id()
-			} else {
-				d.skip()
+	err = s.c.do(ctx, k, map[string]any{"notes": text}, data(func(v value) {
+		for key, id := range v.fields() {
+			if strings.EqualFold(key, "Analyst_note_id") { // the spelling is the server's
+				noteID = id.id()
 			}
-		})
+		}
 	}))
 	return noteID, err
 }

@@ -111,16 +111,9 @@ func (c *Client) login(ctx context.Context) (text string, err error) {
 		return "", err
 	}
 	var mustChange bool
-	err = c.judge(authLogin, a, func(d *decoder, key string) bool {
-		switch key {
-		case "token":
-			text = d.text()
-		case "reset_password":
-			mustChange = d.truth()
-		default:
-			return false
-		}
-		return true
+	err = c.judge(authLogin, a, func(v value) {
+		text = v.at("token").text()
+		mustChange = v.at("reset_password").truth()
 	})
 	if err != nil {
 		return "", fmt.Errorf("login as %q: %w", c.o.Username, err)
@@ -180,13 +173,7 @@ func (c *Client) Index(ctx context.Context) (index Index, err error) {
 	if err != nil {
 		return Index{}, err
 	}
-	err = c.judge(authIndex, a, func(d *decoder, key string) bool {
-		if key != "sso_status" {
-			return false
-		}
-		index.SSO = d.truth()
-		return true
-	})
+	err = c.judge(authIndex, a, func(v value) { index.SSO = v.at("sso_status").truth() })
 	if errors.Is(err, ErrNotFound) {
 		return Index{Before35: true}, nil
 	}

@@ -117,5 +117,5 @@ func isAPI(a answer) bool {
 		return false
 	}
 	var env envelope
-	return looksJSON(a) && env.read(a.body, nil) == nil && (env.message != "" || !env.bare)
+	return looksJSON(a) && env.read(a.body) == nil && (env.message != "" || !env.bare)
 }

@@ -42,35 +42,31 @@ type Carve struct {
 // Done reports whether the archive can be downloaded.
 func (c Carve) Done() bool { return strings.EqualFold(c.Status, "COMPLETED") }
 
-func decodeCarve(d *decoder, c *Carve) bool {
-	return d.object(func(key string) {
-		switch key {
-		case "id":
-			c.ID = d.id()
-		case "node_id":
-			c.NodeID = d.id()
-		case "hostname":
-			c.Hostname = d.text()
-		case "session_id":
-			c.SessionID = d.text()
-		case "carve_guid":
-			c.GUID = d.text()
-		case "carve_size":
-			c.Size = d.id()
-		case "block_size":
-			c.BlockSize = d.id()
-		case "block_count":
-			c.BlockCount = d.id()
-		case "archive":
-			c.Archive = d.text()
-		case "status":
-			c.Status = d.word()
-		case "created_at":
-			c.CreatedAt = d.time()
-		default:
-			d.skip()
-		}
-	})
+func readCarve(v value) Carve {
+	return Carve{
+		ID:         v.at("id").id(),
+		NodeID:     v.at("node_id").id(),
+		Hostname:   v.at("hostname").text(),
+		SessionID:  v.at("session_id").text(),
+		GUID:       v.at("carve_guid").text(),
+		Size:       v.at("carve_size").id(),
+		BlockSize:  v.at("block_size").id(),
+		BlockCount: v.at("block_count").id(),
+		Archive:    v.at("archive").text(),
+		Status:     v.at("status").text(),
+		CreatedAt:  v.at("created_at").time(),
+	}
+}
+
+func carveRow(v value) (Carve, error) {
+	c := readCarve(v)
+	switch {
+	case !v.isObject():
+		return c, errNotObject
+	case c.ID == 0 && c.SessionID == "":
+		return c, errors.New("carve without id")
+	}
+	return c, nil
 }
 
 // CarveQuery filters the list of carves.
@@ -90,17 +86,7 @@ func (s *CarvesService) Page(ctx context.Context, q CarveQuery) (page Page[Carve
 	set(in, "host_identifier", q.Host)
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, carvesList, in, data(func(d *decoder) {
-		page = rows(d, func(d *decoder, c *Carve) error {
-			switch {
-			case !decodeCarve(d, c):
-				return errNotObject
-			case c.ID == 0 && c.SessionID == "":
-				return errors.New("carve without id")
-			}
-			return nil
-		})
-	}))
+	err = s.c.do(ctx, carvesList, in, data(func(v value) { page = rows(v, carveRow) }))
 	return page, err
 }
 
@@ -121,7 +107,7 @@ func (s *CarvesService) ByQuery(ctx context.Context, queryID int64, host string)
 		return c, fmt.Errorf("carve of a query: %w", ErrEmptyTarget)
 	}
 	in := map[string]any{"query_id": strconv.FormatInt(queryID, 10), "host_identifier": host}
-	err = s.c.do(ctx, carvesQuery, in, data(func(d *decoder) { decodeCarve(d, &c) }))
+	err = s.c.do(ctx, carvesQuery, in, data(func(v value) { c = readCarve(v) }))
 	if err == nil && c.SessionID == "" {
 		err = missing(carvesQuery)
 	}

@@ -211,24 +211,17 @@ type answer struct {
 	body   []byte
 }
 
-// decodeFunc reads the value of one top-level key of an answer, if it wants it,
-// and says whether it did.
-type decodeFunc func(d *decoder, key string) bool
+// readFunc reads what it wants from the answer to a call that succeeded.
+type readFunc func(answer value)
 
-// data makes a decodeFunc of a function that reads the data of the envelope.
-func data(read func(d *decoder)) decodeFunc {
-	return func(d *decoder, key string) bool {
-		if key != "data" {
-			return false
-		}
-		read(d)
-		return true
-	}
+// data makes a readFunc of a function that reads the data of the envelope.
+func data(read func(value)) readFunc {
+	return func(answer value) { read(answer.at("data")) }
 }
 
 // do makes one call: finds the base path and logs in where needed, sends in as
-// JSON, and hands the parts of a successful answer to into.
-func (c *Client) do(ctx context.Context, k call, in any, into decodeFunc) (err error) {
+// JSON, and hands a successful answer to read, which may be nil.
+func (c *Client) do(ctx context.Context, k call, in any, read readFunc) (err error) {
 	defer c.metrics.observe(k.id, time.Now(), &err)
 
 	var body []byte
@@ -241,7 +234,7 @@ func (c *Client) do(ctx context.Context, k call, in any, into decodeFunc) (err e
 	if err != nil {
 		return err
 	}
-	return c.judge(k, a, into)
+	return c.judge(k, a, read)
 }
 
 // authorized sends a request with a token. If the server does not take the token,
@@ -392,8 +385,8 @@ var errTooLarge = fmt.Errorf("larger than %d MiB", maxBodyBytes>>20)
 
 func good(status int) bool { return status >= 200 && status < 300 }
 
-// judge turns an answer into an error, or hands the parts of a success on.
-func (c *Client) judge(k call, a answer, into decodeFunc) error {
+// judge turns an answer into an error, or hands a success on.
+func (c *Client) judge(k call, a answer, read readFunc) error {
 	fault := &APIError{Method: k.method, Path: k.path, Status: a.status}
 	if after, ok := retryAfter(a.header, time.Now()); ok {
 		fault.RetryAfter = after
@@ -401,7 +394,7 @@ func (c *Client) judge(k call, a answer, into decodeFunc) error {
 	isJSON := looksJSON(a)
 	var env envelope
 	if isJSON {
-		if err := env.read(a.body, into); err != nil {
+		if err := env.read(a.body); err != nil {
 			isJSON = false
 			fault.Message = "JSON that cannot be read: " + err.Error()
 		}
@@ -416,6 +409,9 @@ func (c *Client) judge(k call, a answer, into decodeFunc) error {
 	case !good(a.status):
 		fault.kinds = statusKinds(k, a, isJSON)
 	case isJSON && env.success(k):
+		if read != nil {
+			read(env.answer)
+		}
 		return nil
 	case isJSON && env.status != "":
 		fault.kinds = refusalKinds(k)
@@ -511,56 +507,50 @@ func (c *Client) describe(a answer) string {
 // envelope is the outer shape of nearly all answers.
 // API: {"status", "message", "data"} (REST guide 4.0.0, "Response format").
 type envelope struct {
+	answer  value
 	status  string
 	message string
 	fields  map[string]string
 	bare    bool // no status key at all
 }
 
-// read reads an answer. Keys that are not the envelope's go to into.
-func (e *envelope) read(body []byte, into decodeFunc) error {
-	d := newDecoder(body)
-	e.bare = true
-	isObject := d.object(func(key string) {
-		switch key {
-		case "status":
-			e.bare = false
-			e.status = d.text()
-		case "message":
-			e.readMessage(d, 0)
-		case "errors":
-			// Release 2.1.2: {"errors": {argument: complaint}, "message": "Input
-			// payload validation failed"}.
-			d.object(func(name string) { e.field(name, d.text()) })
-		default:
-			if into == nil || !into(d, key) {
-				d.skip()
-			}
-		}
-	})
-	if err := d.end(); err != nil {
+// read reads an answer.
+func (e *envelope) read(body []byte) (err error) {
+	if e.answer, err = parse(body); err != nil {
 		return err
 	}
-	if !isObject {
+	if !e.answer.isObject() {
 		return errNotObject
 	}
+	e.bare = !e.answer.has("status")
+	e.status = e.answer.at("status").text()
+	// Release 2.1.2: {"errors": {argument: complaint}, "message": "Input payload
+	// validation failed"}.
+	e.complaints(e.answer.at("errors"))
+	e.readMessage(e.answer.at("message"), 0)
 	return nil
 }
 
 // readMessage reads a message: text, or {"message": ...} once more, or an object
 // of arguments and complaints (release 4.0, HTTP 400).
-func (e *envelope) readMessage(d *decoder, depth int) {
-	if d.peek() != '{' || depth > 3 {
-		e.message = d.text()
+func (e *envelope) readMessage(v value, depth int) {
+	if !v.isObject() || depth > 3 {
+		e.message = v.text()
 		return
 	}
-	d.object(func(key string) {
-		if key == "message" {
-			e.readMessage(d, depth+1)
-			return
+	e.complaints(v)
+	if v.has("message") {
+		e.readMessage(v.at("message"), depth+1)
+	}
+}
+
+// complaints reads what is wrong with which argument.
+func (e *envelope) complaints(v value) {
+	for name, complaint := range v.fields() {
+		if name != "message" {
+			e.field(name, complaint.text())
 		}
-		e.field(key, d.text())
-	})
+	}
 }
 
 func (e *envelope) field(name, complaint string) {

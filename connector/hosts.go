@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -37,109 +38,64 @@ type Host struct {
 	Details json.RawMessage
 }
 
-func decodeHost(d *decoder, h *Host) bool {
-	return d.object(func(key string) {
-		switch key {
-		case "id":
-			h.ID = d.id()
-		case "host_identifier":
-			h.Identifier = d.text()
-		case "display_name", "hostname":
-			if name := d.text(); name != "" {
-				h.Name = name
-			}
-		case "platform":
-			if platform := d.word(); platform != "" {
-				h.Platform = platform
-			}
-		case "os_info": // null and {} before the agent told
-			d.object(func(key string) {
-				switch key {
-				case "name":
-					h.OSName = d.word()
-				case "version":
-					h.OSVersion = d.word()
-				case "platform":
-					if platform := d.word(); h.Platform == "" {
-						h.Platform = platform
-					}
-				default:
-					d.skip()
-				}
-			})
-		case "node_info":
-			d.object(func(key string) {
-				if key == "computer_name" {
-					if name := d.text(); h.Name == "" {
-						h.Name = name
-					}
-					return
-				}
-				d.skip()
-			})
-		case "network_info":
-			h.MAC = macAddress(d, h.MAC)
-		case "last_ip":
-			h.LastIP = d.text()
-		case "tags":
-			h.Tags = d.texts()
-		case "is_active":
-			h.Online = d.boolean()
-		case "alerts_count":
-			h.AlertCount = d.count()
-		case "state":
-			h.State = d.count()
-		case "last_checkin":
-			h.LastCheckin = d.time()
-		case "enrolled_on":
-			h.EnrolledOn = d.time()
-		case "last_status":
-			h.LastStatus = d.time()
-		case "last_result":
-			h.LastResult = d.time()
-		case "last_config":
-			h.LastConfig = d.time()
-		case "host_details":
-			if details := d.raw(); !emptyRaw(details) {
-				h.Details = details
-			}
-		default:
-			d.skip()
+func readHost(v value) Host {
+	os := v.at("os_info") // null and {} before the agent told
+	return Host{
+		ID:          v.at("id").id(),
+		Identifier:  v.at("host_identifier").text(),
+		Name:        first(v.at("display_name"), v.at("hostname"), v.at("node_info").at("computer_name")),
+		Platform:    first(v.at("platform"), os.at("platform")),
+		OSName:      os.at("name").text(),
+		OSVersion:   os.at("version").text(),
+		LastIP:      v.at("last_ip").text(),
+		MAC:         macAddress(v.at("network_info")),
+		Tags:        v.at("tags").texts(),
+		Online:      v.at("is_active").boolean(),
+		AlertCount:  v.at("alerts_count").count(),
+		State:       v.at("state").count(),
+		LastCheckin: v.at("last_checkin").time(),
+		EnrolledOn:  v.at("enrolled_on").time(),
+		LastStatus:  v.at("last_status").time(),
+		LastResult:  v.at("last_result").time(),
+		LastConfig:  v.at("last_config").time(),
+		Details:     v.at("host_details").raw(),
+	}
+}
+
+// first returns the first text that is not empty.
+func first(values ...value) string {
+	for _, v := range values {
+		if text := v.text(); text != "" {
+			return text
 		}
-	})
+	}
+	return ""
 }
 
 // macAddress reads network_info: {} at first, later an array of interfaces; an
 // object with mac_address on old servers. The first real address counts.
-func macAddress(d *decoder, known string) string {
-	one := func() {
-		d.object(func(key string) {
-			switch key {
-			case "mac", "mac_address":
-				if mac := d.text(); known == "" && mac != "00:00:00:00:00:00" {
-					known = mac
-				}
-			default:
-				d.skip()
-			}
-		})
+func macAddress(v value) string {
+	interfaces := []value{v}
+	if v.isArray() {
+		interfaces = slices.Collect(v.items())
 	}
-	if d.peek() == '[' {
-		d.array(one)
-	} else {
-		one()
+	for _, one := range interfaces {
+		if mac := one.at("mac", "mac_address").text(); mac != "" && mac != "00:00:00:00:00:00" {
+			return mac
+		}
 	}
-	return known
+	return ""
 }
 
-func hostRow(d *decoder, h *Host) error {
+func hostRow(v value) (Host, error) {
+	h := readHost(v)
 	switch {
-	case !decodeHost(d, h):
-		return errNotObject
+	case !v.isObject():
+		return h, errNotObject
 	case h.ID == 0:
-		return errors.New("host without id")
+		return h, errors.New("host without id")
 	}
-	return nil
+	return h, nil
 }
 
 // HostQuery filters the host list. Empty fields filter nothing.
@@ -169,7 +125,7 @@ func (s *HostsService) Page(ctx context.Context, q HostQuery) (page Page[Host], 
 	set(in, "platform", q.Platform)
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, hostsList, in, data(func(d *decoder) { page = rows(d, hostRow) }))
+	err = s.c.do(ctx, hostsList, in, data(func(v value) { page = rows(v, hostRow) }))
 	return page, err
 }
 
@@ -190,7 +146,7 @@ func (s *HostsService) Get(ctx context.Context, ref string) (h Host, err error) 
 	if err != nil {
 		return Host{}, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) { decodeHost(d, &h) }))
+	err = s.c.do(ctx, k, nil, data(func(v value) { h = readHost(v) }))
 	if err == nil && h.ID == 0 {
 		err = missing(k)
 	}
@@ -210,23 +166,14 @@ type PlatformCount struct {
 // API: GET /hosts/count (REST guide 4.0.0, "Get count of hosts").
 func (s *HostsService) Count(ctx context.Context) (counts map[string]PlatformCount, err error) {
 	counts = make(map[string]PlatformCount)
-	err = s.c.do(ctx, hostsCount, nil, data(func(d *decoder) {
-		d.object(func(platform string) {
-			var n PlatformCount
-			d.object(func(key string) {
-				switch key {
-				case "online":
-					n.Online = d.count()
-				case "offline":
-					n.Offline = d.count()
-				case "removed":
-					n.Removed = d.count()
-				default:
-					d.skip()
-				}
-			})
-			counts[platform] = n
-		})
+	err = s.c.do(ctx, hostsCount, nil, data(func(v value) {
+		for platform, n := range v.fields() {
+			counts[platform] = PlatformCount{
+				Online:  n.at("online").count(),
+				Offline: n.at("offline").count(),
+				Removed: n.at("removed").count(),
+			}
+		}
 	}))
 	return counts, err
 }
@@ -238,7 +185,7 @@ func (s *HostsService) Tags(ctx context.Context, ref string) (tags []string, err
 	if err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) { tags = d.texts() }))
+	err = s.c.do(ctx, k, nil, data(func(v value) { tags = v.texts() }))
 	return tags, err
 }
 

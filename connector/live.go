@@ -212,41 +212,19 @@ func (l *liveCollector) complete() bool { return len(l.results.Hosts) >= l.ticke
 // take reads a frame. Results are JSON, in binary frames as a rule; the
 // acknowledgement is a sentence.
 func (l *liveCollector) take(body []byte) {
-	var h HostRows
-	var queryID int64
-	var status int64
-	isNode := false
-	d := newDecoder(body)
-	d.object(func(key string) {
-		switch key {
-		case "node":
-			isNode = d.object(func(key string) {
-				switch key {
-				case "id":
-					h.NodeID = d.id()
-				case "name":
-					h.Name = d.text()
-				case "host_identifier":
-					h.Identifier = d.text()
-				default:
-					d.skip()
-				}
-			})
-		case "data":
-			h.Rows = columnRows(d)
-		case "query_id":
-			queryID = d.id()
-		case "status":
-			status = d.id()
-		default:
-			d.skip()
-		}
-	})
-	if d.end() != nil || !isNode || queryID != 0 && queryID != l.ticket.QueryID {
+	v, err := parse(body)
+	node := v.at("node")
+	queryID := v.at("query_id").id()
+	if err != nil || !node.isObject() || queryID != 0 && queryID != l.ticket.QueryID {
 		return
 	}
-	h.Failed = status != 0
-	l.keep(h)
+	l.keep(HostRows{
+		NodeID:     node.at("id").id(),
+		Name:       node.at("name").text(),
+		Identifier: node.at("host_identifier").text(),
+		Rows:       columnRows(v.at("data")),
+		Failed:     v.at("status").id() != 0,
+	})
 }
 
 // keep remembers the answer of a host. A host that is asked twice, by name and by

@@ -10,15 +10,13 @@ import (
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-func readAlert(t *testing.T, text string) Alert {
+func parsed(t *testing.T, text string) value {
 	t.Helper()
-	var a Alert
-	d := newDecoder([]byte(text))
-	decodeAlert(d, &a)
-	if err := d.end(); err != nil {
+	v, err := parse([]byte(text))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return a
+	return v
 }
 
 func TestNormalizeOddValues(t *testing.T) {
@@ -60,7 +58,7 @@ func TestNormalizeOddValues(t *testing.T) {
 		{"link", `{"id":5}`, func(a soar.Alert) any { return a.URL }, "https://er.example/alerts/5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := tt.get(Normalize("er", "https://er.example/", readAlert(t, tt.in), nil, nil))
+			got := tt.get(Normalize("er", "https://er.example/", readAlert(parsed(t, tt.in)), nil, nil))
 			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %#v, want %#v", got, tt.want)
 			}
@@ -69,7 +67,7 @@ func TestNormalizeOddValues(t *testing.T) {
 }
 
 func TestNormalizeMergesHostAndRule(t *testing.T) {
-	a := readAlert(t, `{"id":5,"node_id":2,"hostname":"web-01","rule":{"id":3,"name":"Now"}}`)
+	a := readAlert(parsed(t, `{"id":5,"node_id":2,"hostname":"web-01","rule":{"id":3,"name":"Now"}}`))
 	online := true
 	host := &Host{ID: 2, Identifier: "B", Name: "old name", OSName: "Ubuntu", LastIP: "::ffff:10.0.0.5", Tags: []string{"web"}, Online: &online,
 		LastCheckin: time.Unix(1795317700, 0).UTC()}
@@ -104,10 +102,7 @@ func TestHostShapes(t *testing.T) {
 		{"mail date", `{"id":1,"last_checkin":"Sun, 22 Nov 2026 03:22:30 -0000"}`, soar.Host{ID: 1, LastSeen: time.Unix(1795317750, 0).UTC()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var h Host
-			d := newDecoder([]byte(tt.in))
-			decodeHost(d, &h)
-			if got := NormalizeHost(h); d.end() != nil || !reflect.DeepEqual(got, tt.want) {
+			if got := NormalizeHost(readHost(parsed(t, tt.in))); !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
@@ -116,9 +111,7 @@ func TestHostShapes(t *testing.T) {
 
 // TestNodeKeyIsDropped: the agent's key must not be kept anywhere.
 func TestNodeKeyIsDropped(t *testing.T) {
-	var h Host
-	d := newDecoder([]byte(`{"id":1,"node_key":"76f6e37b","host_details":{"a":1}}`))
-	decodeHost(d, &h)
+	h := readHost(parsed(t, `{"id":1,"node_key":"76f6e37b","host_details":{"a":1}}`))
 	text, err := json.Marshal(h)
 	if err != nil || bytes.Contains(text, []byte("76f6e37b")) {
 		t.Errorf("kept in %s", text)

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,56 +35,59 @@ const (
 	maxMalformed    = 1 << 20
 )
 
-// rows reads a page, or a bare array of rows. row returns an error for a row that
-// lacks what a row must have; the row is then kept as it came.
-func rows[T any](d *decoder, row func(*decoder, *T) error) Page[T] {
-	var page Page[T]
-	results := func() {
-		page.Results = make([]T, 0, 16)
-		d.array(func() {
-			d.space()
-			start := d.pos
-			var v T
-			err := row(d, &v)
-			if d.err != nil {
-				return
-			}
-			if err == nil {
-				page.Results = append(page.Results, v)
-				return
-			}
-			raw := d.data[start:d.pos]
-			page.Malformed = append(page.Malformed, &MalformedError{
-				Reason: err.Error(), Raw: json.RawMessage(clipBytes(raw, maxMalformed)),
-			})
-		})
+// rows reads the page, or the bare array of rows, that is the data of an answer.
+// row returns an error for a row that lacks what a row must have; the row is then
+// kept as it came.
+func rows[T any](data value, row func(value) (T, error)) Page[T] {
+	page := Page[T]{Count: data.at("count").count(), Total: data.at("total_count").count()}
+	list, ok := data.at("results").v.([]any)
+	bare, isBare := data.v.([]any)
+	if isBare {
+		list, ok = bare, true
 	}
-	if d.peek() == '[' {
-		results()
-		page.Count = len(page.Results)
-		page.Total = page.Count
+	if !ok {
 		return page
 	}
-	d.object(func(key string) {
-		switch key {
-		case "count":
-			page.Count = d.count()
-		case "total_count":
-			page.Total = d.count()
-		case "results":
-			results()
-		default:
-			d.skip()
+	page.Results = make([]T, 0, 16)
+	var texts []json.RawMessage
+	for i, item := range list {
+		v, err := row(value{item, data.source})
+		if err == nil {
+			page.Results = append(page.Results, v)
+			continue
 		}
-	})
+		if texts == nil {
+			texts = rowTexts(data.source)
+		}
+		page.Malformed = append(page.Malformed, &MalformedError{Reason: err.Error(), Raw: clipBytes(texts[i], maxMalformed)})
+	}
+	if isBare {
+		page.Count, page.Total = len(page.Results), len(page.Results)
+	}
 	return page
 }
 
-func clipBytes(b []byte, limit int) []byte {
+// rowTexts finds the text of each row in the text of an answer. That reads the
+// answer once more, for the rare page with a malformed row.
+func rowTexts(answer []byte) (texts []json.RawMessage) {
+	var top, page map[string]json.RawMessage
+	if json.Unmarshal(answer, &top) != nil {
+		return nil
+	}
+	if json.Unmarshal(top["data"], &page) == nil {
+		top["data"] = page["results"]
+	}
+	if json.Unmarshal(top["data"], &texts) != nil {
+		return nil
+	}
+	return texts
+}
+
+func clipBytes(b json.RawMessage, limit int) json.RawMessage {
 	if len(b) > limit {
 		b = b[:limit]
 	}
-	return append([]byte(nil), b...)
+	return bytes.Clone(b)
 }
 
 var errNotObject = errors.New("not an object")

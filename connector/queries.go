@@ -55,19 +55,12 @@ func (s *QueriesService) Live(ctx context.Context, q LiveQuery) (t LiveTicket, e
 			return t, fmt.Errorf("live query: find all hosts: %w", err)
 		}
 	}
-	err = s.c.do(ctx, distributedAdd, in, data(func(d *decoder) {
-		d.object(func(key string) {
-			switch key {
-			case "query_id":
-				t.QueryID = d.id()
-			case "onlineNodes":
-				t.Online = d.count()
-			case "online_nodes_details":
-				t.Hosts = liveHosts(d)
-			default:
-				d.skip()
-			}
-		})
+	err = s.c.do(ctx, distributedAdd, in, data(func(v value) {
+		t = LiveTicket{
+			QueryID: v.at("query_id").id(),
+			Online:  v.at("onlineNodes").count(),
+			Hosts:   liveHosts(v.at("online_nodes_details")),
+		}
 	}))
 	if err != nil {
 		return LiveTicket{}, err
@@ -127,26 +120,18 @@ func (s *QueriesService) everyone(ctx context.Context) (string, error) {
 }
 
 // liveHosts reads hosts, each once.
-func liveHosts(d *decoder) (hosts []LiveHost) {
+func liveHosts(v value) (hosts []LiveHost) {
 	seen := make(map[LiveHost]bool)
-	d.array(func() {
-		var h LiveHost
-		d.object(func(key string) {
-			switch key {
-			case "host_identifier":
-				h.Identifier = d.text()
-			case "hostname":
-				h.Name = d.text()
-			case "node_id":
-				h.NodeID = d.id()
-			default:
-				d.skip()
-			}
-		})
+	for host := range v.items() {
+		h := LiveHost{
+			NodeID:     host.at("node_id").id(),
+			Identifier: host.at("host_identifier").text(),
+			Name:       host.at("hostname").text(),
+		}
 		if h != (LiveHost{}) && !seen[h] {
 			seen[h] = true
 			hosts = append(hosts, h)
 		}
-	})
+	}
 	return hosts
 }

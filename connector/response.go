@@ -25,22 +25,15 @@ type Command struct {
 }
 
 // read reads the ids where they stand, beside status or in data.
-func (cmd *Command) read(d *decoder, key string) bool {
-	switch key {
-	case "command_id":
-		cmd.CommandID = d.text()
-	case "openc2_id":
-		cmd.OpenC2ID = d.id()
-	case "data":
-		d.object(func(key string) {
-			if key == "data" || !cmd.read(d, key) {
-				d.skip()
-			}
-		})
-	default:
-		return false
+func (cmd *Command) read(answer value) {
+	for _, v := range []value{answer, answer.at("data")} {
+		if id := v.at("command_id").text(); id != "" {
+			cmd.CommandID = id
+		}
+		if id := v.at("openc2_id").id(); id != 0 {
+			cmd.OpenC2ID = id
+		}
 	}
-	return true
 }
 
 // ResponseAction is one action, maybe for many hosts.
@@ -57,50 +50,37 @@ type ResponseAction struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-func actionRow(d *decoder, a *ResponseAction) error {
-	ok := d.object(func(key string) {
-		switch key {
-		case "id":
-			a.ID = d.id()
-		case "action":
-			a.Action = d.word()
-		case "target":
-			a.Target = d.word()
-		case "script_name":
-			a.ScriptName = d.text()
-		case "command":
-			a.Command = commandObject(d)
-		case "Executed", "executed": // the capital is the server's: "1/1"
-			done, hosts, _ := strings.Cut(d.text(), "/")
-			a.Done, _ = strconv.Atoi(strings.TrimSpace(done))
-			a.Hosts, _ = strconv.Atoi(strings.TrimSpace(hosts))
-		case "created_at":
-			a.CreatedAt = d.time()
-		case "updated_at":
-			a.UpdatedAt = d.time()
-		default:
-			d.skip()
-		}
-	})
-	switch {
-	case !ok:
-		return errNotObject
-	case a.ID == 0:
-		return errors.New("response action without id")
+func actionRow(v value) (ResponseAction, error) {
+	a := ResponseAction{
+		ID:         v.at("id").id(),
+		Action:     v.at("action").text(),
+		Target:     v.at("target").text(),
+		ScriptName: v.at("script_name").text(),
+		Command:    commandObject(v.at("command")),
+		CreatedAt:  v.at("created_at").time(),
+		UpdatedAt:  v.at("updated_at").time(),
 	}
-	return nil
+	done, hosts, _ := strings.Cut(v.at("Executed", "executed").text(), "/") // the capital is the server's: "1/1"
+	a.Done, _ = strconv.Atoi(strings.TrimSpace(done))
+	a.Hosts, _ = strconv.Atoi(strings.TrimSpace(hosts))
+	switch {
+	case !v.isObject():
+		return a, errNotObject
+	case a.ID == 0:
+		return a, errors.New("response action without id")
+	}
+	return a, nil
 }
 
 // commandObject reads a command: an object, or an object in a string as the older
 // API has it.
-func commandObject(d *decoder) json.RawMessage {
-	raw := d.raw()
-	if len(raw) > 0 && raw[0] == '"' {
-		if text := newDecoder(raw).text(); json.Valid([]byte(text)) {
-			return json.RawMessage(text)
+func commandObject(v value) json.RawMessage {
+	if text, ok := v.v.(string); ok {
+		if inner, err := parse([]byte(text)); err == nil {
+			return inner.raw()
 		}
 	}
-	return raw
+	return v.raw()
 }
 
 // ResponseQuery filters the list of actions.
@@ -118,7 +98,7 @@ func (s *ResponsesService) Page(ctx context.Context, q ResponseQuery) (page Page
 	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, responseList, in, data(func(d *decoder) { page = rows(d, actionRow) }))
+	err = s.c.do(ctx, responseList, in, data(func(v value) { page = rows(v, actionRow) }))
 	return page, err
 }
 
@@ -149,42 +129,27 @@ type HostCommand struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-func decodeHostCommand(d *decoder, h *HostCommand) bool {
-	return d.object(func(key string) {
-		switch key {
-		case "id":
-			h.ID = d.id()
-		case "command_id":
-			h.CommandID = d.text()
-		case "node_id":
-			h.NodeID = d.id()
-		case "hostname":
-			h.Hostname = d.text()
-		case "action":
-			h.Action = d.word()
-		case "target":
-			h.Target = d.word()
-		case "status":
-			h.Status = d.word()
-		case "message":
-			h.Message = d.text()
-		case "command":
-			h.Command = commandObject(d)
-		case "created_at", "Created_at": // both spellings are in the guide
-			h.CreatedAt = d.time()
-		case "updated_at":
-			h.UpdatedAt = d.time()
-		default:
-			d.skip()
-		}
-	})
+func readHostCommand(v value) HostCommand {
+	return HostCommand{
+		ID:        v.at("id").id(),
+		CommandID: v.at("command_id").text(),
+		NodeID:    v.at("node_id").id(),
+		Hostname:  v.at("hostname").text(),
+		Action:    v.at("action").text(),
+		Target:    v.at("target").text(),
+		Status:    v.at("status").text(),
+		Message:   v.at("message").text(),
+		Command:   commandObject(v.at("command")),
+		CreatedAt: v.at("created_at", "Created_at").time(), // both spellings are in the guide
+		UpdatedAt: v.at("updated_at").time(),
+	}
 }
 
-func hostCommandRow(d *decoder, h *HostCommand) error {
-	if !decodeHostCommand(d, h) {
-		return errNotObject
+func hostCommandRow(v value) (HostCommand, error) {
+	if !v.isObject() {
+		return HostCommand{}, errNotObject
 	}
-	return nil
+	return readHostCommand(v), nil
 }
 
 // View fetches what became of an action, one row per host.
@@ -196,7 +161,7 @@ func (s *ResponsesService) View(ctx context.Context, openC2ID int64) ([]HostComm
 	var all []HostCommand
 	pages := list(ctx, 0, func(ctx context.Context, start, limit int) (page Page[HostCommand], err error) {
 		in := map[string]any{"openc2_id": openC2ID, "start": start, "limit": limit}
-		err = s.c.do(ctx, responseView, in, data(func(d *decoder) { page = rows(d, hostCommandRow) }))
+		err = s.c.do(ctx, responseView, in, data(func(v value) { page = rows(v, hostCommandRow) }))
 		return page, err
 	}, func(h *HostCommand) string { return strconv.FormatInt(h.ID, 10) + "/" + h.CommandID })
 	for h, err := range pages {
@@ -215,9 +180,8 @@ func (s *ResponsesService) Get(ctx context.Context, commandID string) (h HostCom
 	if err != nil {
 		return h, err
 	}
-	found := false
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) { found = decodeHostCommand(d, &h) }))
-	if err == nil && (!found || h.CommandID == "" && h.Status == "" && h.ID == 0) {
+	err = s.c.do(ctx, k, nil, data(func(v value) { h = readHostCommand(v) }))
+	if err == nil && h.CommandID == "" && h.Status == "" && h.ID == 0 {
 		err = missing(k)
 	}
 	return h, err
@@ -239,23 +203,12 @@ func (s *ResponsesService) Status(ctx context.Context, host string) (ch Channel,
 	return ch, err
 }
 
-// read reads the flags where they stand, beside status.
-func (ch *Channel) read(d *decoder, key string) bool {
-	switch key {
-	case "responseEnabled":
-		ch.ResponseEnabled = d.truth()
-	case "endpointOnline":
-		ch.EndpointOnline = d.truth()
-	case "data":
-		d.object(func(key string) {
-			if key == "data" || !ch.read(d, key) {
-				d.skip()
-			}
-		})
-	default:
-		return false
+// read reads the flags where they stand, beside status or in data.
+func (ch *Channel) read(answer value) {
+	for _, v := range []value{answer, answer.at("data")} {
+		ch.ResponseEnabled = ch.ResponseEnabled || v.at("responseEnabled").truth()
+		ch.EndpointOnline = ch.EndpointOnline || v.at("endpointOnline").truth()
 	}
-	return true
 }
 
 // HostChannel is the Channel of a host.
@@ -270,28 +223,21 @@ type HostChannel struct {
 // StatusAll fetches the channels of all hosts.
 // API: GET /response/status/all (REST guide 4.0.0, "Get connection status for all hosts").
 func (s *ResponsesService) StatusAll(ctx context.Context) (all []HostChannel, err error) {
-	err = s.c.do(ctx, responseStatusAll, nil, data(func(d *decoder) {
-		d.array(func() {
-			var h HostChannel
-			if d.object(func(key string) {
-				switch key {
-				case "hostIdentifier":
-					h.Identifier = d.text()
-				case "epName":
-					h.Name = d.text()
-				case "host_degraded":
-					h.Degraded = d.truth()
-				default:
-					// onlineStatus can say ONLINE while endpointOnline is false; it
-					// is left out on purpose.
-					if !h.read(d, key) {
-						d.skip()
-					}
-				}
-			}) {
-				all = append(all, h)
+	err = s.c.do(ctx, responseStatusAll, nil, data(func(v value) {
+		for host := range v.items() {
+			if !host.isObject() {
+				continue
 			}
-		})
+			h := HostChannel{
+				Identifier: host.at("hostIdentifier").text(),
+				Name:       host.at("epName").text(),
+				Degraded:   host.at("host_degraded").truth(),
+			}
+			// onlineStatus can say ONLINE while endpointOnline is false; it is left
+			// out on purpose.
+			h.read(host)
+			all = append(all, h)
+		}
 	}))
 	return all, err
 }

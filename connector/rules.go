@@ -31,7 +31,7 @@ func (s *RulesService) Get(ctx context.Context, id int64) (r Rule, err error) {
 	if err != nil {
 		return Rule{}, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(d *decoder) { decodeRule(d, &r) }))
+	err = s.c.do(ctx, k, nil, data(func(v value) { r = readRule(v) }))
 	if err == nil && r.ID == 0 {
 		err = missing(k)
 	}
@@ -41,33 +41,18 @@ func (s *RulesService) Get(ctx context.Context, id int64) (r Rule, err error) {
 	return r, nil
 }
 
-func decodeRule(d *decoder, r *Rule) bool {
-	return d.object(func(key string) {
-		switch key {
-		case "id":
-			r.ID = d.id()
-		case "name":
-			r.Name = d.text()
-		case "description":
-			r.Description = d.text()
-		case "severity":
-			r.Severity = d.text()
-		case "type":
-			r.Type = d.text()
-		case "status":
-			r.Status = d.text()
-		case "platform":
-			r.Platform = d.text()
-		case "technique_id": // a comma list in one string
-			r.Techniques = d.texts()
-		case "tactics":
-			r.Tactics = d.texts()
-		case "alerters":
-			r.Alerters = d.texts()
-		case "updated_at":
-			r.UpdatedAt = d.time()
-		default:
-			d.skip()
-		}
-	})
+func readRule(v value) Rule {
+	return Rule{
+		ID:          v.at("id").id(),
+		Name:        v.at("name").text(),
+		Description: v.at("description").text(),
+		Severity:    v.at("severity").text(),
+		Type:        v.at("type").text(),
+		Status:      v.at("status").text(),
+		Platform:    v.at("platform").text(),
+		Techniques:  v.at("technique_id").texts(), // a comma list in one string
+		Tactics:     v.at("tactics").texts(),
+		Alerters:    v.at("alerters").texts(),
+		UpdatedAt:   v.at("updated_at").time(),
+	}
 }
