@@ -409,6 +409,25 @@ func (p *Poller) reject(ctx context.Context, malformed []*MalformedError) error 
 	return nil
 }
 
+// Replay takes a row of the alert list in again that was kept as a dead letter. An
+// error means that it still cannot be read.
+func (p *Poller) Replay(ctx context.Context, row []byte) error {
+	cursor, err := p.load(ctx)
+	if err != nil {
+		return err
+	}
+	read, err := parse(row)
+	if err != nil {
+		return fmt.Errorf("alert row: %w", err)
+	}
+	alert, err := alertRow(read)
+	if err != nil {
+		return fmt.Errorf("alert row: %w", err)
+	}
+	_, err = p.takePage(ctx, Page[Alert]{Results: []Alert{alert}}, cursor.BackfillID)
+	return err
+}
+
 // take hands a batch to the store, less what is known to be unchanged.
 func (p *Poller) take(ctx context.Context, batch []soar.Alert, ids []int64, backfill int64) (fresh int, err error) {
 	changed := make([]soar.Alert, 0, len(batch))

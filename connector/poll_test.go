@@ -331,6 +331,13 @@ func TestPollKeepsAMalformedRowOnce(t *testing.T) {
 		}
 	}
 	if len(in.letters) != 1 || string(in.letters[0].Payload) != `{"id":null}` {
-		t.Errorf("dead letters %+v", in.letters)
+		t.Fatalf("dead letters %+v", in.letters)
 	}
+	if err := p.Replay(t.Context(), in.letters[0].Payload); err == nil {
+		t.Error("the same row was taken in again")
+	}
+	if err := p.Replay(t.Context(), []byte(`{"id": 77, "severity": "LOW", "created_at": "22-11-2026 03:22:30"}`)); err != nil {
+		t.Error(err)
+	}
+	in.alert(t, "er-77")
 }

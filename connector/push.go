@@ -179,6 +179,20 @@ func (p *Push) take(ctx context.Context, line []byte, tooLong bool) error {
 	return nil
 }
 
+// Replay takes a line again that was kept as a dead letter. An error means that it
+// still cannot be understood.
+func (p *Push) Replay(_ context.Context, line []byte) error {
+	kind, err := classifyPush(line)
+	if err != nil {
+		return fmt.Errorf("push line: %w", err)
+	}
+	p.lines.WithLabelValues(string(kind)).Inc()
+	if kind == pushAlert {
+		p.ring()
+	}
+	return nil
+}
+
 // pushKind is what a line holds.
 type pushKind string
 

@@ -217,7 +217,7 @@ func TestPushKeepsMalformedLinesAndGoesOn(t *testing.T) {
 	if got := in.letters[0]; got.Origin != "source:push" || string(got.Payload) != pushRule40[:50] {
 		t.Errorf("first dead letter is %q of %s", got.Payload, got.Origin)
 	}
-	if got := in.letters[1]; len(got.Payload) != maxRejectBytes || !strings.Contains(got.Reason, "longer than") {
+	if got := in.letters[1]; len(got.Payload) != maxPushLineBytes || !strings.Contains(got.Reason, "longer than") {
 		t.Errorf("second dead letter has %d bytes, reason %q", len(got.Payload), got.Reason)
 	}
 }
@@ -233,6 +233,16 @@ func TestPushFloodOfGarbageIsBounded(t *testing.T) {
 	}
 	if len(in.letters) != maxRejectsPerMinute {
 		t.Errorf("%d kept in a minute, want %d", len(in.letters), maxRejectsPerMinute)
+	}
+	now = now.Add(time.Minute)
+	huge := make([]byte, 2*maxRejectBytes)
+	for range 2 * maxRejectBytesPerMinute / maxRejectBytes {
+		if _, err := r.keep(t.Context(), huge, errors.New("no")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(in.letters) - maxRejectsPerMinute; n != maxRejectBytesPerMinute/maxRejectBytes {
+		t.Errorf("%d huge ones kept in a minute, want %d", n, maxRejectBytesPerMinute/maxRejectBytes)
 	}
 	now = now.Add(time.Minute)
 	if kept, err := r.keep(t.Context(), []byte("garbage"), errors.New("no")); !kept || err != nil {

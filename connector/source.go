@@ -48,8 +48,9 @@ func (e SourceEnv) withDefaults() SourceEnv {
 // reach an open listener could fill the disk with garbage otherwise; what is over
 // the rate is counted and logged, and its text is not kept.
 const (
-	maxRejectBytes      = 64 << 10
-	maxRejectsPerMinute = 600
+	maxRejectBytes          = 1 << 20
+	maxRejectsPerMinute     = 600
+	maxRejectBytesPerMinute = 32 << 20
 )
 
 // rejects keeps malformed input as dead letters, within bounds.
@@ -62,6 +63,7 @@ type rejects struct {
 	mu      sync.Mutex
 	started time.Time // of the current minute
 	kept    int       // in it
+	bytes   int       // in it
 }
 
 func newRejects(source string, env SourceEnv) *rejects {
@@ -81,7 +83,7 @@ func newRejects(source string, env SourceEnv) *rejects {
 // error means that the store takes nothing now.
 func (r *rejects) keep(ctx context.Context, raw []byte, reason error) (bool, error) {
 	r.counter.Inc()
-	if !r.admit() {
+	if !r.admit(min(len(raw), maxRejectBytes)) {
 		r.dropped.Inc()
 		r.env.Log.Warn("malformed input is over the rate at which it is kept", "origin", r.origin, "err", reason)
 		return false, nil
@@ -99,12 +101,13 @@ func (r *rejects) keep(ctx context.Context, raw []byte, reason error) (bool, err
 	return true, nil
 }
 
-func (r *rejects) admit() bool {
+func (r *rejects) admit(size int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now := r.env.Now(); now.Sub(r.started) >= time.Minute {
-		r.started, r.kept = now, 0
+		r.started, r.kept, r.bytes = now, 0, 0
 	}
 	r.kept++
-	return r.kept <= maxRejectsPerMinute
+	r.bytes += size
+	return r.kept <= maxRejectsPerMinute && r.bytes <= maxRejectBytesPerMinute
 }

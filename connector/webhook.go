@@ -35,13 +35,13 @@ type WebhookSettings struct {
 	Listen string `yaml:"listen" required:"true"`
 
 	// CertFile and KeyFile make it an HTTPS listener.
-	CertFile string `yaml:"cert_file"`
+	CertFile string `yaml:"cert_file" path:"true"`
 	// KeyFile is the private key of CertFile, in PEM.
-	KeyFile string `yaml:"key_file"`
+	KeyFile string `yaml:"key_file" path:"true"`
 
 	// ClientCAFile asks callers for a certificate of this authority (mTLS).
 	// It needs CertFile.
-	ClientCAFile string `yaml:"client_ca_file"`
+	ClientCAFile string `yaml:"client_ca_file" path:"true"`
 
 	// AllowPlainHTTP permits a listener without TLS on an address that is not
 	// loopback.
@@ -91,6 +91,9 @@ const (
 	maxWebhookAlerts    = 1000
 	webhookTimeout      = 30 * time.Second
 )
+
+// WebhookSource stands before the sender's name in the origin of dead letters.
+const WebhookSource = "webhook-"
 
 // Fetch reads alerts by id from the server and takes them in.
 type Fetch func(ctx context.Context, ids []int64) (found int, err error)
@@ -191,7 +194,7 @@ func newSender(name string, s WebhookSender, env SourceEnv) (*sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
 	}
-	return &sender{WebhookSender: s, name: name, mapping: mapping, rejects: newRejects("webhook-"+name, env),
+	return &sender{WebhookSender: s, name: name, mapping: mapping, rejects: newRejects(WebhookSource+name, env),
 		seen: seenIDs{keep: 2 * s.ReplayWindow}}, nil
 }
 
@@ -371,6 +374,19 @@ func (w *Webhook) receive(rw http.ResponseWriter, req *http.Request, s *sender) 
 		s.seen.add(id, w.env.Now())
 	}
 	return taken, nil
+}
+
+// Replay takes a body again that was kept as a dead letter, with the map that
+// holds now. The sender was authenticated when it came.
+func (w *Webhook) Replay(ctx context.Context, name string, body []byte) error {
+	s, ok := w.senders[name]
+	if !ok {
+		return fmt.Errorf("webhook sender %q: %w", name, soar.ErrNotFound)
+	}
+	if _, err := w.process(ctx, s, body); err != nil {
+		return fmt.Errorf("webhook sender %q: %w", name, err)
+	}
+	return nil
 }
 
 // malformedError says what is wrong with a body.

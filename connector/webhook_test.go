@@ -179,6 +179,27 @@ func TestWebhookAnswersAfterTheCommit(t *testing.T) {
 	}
 }
 
+// What was refused with the wrong map is taken when the map has been mended.
+func TestWebhookReplay(t *testing.T) {
+	in := newIntake()
+	body := []byte(`{"key": "k1"}`)
+	if err := newTestWebhook(t, in, noFetch, func() {}).Replay(t.Context(), "raw", body); err == nil || len(in.alerts) != 0 {
+		t.Fatalf("a body without an id was taken: %v", err)
+	}
+	mended, err := NewWebhook(WebhookSettings{Listen: "127.0.0.1:0", Senders: map[string]WebhookSender{
+		"raw": {Bearer: soar.SecretValue("b"), Verify: "trust", Map: registry.Text{Value: "{id: .key}"}}}}, noFetch, func() {}, SourceEnv{Intake: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mended.Replay(t.Context(), "raw", body); err != nil {
+		t.Fatal(err)
+	}
+	in.alert(t, "raw-k1")
+	if err := mended.Replay(t.Context(), "gone", body); !errors.Is(err, soar.ErrNotFound) {
+		t.Errorf("a sender that is gone: %v", err)
+	}
+}
+
 func TestWebhookSettingsAreChecked(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -25,7 +25,7 @@ type FileSettings struct {
 	// Path is the file to append to, one JSON event on each line. Its folder must
 	// exist. Rotated files stand beside it, with their time in the name:
 	// events.ndjson becomes events-20261122T053033.000Z.ndjson.
-	Path string `yaml:"path" required:"true"`
+	Path string `yaml:"path" required:"true" path:"true"`
 
 	// MaxBytes rotates the file before it grows beyond this size; 0 means never.
 	MaxBytes int64 `yaml:"max_bytes"`

@@ -31,7 +31,7 @@ const (
 type TLSSettings struct {
 	// CAFile holds the certificates to trust, as PEM. Empty means those of the
 	// operating system.
-	CAFile string `yaml:"ca_file"`
+	CAFile string `yaml:"ca_file" path:"true"`
 
 	// ServerName is the name that the receiver's certificate must have. Empty
 	// means the host of the address.
@@ -39,10 +39,10 @@ type TLSSettings struct {
 
 	// CertFile is erbridge's own certificate, as PEM, for receivers that ask for
 	// one; it needs key_file. The files are read anew for each connection.
-	CertFile string `yaml:"cert_file"`
+	CertFile string `yaml:"cert_file" path:"true"`
 
 	// KeyFile is the key of cert_file, as PEM.
-	KeyFile string `yaml:"key_file"`
+	KeyFile string `yaml:"key_file" path:"true"`
 }
 
 // config reads the files once, so that mistakes show when the sink is opened.

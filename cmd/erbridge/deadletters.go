@@ -18,7 +18,7 @@ import (
 func newDeadLetters() *cobra.Command {
 	return group("deadletters", "look at what could not be taken in or delivered, replay it, drop it",
 		newDeadLettersList(), newDeadLettersShow(),
-		newDeadLettersDo("replay", "deliver dead letters of sinks again", "queued for delivery", daemon.Control.Replay),
+		newDeadLettersDo("replay", "deliver dead letters of sinks again, take those of sources in again", "replayed", daemon.Control.Replay),
 		newDeadLettersDo("drop", "forget dead letters", "dropped", daemon.Control.Drop))
 }
 

@@ -2,10 +2,8 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,14 +14,6 @@ import (
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/sinks"
 )
-
-// Replay delivers dead letters of sinks again. All of them are queued, or none.
-func (d *Daemon) Replay(ctx context.Context, ids []int64) error {
-	return replay(ctx, d.Store(), ids, d.configured().Names())
-}
-
-// Drop forgets dead letters.
-func (d *Daemon) Drop(ctx context.Context, ids []int64) error { return drop(ctx, d.Store(), ids) }
 
 // Settle ends the doubt about a step of a run.
 func (d *Daemon) Settle(ctx context.Context, s Settlement) error {
@@ -80,59 +70,6 @@ func unknownSink(name string, known config.Sinks) error {
 		text += "; there are " + strings.Join(known.Names(), ", ")
 	}
 	return fmt.Errorf("%s: %w", text, soar.ErrNotFound)
-}
-
-// letters is what replay and drop need of the store.
-type letters interface {
-	Commit(ctx context.Context, c soar.Change) (soar.Committed, error)
-	DeadLetter(ctx context.Context, id int64) (soar.DeadLetter, error)
-}
-
-func replay(ctx context.Context, st letters, ids []int64, known []string) error {
-	var change soar.Change
-	var problems []error
-	for _, id := range ids {
-		letter, err := st.DeadLetter(ctx, id)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("dead letter %d: %w", id, err))
-			continue
-		}
-		sink, ok := strings.CutPrefix(letter.Origin, "sink:")
-		if !ok {
-			problems = append(problems, fmt.Errorf("dead letter %d is input of %s that could not be read; the same input cannot be read now either: correct it and send it again", id, letter.Origin))
-			continue
-		}
-		if !slices.Contains(known, sink) {
-			problems = append(problems, fmt.Errorf("dead letter %d is for sink %q, which is not in the configuration", id, sink))
-			continue
-		}
-		var ev soar.Event
-		if err := json.Unmarshal(letter.Payload, &ev); err != nil {
-			problems = append(problems, fmt.Errorf("dead letter %d: its event cannot be read: %w", id, err))
-			continue
-		}
-		change.Redeliver = append(change.Redeliver, soar.Redelivery{Sink: sink, Event: ev})
-		change.DropDeadLetters = append(change.DropDeadLetters, id)
-	}
-	if err := errors.Join(problems...); err != nil {
-		return err
-	}
-	_, err := st.Commit(ctx, change)
-	return err
-}
-
-func drop(ctx context.Context, st letters, ids []int64) error {
-	var problems []error
-	for _, id := range ids {
-		if _, err := st.DeadLetter(ctx, id); err != nil {
-			problems = append(problems, fmt.Errorf("dead letter %d: %w", id, err))
-		}
-	}
-	if err := errors.Join(problems...); err != nil {
-		return err
-	}
-	_, err := st.Commit(ctx, soar.Change{DropDeadLetters: ids})
-	return err
 }
 
 // testPatience bounds one test of a sink.
@@ -214,22 +151,6 @@ func (f *offline) close() error {
 		return nil
 	}
 	return errors.Join(stop(storeFlush, f.running), f.store.Close())
-}
-
-func (f *offline) Replay(ctx context.Context, ids []int64) error {
-	st, err := f.open(ctx)
-	if err != nil {
-		return err
-	}
-	return replay(ctx, st, ids, f.cfg.Sinks.Names())
-}
-
-func (f *offline) Drop(ctx context.Context, ids []int64) error {
-	st, err := f.open(ctx)
-	if err != nil {
-		return err
-	}
-	return drop(ctx, st, ids)
 }
 
 func (f *offline) Settle(ctx context.Context, s Settlement) error {

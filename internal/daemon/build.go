@@ -106,7 +106,8 @@ type source struct {
 	bound    net.Addr // where it listens, once it does
 	listen   func(context.Context) (net.Addr, error)
 	run      func(context.Context) error
-	poller   *connector.Poller // set for the poller only
+	replay   func(ctx context.Context, sender string, payload []byte) error // of a dead letter
+	poller   *connector.Poller                                              // set for the poller only
 	metrics  *scope
 	part     *part
 }
@@ -122,14 +123,14 @@ func (d *Daemon) buildSources(cfg *config.Config) ([]*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: source poll: %w", ErrConfig, err)
 	}
-	all := []*source{{name: "poll", settings: cfg.Section("sources", "poll"), run: poller.Run, poller: poller, metrics: metrics}}
+	all := []*source{{name: "poll", settings: cfg.Section("sources", "poll"), run: poller.Run, replay: unnamed(poller.Replay), poller: poller, metrics: metrics}}
 	if s := cfg.Sources.Push; s != nil {
 		pushEnv, metrics := env("push")
 		push, err := connector.NewPush(s.PushSettings, d.ring, pushEnv)
 		if err != nil {
 			return nil, fmt.Errorf("%w: source push: %w", ErrConfig, err)
 		}
-		all = append(all, &source{name: "push", settings: cfg.Section("sources", "push"), address: s.Listen, listen: push.Listen, run: push.Run, metrics: metrics})
+		all = append(all, &source{name: "push", settings: cfg.Section("sources", "push"), address: s.Listen, listen: push.Listen, run: push.Run, replay: unnamed(push.Replay), metrics: metrics})
 	}
 	if s := cfg.Sources.Webhook; s != nil {
 		webhookEnv, metrics := env("webhook")
@@ -138,9 +139,14 @@ func (d *Daemon) buildSources(cfg *config.Config) ([]*source, error) {
 			return nil, fmt.Errorf("%w: source webhook: %w", ErrConfig, err)
 		}
 		all = append(all, &source{
-			name: "webhook", settings: cfg.Section("sources", "webhook"), address: s.Listen, listen: webhook.Listen, run: webhook.Run, metrics: metrics})
+			name: "webhook", settings: cfg.Section("sources", "webhook"), address: s.Listen, listen: webhook.Listen, run: webhook.Run, replay: webhook.Replay, metrics: metrics})
 	}
 	return all, nil
+}
+
+// unnamed is the replay of a source that has no senders.
+func unnamed(replay func(context.Context, []byte) error) func(context.Context, string, []byte) error {
+	return func(ctx context.Context, _ string, payload []byte) error { return replay(ctx, payload) }
 }
 
 // open registers the metrics of a source and opens its port, if it has one.

@@ -88,8 +88,19 @@ func TestControlOverTheSocket(t *testing.T) {
 	if _, err := d.Store().DeadLetter(ctx, 1); err != nil {
 		t.Errorf("all or none: the other one is gone: %v", err)
 	}
-	if err := c.Replay(ctx, []int64{2}); err == nil || !strings.Contains(err.Error(), "correct it and send it again") {
-		t.Errorf("replay of input: %v", err)
+	if err := c.Replay(ctx, []int64{2}); err == nil || !strings.Contains(err.Error(), `source "push" is not in the configuration`) {
+		t.Errorf("replay of input of a source that is gone: %v", err)
+	}
+	letter(t, d.Store(), "source:poll", []byte(`{"id": 4711, "severity": "LOW", "created_at": "22-11-2026 03:22:30"}`))
+	letter(t, d.Store(), "source:poll", []byte(`{"id": null}`))
+	if err := c.Replay(ctx, []int64{3, 4}); err == nil || !strings.Contains(err.Error(), "dead letter 4 is input of source:poll, and stays") {
+		t.Errorf("replay of rows, one of them still malformed: %v", err)
+	}
+	if _, err := d.Store().AlertByRef(ctx, "er-4711"); err != nil {
+		t.Errorf("the row was not taken in: %v", err)
+	}
+	if err := c.Drop(ctx, []int64{4}); err != nil {
+		t.Errorf("Drop: %v", err)
 	}
 	if err := c.Replay(ctx, []int64{1}); err != nil {
 		t.Errorf("Replay: %v", err)
