@@ -194,8 +194,14 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 		d.mu.Lock()
 		d.sinks = append(d.sinks, s)
 		d.mu.Unlock()
+		// A new sink has its place before the first alert comes in.
+		err = s.forwarder.Prepare(ctx)
 		s.start(g)
+		if err != nil {
+			return err
+		}
 	}
+	running.front = append(running.front, g.start("removed sinks", d.forgetRemovedSinks))
 	// A refused password is known before any alert is looked at.
 	first, cancel := context.WithTimeout(ctx, loginPatience)
 	err := d.login(first)
