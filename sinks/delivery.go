@@ -341,7 +341,7 @@ func (f *Forwarder) delivered(group []*item) {
 		it.state = settled
 	}
 	f.metrics.count(outcomeDelivered, len(group))
-	f.recovered("delivery works again")
+	f.recovered()
 	f.limit = min(f.limit*2, f.o.MaxBatch)
 	f.update(func(s *SinkStatus) {
 		s.Delivered += int64(len(group))
@@ -356,12 +356,12 @@ func (f *Forwarder) setAside(it *item, reason error) {
 	}
 	it.state, it.reason = setAside, reason
 	f.log.Error("event set aside as a dead letter", "event", it.event.ID, "err", reason)
-	f.recovered("receiver answers again")
+	f.recovered()
 }
 
-func (f *Forwarder) recovered(message string) {
+func (f *Forwarder) recovered() {
 	if f.failures > 0 || f.probes > 0 {
-		f.log.Info(message, "failures", f.failures+f.probes)
+		f.log.Info("receiver answers again", "failures", f.failures+f.probes)
 	}
 	f.failures, f.probes = 0, 0
 	f.update(func(s *SinkStatus) { s.State, s.LastError, s.NextTry = StateOK, "", time.Time{} })

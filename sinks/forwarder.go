@@ -231,14 +231,14 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // mean looking at those events again.
 func (f *Forwarder) ended(ctx context.Context, err error) error {
 	if f.passed > f.saved {
-		if err := f.record(ctx, soar.Change{Sinks: []soar.SinkCursor{{Sink: f.name, Pos: f.passed}}}); err == nil {
+		if recorded := f.record(ctx, soar.Change{Sinks: []soar.SinkCursor{{Sink: f.name, Pos: f.passed}}}); recorded == nil {
 			f.saved = f.passed
 		}
 	}
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Prepare finds the cursor. A sink that has none gets one at once: its place must

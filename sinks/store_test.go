@@ -26,11 +26,14 @@ func openStore(t *testing.T, dir string) (s *store.Store, shut func()) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	done := make(chan struct{})
+	go func() {
+		_ = s.Run(ctx) // however it ends: what was committed is what counts
+		close(done)
+	}()
 	shut = sync.OnceFunc(func() {
 		cancel()
-		<-done // however it ended: what was committed is what counts
+		<-done
 		if err := s.Close(); err != nil {
 			t.Errorf("close the store: %v", err)
 		}
@@ -314,8 +317,9 @@ func BenchmarkForwarderFromStore(b *testing.B) {
 	go func() { done <- s.Run(ctx) }()
 	defer func() {
 		stop()
-		<-done
-		_ = s.Close()
+		if err := errors.Join(<-done, s.Close()); err != nil {
+			b.Error(err)
+		}
 	}()
 	const batch = 1000
 	n := 0

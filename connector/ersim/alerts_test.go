@@ -62,7 +62,7 @@ func TestResolvedAlertAbsorbs(t *testing.T) {
 		t.Error("another host's match joined")
 	}
 	ioc := AlertSpec{Host: "1", Source: "ioc"}
-	if r.s.Raise(ioc) == r.s.Raise(ioc) {
+	if first, second := r.s.Raise(ioc), r.s.Raise(ioc); first == second {
 		t.Error("IOC alerts were aggregated")
 	}
 }

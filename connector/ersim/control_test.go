@@ -100,7 +100,7 @@ func TestLoadHasProcessesOfItsOwn(t *testing.T) {
 // TestControlOverNetwork plays a scenario from outside and waits for its end.
 func TestControlOverNetwork(t *testing.T) {
 	l := newLive(t, Options{ControlListen: "127.0.0.1:0"})
-	req, err := http.NewRequestWithContext(t.Context(), "POST", l.s.ControlURL()+"/sim/play", strings.NewReader(`{"scenario":"ioc","wait":true}`))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, l.s.ControlURL()+"/sim/play", strings.NewReader(`{"scenario":"ioc","wait":true}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,6 @@ type host struct {
 	open    map[int64]*alert // newest alert per rule id, for aggregation
 	unended int              // how many of alerts are not resolved
 	waiting []func()         // what its agent does when it comes online
-	busy    time.Time        // until when its agent restarts
 }
 
 // Process is a running process of a simulated host.

@@ -222,13 +222,13 @@ func defaultText(text, otherwise string) string {
 // Start listens, so that URL is known and connections queue up. Run serves them.
 func (s *Server) Start() error {
 	var err error
-	if s.apiListener, err = net.Listen("tcp", s.opts.Listen); err != nil {
+	if s.apiListener, err = net.Listen("tcp", s.opts.Listen); err != nil { //nolint:noctx // the address is local: nothing to wait for
 		return fmt.Errorf("ersim: %w", err)
 	}
 	if s.opts.ControlListen == "" {
 		return nil
 	}
-	if s.controlListener, err = net.Listen("tcp", s.opts.ControlListen); err != nil {
+	if s.controlListener, err = net.Listen("tcp", s.opts.ControlListen); err != nil { //nolint:noctx // likewise
 		return errors.Join(fmt.Errorf("ersim: control: %w", err), s.apiListener.Close())
 	}
 	return nil

@@ -16,7 +16,6 @@ type rule struct {
 	severity    string // INFO, LOW, MEDIUM, HIGH or CRITICAL; release 2.1.2 shows WARNING for the middle ones
 	techniques  []string
 	tactics     []string
-	query       string // the query whose rows it looks at
 	condition   [2]string
 	updated     time.Time
 	open        int // alerts of it that are not resolved

@@ -194,7 +194,7 @@ func (p *parser) value() (string, bool) {
 
 func (p *parser) selection(st *statement) error {
 	for {
-		c := column{}
+		var c column
 		if value, ok := p.value(); ok {
 			c = column{name: value, as: value, constant: true}
 		} else if p.word("*") {

@@ -59,7 +59,12 @@ func BenchmarkWebhookToFirstAction(b *testing.B) {
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	}()
 	select {
 	case <-d.Ready():
 	case err := <-ended:
