@@ -309,3 +309,46 @@ func TestFence(t *testing.T) {
 		}
 	})
 }
+
+// A busy server takes a call long after we gave up waiting for the answer. The
+// call that looked as if it had never been received is not sent a second time.
+func TestSlowServerIsNotSentACallTwice(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		arrives time.Duration // after it was sent; 0: never
+		sent    int
+	}{
+		{"within the time-out", 20 * time.Second, 1},
+		{"just after the time-out", 31 * time.Second, 1},
+		{"when the proxy gives up", 299 * time.Second, 1},
+		{"never", 0, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j, server := newMemJournal(), newFakeServer()
+				actions := server.actions()
+				sent := 0
+				hit := server.add(actions, "fake.once", Once, func(ctx context.Context, call Call) (Outcome, error) {
+					if sent++; sent == 1 {
+						if tt.arrives > 0 {
+							time.AfterFunc(tt.arrives, func() { server.take("fake.once", call) })
+						}
+						<-ctx.Done()
+						return Outcome{}, ctx.Err()
+					}
+					return Outcome{State: soar.StepAccepted, Ref: server.take("fake.once", call)}, nil
+				})
+				hit.list = true
+				set := loadText(t, actions, "playbook: p\nsteps: [{id: hit, do: fake.once, timeout: 10m}]")
+				_, stop := running(t, j, actions, set, EngineOptions{CallTimeout: 30 * time.Second})
+				j.put(t, testAlert("1"))
+				time.Sleep(20 * time.Minute)
+				stop()
+				run := j.all()[0]
+				if n := len(server.done("fake.once")); n != 1 || sent != tt.sent || run.State != soar.RunDone {
+					t.Errorf("sent %d times, %d taken, run %s (%s); want %d, 1, done", sent, n, run.State, run.Error, tt.sent)
+				}
+			})
+		})
+	}
+}

@@ -30,6 +30,11 @@ type EngineOptions struct {
 	// CallTimeout bounds one call of an action, 60s by default. A call whose answer
 	// was lost is looked up no sooner than this after it was sent.
 	CallTimeout time.Duration
+	// SettleFor is how long after it was sent a call whose answer was lost may still
+	// arrive, 5m by default and at least CallTimeout. An action that must not happen
+	// twice is not sent again before. The server's own proxy gives up after 150s, of
+	// releases up to 3.x after 300s.
+	SettleFor time.Duration
 	// Ceiling holds all playbooks at observe when it is ModeObserve.
 	Ceiling soar.Mode
 	// Drain is how long calls under way may take to end when the engine stops; 10s
@@ -53,6 +58,10 @@ func (o *EngineOptions) defaults() {
 	if o.CallTimeout <= 0 {
 		o.CallTimeout = time.Minute
 	}
+	if o.SettleFor <= 0 {
+		o.SettleFor = 5 * time.Minute
+	}
+	o.SettleFor = max(o.SettleFor, o.CallTimeout)
 	if o.Drain <= 0 {
 		o.Drain = 10 * time.Second
 	}
@@ -117,6 +126,10 @@ func (e *Engine) Reload(set *Set) {
 	defer e.mu.Unlock()
 	for _, p := range set.playbooks {
 		e.versions[p.Hash] = p
+		// A counter that is first seen at 1 hides its first increase.
+		for _, outcome := range []soar.RunState{soar.RunDone, soar.RunFailed, soar.RunUnknown} {
+			e.metrics.runs.WithLabelValues(p.Name, string(outcome))
+		}
 	}
 	e.set.Store(set)
 }

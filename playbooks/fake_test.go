@@ -118,6 +118,15 @@ func (a *fakeAction) Do(ctx context.Context, call Call) (Outcome, error) {
 	return Outcome{State: soar.StepExecuted, Ref: ref, Output: map[string]any{"ref": ref}, Target: "host-1", Summary: "did it"}, nil
 }
 
+// take is the server taking a command, now.
+func (f *fakeServer) take(action string, call Call) (ref string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ref = fmt.Sprintf("c%d", len(f.commands)+1)
+	f.commands = append(f.commands, fakeCommand{ref: ref, action: action, step: call.Step, at: f.now(), with: call.With})
+	return ref
+}
+
 func (a *fakeAction) Poll(ctx context.Context, _ Call, ref string) (Outcome, error) {
 	if a.poll != nil {
 		return a.poll(ctx)

@@ -121,9 +121,11 @@ func orEmpty(m map[string]any) map[string]any {
 	return m
 }
 
-// lookUp settles a call whose answer was lost. The server's own list tells, after
-// the call can no longer be under way. Look-ups of one action go one after the
-// other, so that no two take the same command for theirs.
+// lookUp settles a call whose answer was lost by the server's own list. What is
+// found there counts at once. What is missing may still be under way, since a busy
+// server takes a call long after we gave up waiting: of an action that must not
+// happen twice, absence counts only after SettleFor. Look-ups of one action go one
+// after the other, so that no two take the same command for theirs.
 func (r *runner) lookUp(ctx context.Context) error {
 	s := r.step()
 	if due := r.cur.intentAt.Add(r.e.options.CallTimeout); r.now().Before(due) {
@@ -136,7 +138,9 @@ func (r *runner) lookUp(ctx context.Context) error {
 		return nil
 	}
 	defer unlock()
-	over := r.now().Sub(r.cur.started) >= s.timeout
+	settled := r.cur.intentAt.Add(r.e.options.SettleFor)
+	underWay := s.spec.Effect == Once && r.now().Before(settled)
+	over := r.now().Sub(r.cur.started) >= s.timeout && !underWay
 	callCtx, cancel := context.WithTimeout(ctx, r.e.options.CallTimeout)
 	list, err := safelyFind(func() ([]Found, error) { return s.action.Find(callCtx, r.call(s), r.cur.intentAt.Add(-clockSkew)) })
 	cancel()
@@ -159,7 +163,12 @@ func (r *runner) lookUp(ctx context.Context) error {
 		r.finish(s, Result{State: soar.StepFailed, Error: "the answer was lost, and looking it up failed: " + err.Error()}, nil)
 	case err != nil:
 		r.log.Warn("cannot look up a call whose answer was lost", "step", s.id, "err", err)
-		r.wait(r.pollAt(s, 0))
+		r.wait(r.lookAgainAt())
+	case ref == "" && underWay:
+		if at := r.lookAgainAt(); at.Before(settled) {
+			settled = at
+		}
+		r.wait(settled)
 	case ref == "":
 		r.log.Info("the call was never received, sending it again", "step", s.id)
 		r.intend(s, true)
@@ -169,6 +178,12 @@ func (r *runner) lookUp(ctx context.Context) error {
 		return r.commit(ctx) // within the lock: the next look-up sees it as taken
 	}
 	return nil
+}
+
+// lookAgainAt is when to look up a lost call next: ever more rarely.
+func (r *runner) lookAgainAt() time.Time {
+	now := r.now()
+	return now.Add(min(max(now.Sub(r.cur.intentAt)/4, time.Second), 30*time.Second))
 }
 
 // clockSkew is how far the server's clock may be behind ours. Calls that others
