@@ -3,16 +3,12 @@ package connector
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/erbridge/erbridge/internal/soar"
 )
 
 // PollSettings configures polling of the server's alert list.
@@ -62,28 +58,15 @@ const (
 	// maxShifts bounds how often one list is read again a bit earlier because rows
 	// moved up under the reader.
 	maxShifts = 20
+	// maxCollected bounds the alerts that one poll holds before it stores them.
+	maxCollected = 10_000
+	// pollPatience is how long an answer may take before polling counts as stuck.
+	pollPatience, pollWatch = 15 * time.Second, 5 * time.Second
 )
 
 // ringEchoes are the pauses after a ring that found nothing new: the server sends
 // its push line a moment before, or after, the alert can be read.
 var ringEchoes = []time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 2 * time.Second}
-
-// pollCursor is how far the poller has read; it is stored as JSON.
-type pollCursor struct {
-	// MaxID is the highest alert id taken in.
-	MaxID int64 `json:"max_id"`
-	// Newest is the latest creation time taken in, by the server's clock.
-	Newest time.Time `json:"newest"`
-	// BackfillID is the highest alert id that existed at first contact.
-	BackfillID int64 `json:"backfill_id"`
-	// Since is where the backfill begins: what is older stays on the server.
-	Since time.Time `json:"since"`
-}
-
-// wanted reports whether an alert of the list is to be taken in.
-func (c pollCursor) wanted(id int64, created time.Time) bool {
-	return id > c.BackfillID || !created.Before(c.Since)
-}
 
 // Poller reads the server's alert list behind its cursor and hands every alert to
 // the store. There is no "changed since" filter, so it reads newest first until
@@ -103,15 +86,10 @@ type Poller struct {
 	met    bool             // the cursor is loaded
 	seen   map[int64]uint64 // alert id to what of it can change, for those within the overlap
 	status PollStatus
+	asked  time.Time // when the poll under way last heard of the server; zero: none is
 
-	rejected map[[sha256.Size]byte]bool // malformed rows that were kept already
-}
-
-// PollStatus tells how polling goes.
-type PollStatus struct {
-	LastSuccess time.Time
-	LastError   string // empty while it goes well
-	Newest      time.Time
+	toldReuse bool                       // that ids are reused was said
+	rejected  map[[sha256.Size]byte]bool // malformed rows that were kept already
 }
 
 type pollMetrics struct {
@@ -159,19 +137,13 @@ func (p *Poller) Ring() {
 	}
 }
 
-// Status tells how polling goes.
-func (p *Poller) Status() PollStatus {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.status
-}
-
 // Run polls and sweeps until ctx ends. A server that cannot be reached is not an
 // error of Run: it is shown by Status and tried again.
 func (p *Poller) Run(ctx context.Context) error {
-	var sweeping sync.WaitGroup
-	defer sweeping.Wait()
-	sweeping.Go(func() { p.sweepAll(ctx) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { p.sweepAll(ctx) })
+	beside.Go(func() { p.watch(ctx) })
 
 	failures, echo := 0, len(ringEchoes)
 	for {
@@ -227,21 +199,13 @@ func (p *Poller) await(ctx context.Context, wait time.Duration, failing bool) (r
 	}
 }
 
-// Poll reads once what is new. It returns how many alerts were new or changed. The
-// cursor moves only after both lists were read to their end; a failure in
-// between repeats pages, and the store drops the repeats.
+// Poll reads once what is new, and stores it oldest first. It returns how many
+// alerts were new or changed. The cursor moves only after both lists were read to
+// their end; a failure in between repeats pages, and the store drops the repeats.
 func (p *Poller) Poll(ctx context.Context) (fresh int, err error) {
 	began := p.env.Now()
-	defer func() {
-		p.metrics.seconds.Observe(p.env.Now().Sub(began).Seconds())
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if err != nil {
-			p.status.LastError = err.Error()
-			return
-		}
-		p.status.LastError, p.status.LastSuccess, p.status.Newest = "", p.env.Now(), p.cursor.Newest
-	}()
+	p.hears(began)
+	defer func() { p.ended(began, err) }()
 	from, err := p.load(ctx)
 	if err != nil {
 		return 0, err
@@ -249,230 +213,35 @@ func (p *Poller) Poll(ctx context.Context) (fresh int, err error) {
 	next, floor := from, from.Newest.Add(-p.settings.Overlap)
 	// One alert dated into the future must not shorten the overlap of all later polls.
 	latest := began.Add(p.settings.Overlap)
+	var collected []pollRow
+	flush := func() error {
+		n, err := p.take(ctx, collected, from)
+		fresh += n
+		collected = collected[:0]
+		return err
+	}
 	for _, resolved := range []bool{false, true} {
-		err := p.read(ctx, resolved, from, floor, func(batch []soar.Alert, ids []int64) error {
-			n, err := p.take(ctx, batch, ids, from.BackfillID)
-			fresh += n
-			for i, a := range batch {
-				next.MaxID = max(next.MaxID, ids[i])
-				if a.CreatedAt.After(next.Newest) && a.CreatedAt.Before(latest) {
-					next.Newest = a.CreatedAt
+		err := p.read(ctx, resolved, from, floor, func(page []pollRow) error {
+			p.hears(p.env.Now())
+			for i := range page {
+				next.MaxID = max(next.MaxID, page[i].id)
+				if at := page[i].alert.CreatedAt; at.After(next.Newest) && at.Before(latest) {
+					next.Newest = at
 				}
 			}
-			return err
+			if collected = append(collected, page...); len(collected) < maxCollected {
+				return nil
+			}
+			return flush()
 		})
 		if err != nil {
 			return fresh, err
 		}
 	}
+	if err := flush(); err != nil {
+		return fresh, err
+	}
 	return fresh, p.advance(ctx, from, next)
-}
-
-// load brings the cursor in, or makes the first one at first contact.
-func (p *Poller) load(ctx context.Context) (pollCursor, error) {
-	p.mu.Lock()
-	cursor, met := p.cursor, p.met
-	p.mu.Unlock()
-	if met {
-		return cursor, nil
-	}
-	value, err := p.env.Intake.Cursor(ctx, p.cursorName())
-	if err != nil {
-		return pollCursor{}, fmt.Errorf("poll: read cursor: %w", err)
-	}
-	if value != nil {
-		if err := json.Unmarshal(value, &cursor); err != nil {
-			return pollCursor{}, fmt.Errorf("poll: stored cursor %q: %w", value, err)
-		}
-	} else if cursor, err = p.firstContact(ctx); err != nil {
-		return pollCursor{}, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cursor, p.met = cursor, true
-	return cursor, nil
-}
-
-// firstContact notes which alerts exist before erbridge looks after them, and
-// where reading starts.
-func (p *Poller) firstContact(ctx context.Context) (pollCursor, error) {
-	since := p.env.Now().UTC().Add(-p.settings.Backfill)
-	cursor := pollCursor{Since: since, Newest: since.Add(p.settings.Overlap)} // the overlap ends where the backfill begins
-	for _, resolved := range []bool{false, true} {
-		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, Limit: 1})
-		if err != nil {
-			return pollCursor{}, fmt.Errorf("poll: first contact: %w", err)
-		}
-		for i := range page.Results {
-			cursor.BackfillID = max(cursor.BackfillID, page.Results[i].ID)
-		}
-	}
-	p.env.Log.Info("first contact with the server", "backfill", p.settings.Backfill, "last_alert", cursor.BackfillID)
-	return cursor, p.save(ctx, cursor)
-}
-
-// cursorName keeps the cursors of several servers apart.
-func (p *Poller) cursorName() string { return pollSource + "/" + p.server }
-
-func (p *Poller) save(ctx context.Context, cursor pollCursor) error {
-	value, err := json.Marshal(cursor)
-	if err != nil {
-		return fmt.Errorf("poll: encode cursor: %w", err)
-	}
-	if _, err := p.env.Intake.Commit(ctx, soar.Change{Cursors: []soar.Cursor{{Source: p.cursorName(), Value: value}}}); err != nil {
-		return fmt.Errorf("poll: save cursor: %w", err)
-	}
-	return nil
-}
-
-// advance moves the cursor when it has moved, and forgets what fell out of the overlap.
-func (p *Poller) advance(ctx context.Context, from, next pollCursor) error {
-	if next.MaxID == from.MaxID && next.Newest.Equal(from.Newest) {
-		return nil
-	}
-	if err := p.save(ctx, next); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cursor = next
-	if len(p.seen) > 50_000 {
-		clear(p.seen) // only spares repeats
-	}
-	return nil
-}
-
-// read walks one list, newest first, until a whole page is known by its ids and
-// older than floor. Rows move while it walks: a new alert pushes rows
-// down, which repeats some; a resolved one leaves the open list and pulls rows
-// up, which would skip some. So every page starts with the last row of the one
-// before, and when that row is gone the walk goes back half a page.
-func (p *Poller) read(ctx context.Context, resolved bool, from pollCursor, floor time.Time,
-	take func(batch []soar.Alert, ids []int64) error) error {
-	known := max(from.MaxID, from.BackfillID)
-	size, lowest, shifts := p.settings.PageSize, int64(math.MaxInt64), 0
-	for start := 0; ; {
-		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, Start: start, Limit: size})
-		if err != nil {
-			return fmt.Errorf("poll: read alerts from %d: %w", start, err)
-		}
-		if err := p.reject(ctx, page.Malformed); err != nil {
-			return err
-		}
-		rows := page.Results
-		got := len(rows) + len(page.Malformed)
-		if start > 0 && shifts < maxShifts && (got == 0 || len(rows) > 0 && rows[0].ID < lowest) {
-			shifts++
-			start = max(0, start-max(size/2, 1))
-			continue
-		}
-		batch, ids, done := make([]soar.Alert, 0, len(rows)), make([]int64, 0, len(rows)), len(rows) > 0
-		for i := range rows {
-			row := &rows[i]
-			lowest = min(lowest, row.ID)
-			done = done && row.ID <= known && row.CreatedAt.Before(floor)
-			if from.wanted(row.ID, row.CreatedAt) {
-				batch, ids = append(batch, p.details.normalize(ctx, p.server, row)), append(ids, row.ID)
-			}
-		}
-		if err := take(batch, ids); err != nil {
-			return err
-		}
-		if got < size || done {
-			return nil
-		}
-		start += got - 1
-	}
-}
-
-// reject keeps rows that could not be read as dead letters, each once: the overlap
-// brings them again with every poll.
-func (p *Poller) reject(ctx context.Context, malformed []*MalformedError) error {
-	for _, bad := range malformed {
-		sum := sha256.Sum256(bad.Raw)
-		p.mu.Lock()
-		known := p.rejected[sum]
-		p.mu.Unlock()
-		if known {
-			continue
-		}
-		if _, err := p.rejects.keep(ctx, bad.Raw, bad); err != nil {
-			return err
-		}
-		p.mu.Lock()
-		if len(p.rejected) >= maxRejectsPerMinute {
-			clear(p.rejected)
-		}
-		p.rejected[sum] = true
-		p.mu.Unlock()
-	}
-	return nil
-}
-
-// Replay takes a row of the alert list in again that was kept as a dead letter. An
-// error means that it still cannot be read.
-func (p *Poller) Replay(ctx context.Context, row []byte) error {
-	cursor, err := p.load(ctx)
-	if err != nil {
-		return err
-	}
-	read, err := parse(row)
-	if err != nil {
-		return fmt.Errorf("alert row: %w", err)
-	}
-	alert, err := alertRow(read)
-	if err != nil {
-		return fmt.Errorf("alert row: %w", err)
-	}
-	_, err = p.takePage(ctx, Page[Alert]{Results: []Alert{alert}}, cursor.BackfillID)
-	return err
-}
-
-// take hands a batch to the store, less what is known to be unchanged.
-func (p *Poller) take(ctx context.Context, batch []soar.Alert, ids []int64, backfill int64) (fresh int, err error) {
-	changed := make([]soar.Alert, 0, len(batch))
-	marks := make(map[int64]uint64, len(batch))
-	p.mu.Lock()
-	for i, a := range batch {
-		mark := changeable(&a)
-		if known, ok := p.seen[ids[i]]; ok && known == mark {
-			continue
-		}
-		a.Backfill = ids[i] <= backfill
-		marks[ids[i]] = mark
-		changed = append(changed, a)
-	}
-	p.mu.Unlock()
-	p.metrics.alerts.WithLabelValues("known").Add(float64(len(batch) - len(changed)))
-	if len(changed) == 0 {
-		return 0, nil
-	}
-	done, err := p.env.Intake.Commit(ctx, soar.Change{Alerts: changed})
-	if err != nil {
-		return 0, fmt.Errorf("poll: store %d alerts: %w", len(changed), err)
-	}
-	p.mu.Lock()
-	for id, mark := range marks {
-		p.seen[id] = mark
-	}
-	p.mu.Unlock()
-	p.metrics.alerts.WithLabelValues("new").Add(float64(len(done.New)))
-	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
-	p.metrics.alerts.WithLabelValues("known").Add(float64(done.Known))
-	return len(done.New) + len(done.Updated), nil
-}
-
-// changeable is a fingerprint of what of an alert can change on the server.
-func changeable(a *soar.Alert) uint64 {
-	const prime = 1099511628211 // FNV-1a, 64 bit
-	sum := uint64(14695981039346656037)
-	for _, text := range []string{a.Status, a.Verdict, a.Comment} {
-		for i := range len(text) {
-			sum = (sum ^ uint64(text[i])) * prime
-		}
-		sum = (sum ^ 0xff) * prime
-	}
-	return (sum ^ uint64(a.EventCount)) * prime //nolint:gosec // the bits, not the number
 }
 
 // Fetch reads alerts by id and takes them in; webhooks use it. Ids that the server
@@ -491,21 +260,10 @@ func (p *Poller) Fetch(ctx context.Context, ids []int64) (found int, err error) 
 			}
 			return found, fmt.Errorf("fetch alerts: %w", err)
 		}
-		n, err := p.takePage(ctx, page, cursor.BackfillID)
-		if err != nil {
+		if _, err := p.take(ctx, p.rows(ctx, page.Results), cursor); err != nil {
 			return found, err
 		}
-		found += n
+		found += len(page.Results)
 	}
 	return found, nil
-}
-
-// takePage normalises and stores a page that is outside the walk.
-func (p *Poller) takePage(ctx context.Context, page Page[Alert], backfill int64) (rows int, err error) {
-	batch, ids := make([]soar.Alert, len(page.Results)), make([]int64, len(page.Results))
-	for i := range page.Results {
-		batch[i], ids[i] = p.details.normalize(ctx, p.server, &page.Results[i]), page.Results[i].ID
-	}
-	_, err = p.take(ctx, batch, ids, backfill)
-	return len(batch), err
 }

@@ -130,14 +130,14 @@ func TestPollMissesNothingWhenAlertsAreResolvedMeanwhile(t *testing.T) {
 	poll(t, p, 0)
 	ids := raise(sim, 60)
 	pages := 0
-	err := p.read(t.Context(), false, pollCursor{}, time.Time{}, func(batch []soar.Alert, rows []int64) error {
+	err := p.read(t.Context(), false, pollCursor{}, time.Time{}, func(page []pollRow) error {
 		pages++
 		if pages <= 3 { // the three newest rows of the page leave the open list
-			if err := client.Alerts.Resolve(t.Context(), rows[:3], true, "meanwhile"); err != nil {
+			if err := client.Alerts.Resolve(t.Context(), []int64{page[0].id, page[1].id, page[2].id}, true, "meanwhile"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		_, err := p.take(t.Context(), batch, rows, 0)
+		_, err := p.take(t.Context(), page, pollCursor{})
 		return err
 	})
 	if err != nil {
@@ -340,4 +340,84 @@ func TestPollKeepsAMalformedRowOnce(t *testing.T) {
 		t.Error(err)
 	}
 	in.alert(t, "er-77")
+}
+
+// Sinks and playbooks see alerts in the order in which they were raised, however
+// many pages they came on.
+func TestPollHandsOverOldestFirst(t *testing.T) {
+	sim, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p := newTestPoller(t, client, in, func(s *PollSettings) { s.PageSize = 4 })
+	poll(t, p, 0)
+	ids := raise(sim, 11)
+	if err := client.Alerts.Resolve(t.Context(), ids[2:5], true, ""); err != nil {
+		t.Fatal(err)
+	}
+	poll(t, p, 11)
+	for i, ref := range in.order {
+		if want := fmt.Sprintf("er-%d", ids[i]); ref != want {
+			t.Fatalf("order %v, want that of %v", in.order, ids)
+		}
+	}
+}
+
+// A server that was reinstalled gives known ids to other alerts. They must not be
+// dropped as repeats in silence, nor overwrite the old ones.
+func TestPollNoticesAReinstalledServer(t *testing.T) {
+	old, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	poll(t, newTestPoller(t, client, in, nil), 0)
+	host := old.Hosts()[0].Identifier
+	for i := range 3 {
+		old.Raise(ersim.AlertSpec{Host: host, Rule: fmt.Sprint(i), Severity: "HIGH", CreatedAt: time.Now().Add(-time.Hour), Detached: true})
+	}
+	poll(t, newTestPoller(t, client, in, nil), 3)
+	before := in.alert(t, "er-2")
+
+	reinstalled, client := startSim(t, ersim.Options{})
+	p := newTestPoller(t, client, in, nil)
+	raise(reinstalled, 2)
+	for range 2 {
+		if _, err := p.Poll(t.Context()); !errors.Is(err, ErrIDsReused) || !strings.Contains(err.Error(), "server.name") {
+			t.Fatalf("error %v", err)
+		}
+	}
+	if p.Status().LastError == "" {
+		t.Error("the status shows nothing")
+	}
+	if len(in.events) != 1 || in.events[0].Type != soar.EventTrouble {
+		t.Errorf("events %+v, want one of trouble", in.events)
+	}
+	if after := in.alert(t, "er-2"); after.Event["cmdline"] != before.Event["cmdline"] || !after.CreatedAt.Equal(before.CreatedAt) {
+		t.Errorf("the old alert was overwritten: %+v", after)
+	}
+	if err := p.Sweep(t.Context()); !errors.Is(err, ErrIDsReused) {
+		t.Errorf("the sweep says %v", err)
+	}
+}
+
+// A server that hangs shows long before the client gives up on it.
+func TestPollStatusOfASilentServer(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	_, client := startSim(t, ersim.Options{})
+	p, err := NewPoller(client, "er", DefaultPoll(), SourceEnv{Intake: newIntake(), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.hears(now)
+	now = now.Add(pollPatience - time.Second)
+	if s := p.Status(); s.LastError != "" {
+		t.Errorf("too early: %s", s.LastError)
+	}
+	now = now.Add(5 * time.Second)
+	if s := p.Status(); !strings.Contains(s.LastError, "not answered for 19s") {
+		t.Errorf("status %q", s.LastError)
+	}
+	if _, err := p.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	if s := p.Status(); s.LastError != "" {
+		t.Errorf("no poll is under way, and yet: %s", s.LastError)
+	}
 }

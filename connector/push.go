@@ -140,9 +140,9 @@ func (p *Push) serve(ctx context.Context, conn net.Conn) {
 		if err := conn.SetReadDeadline(time.Now().Add(p.settings.IdleTimeout)); err != nil {
 			return
 		}
-		line, tooLong, err := readLine(lines, maxPushLineBytes)
+		line, size, err := readLine(lines, maxPushLineBytes)
 		if len(line) > 0 {
-			if err := p.take(ctx, line, tooLong); err != nil {
+			if err := p.take(ctx, line, size); err != nil {
 				// The store takes nothing: stop reading, so that the sender's own
 				// buffers hold what comes, instead of losing it here.
 				p.env.Log.Error("push line not kept", "err", err)
@@ -158,11 +158,12 @@ func (p *Push) serve(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// take handles one line. An error means that the store takes nothing now.
-func (p *Push) take(ctx context.Context, line []byte, tooLong bool) error {
+// take handles one line, of which size bytes came. An error means that the store
+// takes nothing now.
+func (p *Push) take(ctx context.Context, line []byte, size int) error {
 	kind, err := classifyPush(line)
-	if tooLong {
-		err = fmt.Errorf("the line is longer than %d bytes", maxPushLineBytes)
+	if size > maxPushLineBytes {
+		err = fmt.Errorf("the line has %d bytes, of which %d are read", size, maxPushLineBytes)
 	}
 	if err != nil {
 		p.lines.WithLabelValues("malformed").Inc()
@@ -251,16 +252,14 @@ func classifyPush(line []byte) (pushKind, error) {
 }
 
 // readLine reads up to a newline or the end. A line over limit is read to its end
-// and returned cut, with tooLong set.
-func readLine(r *bufio.Reader, limit int) (line []byte, tooLong bool, err error) {
+// and returned cut; size is what it had.
+func readLine(r *bufio.Reader, limit int) (line []byte, size int, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
-		if room := limit - len(line); len(part) > room {
-			part, tooLong = part[:room], true
-		}
-		line = append(line, part...)
+		size += len(part)
+		line = append(line, part[:min(len(part), limit-len(line))]...)
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return bytes.TrimRight(line, "\r\n"), tooLong, err
+			return bytes.TrimRight(line, "\r\n"), size, err
 		}
 	}
 }

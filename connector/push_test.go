@@ -20,6 +20,7 @@ type intake struct {
 	mu      sync.Mutex
 	refuse  error
 	alerts  map[string]soar.Alert
+	order   []string // refs of new alerts, as they came
 	letters []soar.DeadLetter
 	events  []soar.Event
 	cursors map[string][]byte
@@ -42,6 +43,7 @@ func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error
 		switch {
 		case !ok:
 			done.New = append(done.New, i)
+			s.order = append(s.order, a.Ref())
 		case known.Status != a.Status || known.Verdict != a.Verdict || known.EventCount != a.EventCount:
 			done.Updated = append(done.Updated, i)
 			a.Backfill = known.Backfill
@@ -76,6 +78,16 @@ func (s *intake) KnownOpen(_ context.Context, server string, since time.Time, li
 		}
 	}
 	return open, nil
+}
+
+func (s *intake) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.alerts[ref]
+	if !ok {
+		return soar.StoredAlert{}, fmt.Errorf("alert %s: %w", ref, soar.ErrNotFound)
+	}
+	return soar.StoredAlert{Alert: a}, nil
 }
 
 func (s *intake) alert(t *testing.T, ref string) soar.Alert {
@@ -217,7 +229,7 @@ func TestPushKeepsMalformedLinesAndGoesOn(t *testing.T) {
 	if got := in.letters[0]; got.Origin != "source:push" || string(got.Payload) != pushRule40[:50] {
 		t.Errorf("first dead letter is %q of %s", got.Payload, got.Origin)
 	}
-	if got := in.letters[1]; len(got.Payload) != maxPushLineBytes || !strings.Contains(got.Reason, "longer than") {
+	if got := in.letters[1]; len(got.Payload) != maxPushLineBytes || !strings.Contains(got.Reason, fmt.Sprintf("has %d bytes", len(huge)+1)) {
 		t.Errorf("second dead letter has %d bytes, reason %q", len(got.Payload), got.Reason)
 	}
 }

@@ -21,6 +21,8 @@ type Intake interface {
 	// KnownOpen lists stored alerts of a server that are open and were raised at
 	// or after since.
 	KnownOpen(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
+	// AlertByRef finds a stored alert; soar.ErrNotFound.
+	AlertByRef(ctx context.Context, ref string) (soar.StoredAlert, error)
 }
 
 // SourceEnv is what every source gets from the daemon.

@@ -1,9 +1,11 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,8 +36,8 @@ func (p *Poller) Sweep(ctx context.Context) error {
 	floor := p.env.Now().Add(-p.settings.SweepWindow)
 	var missed []string
 	for _, resolved := range []bool{false, true} {
-		err := p.read(ctx, resolved, cursor, floor, func(batch []soar.Alert, ids []int64) error {
-			late, err := p.takeSwept(ctx, batch, ids, cursor)
+		err := p.read(ctx, resolved, cursor, floor, func(page []pollRow) error {
+			late, err := p.takeSwept(ctx, page, cursor)
 			missed = append(missed, late...)
 			return err
 		})
@@ -51,19 +53,15 @@ func (p *Poller) Sweep(ctx context.Context) error {
 
 // takeSwept stores a batch and returns the alerts that a poll should have found:
 // new here, and not newer than what polls have read.
-func (p *Poller) takeSwept(ctx context.Context, batch []soar.Alert, ids []int64, cursor pollCursor) (missed []string, err error) {
-	for i := range batch {
-		batch[i].Backfill = ids[i] <= cursor.BackfillID
-	}
-	done, err := p.env.Intake.Commit(ctx, soar.Change{Alerts: batch})
+func (p *Poller) takeSwept(ctx context.Context, rows []pollRow, cursor pollCursor) (missed []string, err error) {
+	slices.SortFunc(rows, func(a, b pollRow) int { return cmp.Compare(a.id, b.id) })
+	done, err := p.store(ctx, rows, cursor)
 	if err != nil {
-		return nil, fmt.Errorf("store %d alerts: %w", len(batch), err)
+		return nil, err
 	}
-	p.metrics.alerts.WithLabelValues("new").Add(float64(len(done.New)))
-	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
 	for _, i := range done.New {
-		if ids[i] > cursor.BackfillID && ids[i] <= cursor.MaxID {
-			missed = append(missed, batch[i].ID)
+		if rows[i].id > cursor.BackfillID && rows[i].id <= cursor.MaxID {
+			missed = append(missed, rows[i].alert.ID)
 		}
 	}
 	return missed, nil
@@ -92,7 +90,7 @@ func (p *Poller) checkOpen(ctx context.Context, cursor pollCursor, before time.T
 		if err != nil {
 			return fmt.Errorf("ask about open alerts: %w", err)
 		}
-		if _, err := p.takePage(ctx, page, cursor.BackfillID); err != nil {
+		if _, err := p.take(ctx, p.rows(ctx, page.Results), cursor); err != nil {
 			return err
 		}
 	}

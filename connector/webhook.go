@@ -342,7 +342,7 @@ func (w *Webhook) receive(rw http.ResponseWriter, req *http.Request, s *sender) 
 	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, s.MaxBody))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return 0, &refusal{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the body is larger than %d bytes", s.MaxBody)}
+			return 0, w.refuseTooLarge(ctx, s, req, body)
 		}
 		return 0, &refusal{status: http.StatusBadRequest, text: "the body could not be read"}
 	}
@@ -387,6 +387,22 @@ func (w *Webhook) Replay(ctx context.Context, name string, body []byte) error {
 		return fmt.Errorf("webhook sender %q: %w", name, err)
 	}
 	return nil
+}
+
+// refuseTooLarge answers 413. What was read of the body is kept when the caller is
+// known without it; a signature can only be checked over all of it.
+func (w *Webhook) refuseTooLarge(ctx context.Context, s *sender, req *http.Request, body []byte) error {
+	reason := fmt.Errorf("the body is larger than %d bytes", s.MaxBody)
+	if !s.Secret.IsSet() {
+		if _, err := s.authenticate(req, nil, w.env.Now()); err != nil {
+			return &refusal{status: http.StatusUnauthorized, text: "not authenticated"}
+		}
+		if _, err := s.rejects.keep(ctx, body, reason); err != nil {
+			return err
+		}
+	}
+	w.env.Log.Warn("webhook call refused", "sender", s.name, "err", reason)
+	return &refusal{status: http.StatusRequestEntityTooLarge, text: reason.Error()}
 }
 
 // malformedError says what is wrong with a body.

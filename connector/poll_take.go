@@ -1,0 +1,131 @@
+package connector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// ErrIDsReused means that the server gives known alert ids to other alerts.
+var ErrIDsReused = errors.New("the server's alert ids begin anew")
+
+// take hands rows to the store, oldest first and a page at a time, less what is
+// known to be unchanged. It returns how many were new or changed.
+func (p *Poller) take(ctx context.Context, rows []pollRow, from pollCursor) (fresh int, err error) {
+	changed := make([]pollRow, 0, len(rows))
+	p.mu.Lock()
+	for i := range rows {
+		if known, ok := p.seen[rows[i].id]; !ok || known != changeable(&rows[i].alert) {
+			changed = append(changed, rows[i])
+		}
+	}
+	p.mu.Unlock()
+	p.metrics.alerts.WithLabelValues("known").Add(float64(len(rows) - len(changed)))
+	slices.SortFunc(changed, func(a, b pollRow) int { return cmp.Compare(a.id, b.id) })
+	for page := range slices.Chunk(changed, p.settings.PageSize) {
+		done, err := p.store(ctx, page, from)
+		if err != nil {
+			return fresh, err
+		}
+		fresh += len(done.New) + len(done.Updated)
+		p.mu.Lock()
+		for i := range page {
+			p.seen[page[i].id] = changeable(&page[i].alert)
+		}
+		p.mu.Unlock()
+	}
+	return fresh, nil
+}
+
+// store commits rows as alerts.
+func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (soar.Committed, error) {
+	alerts := make([]soar.Alert, len(rows))
+	for i := range rows {
+		alerts[i] = rows[i].alert
+		alerts[i].Backfill = rows[i].id <= from.BackfillID
+		if err := p.checkReuse(ctx, &rows[i], from); err != nil {
+			return soar.Committed{}, err
+		}
+	}
+	done, err := p.env.Intake.Commit(ctx, soar.Change{Alerts: alerts})
+	if err != nil {
+		return soar.Committed{}, fmt.Errorf("poll: store %d alerts: %w", len(alerts), err)
+	}
+	p.metrics.alerts.WithLabelValues("new").Add(float64(len(done.New)))
+	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
+	p.metrics.alerts.WithLabelValues("known").Add(float64(done.Known))
+	return done, nil
+}
+
+// checkReuse finds out that the server was reinstalled, or restored from a copy. Its
+// ids begin anew then, and new alerts would be dropped as repeats of old ones. An
+// alert under an id that polls have passed, and newer than all they have seen, is
+// a late one or such a stranger: the stored alert of that id tells.
+func (p *Poller) checkReuse(ctx context.Context, row *pollRow, from pollCursor) error {
+	if row.id > from.MaxID || !row.alert.CreatedAt.After(from.Newest) {
+		return nil
+	}
+	stored, err := p.env.Intake.AlertByRef(ctx, row.alert.Ref())
+	switch {
+	case errors.Is(err, soar.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("poll: look up alert %s: %w", row.alert.Ref(), err)
+	}
+	known := stored.Alert.CreatedAt
+	if row.alert.CreatedAt.Sub(known).Abs() < 2*time.Second { // the list drops fractions
+		return nil
+	}
+	problem := fmt.Errorf("%w: alert %d of %s is another one now than the one known here. Was the server reinstalled or restored?"+
+		" Give it a new server.name, so that its alerts are not taken for the old ones", ErrIDsReused, row.id, row.alert.CreatedAt.Format(time.DateTime))
+	event := soar.Event{
+		ID:   fmt.Sprintf("trouble/ids-reused/%s/%d", row.alert.Ref(), row.alert.CreatedAt.Unix()),
+		Type: soar.EventTrouble, At: p.env.Now().UTC(), Text: problem.Error(),
+	}
+	p.mu.Lock()
+	told := p.toldReuse
+	p.toldReuse = true
+	p.mu.Unlock()
+	if told {
+		return problem
+	}
+	_, err = p.env.Intake.Commit(ctx, soar.Change{Events: []soar.Event{event}})
+	return errors.Join(problem, err)
+}
+
+// Replay takes a row of the alert list in again that was kept as a dead letter. An
+// error means that it still cannot be read.
+func (p *Poller) Replay(ctx context.Context, row []byte) error {
+	cursor, err := p.load(ctx)
+	if err != nil {
+		return err
+	}
+	read, err := parse(row)
+	if err != nil {
+		return fmt.Errorf("alert row: %w", err)
+	}
+	alert, err := alertRow(read)
+	if err != nil {
+		return fmt.Errorf("alert row: %w", err)
+	}
+	_, err = p.take(ctx, p.rows(ctx, []Alert{alert}), cursor)
+	return err
+}
+
+// changeable is a fingerprint of what of an alert can change on the server.
+func changeable(a *soar.Alert) uint64 {
+	const prime = 1099511628211 // FNV-1a, 64 bit
+	sum := uint64(14695981039346656037)
+	for _, text := range []string{a.Status, a.Verdict, a.Comment} {
+		for i := range len(text) {
+			sum = (sum ^ uint64(text[i])) * prime
+		}
+		sum = (sum ^ 0xff) * prime
+	}
+	return (sum ^ uint64(a.EventCount)) * prime //nolint:gosec // the bits, not the number
+}
