@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -87,6 +88,23 @@ func (a *args) readJSON(body []byte, strict bool) error {
 		a.values[name] = value
 	}
 	return nil
+}
+
+// holdsNUL reports whether a text among the arguments has the character U+0000.
+func (a *args) holdsNUL() bool {
+	var holds func(v any) bool
+	holds = func(v any) bool {
+		switch v := v.(type) {
+		case string:
+			return strings.ContainsRune(v, 0)
+		case []any:
+			return slices.ContainsFunc(v, holds)
+		case map[string]any:
+			return slices.ContainsFunc(slices.Collect(maps.Values(v)), holds)
+		}
+		return false
+	}
+	return holds(a.values)
 }
 
 // present reports whether the argument was sent with a value other than null.

@@ -140,12 +140,14 @@ func (h *host) start(p *Process) {
 	h.processes = append(h.processes, p)
 }
 
-// stop ends the processes that match: a pid, a name, or both.
+// stop ends the processes that match: a pid, a name, or both. The guide does not
+// say whether process_name is a program's name or its full path, so either is
+// good.
 func (h *host) stop(pid, name string) int {
-	before := len(h.processes)
+	before, key := len(h.processes), h.fileKey(name)
 	h.processes = slices.DeleteFunc(h.processes, func(p *Process) bool {
 		return (pid != "" || name != "") && (pid == "" || pid == strconv.FormatInt(p.PID, 10)) &&
-			(name == "" || strings.EqualFold(name, p.Name))
+			(name == "" || key == h.fileKey(p.Name) || key == h.fileKey(p.Path))
 	})
 	return before - len(h.processes)
 }

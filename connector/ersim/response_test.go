@@ -65,6 +65,7 @@ func TestActionsHaveTheirEffect(t *testing.T) {
 		message string
 	}{
 		{"stop with another name", obj{"target": "process", "action": "stop", "pid": "4711", "process_name": "x.exe"}, process, 1, "failure", codeNoProc},
+		{"stop with another path", obj{"target": "process", "action": "stop", "pid": "4711", "process_name": `C:\Bad.exe`}, process, 1, "failure", codeNoProc},
 		{"stop", obj{"target": "process", "action": "stop", "pid": "4711", "process_name": "bad.EXE"}, process, 0, "success", ""},
 		{"stop again", obj{"target": "process", "action": "stop", "pid": "4711"}, process, 0, "failure", codeNoProc},
 		{"delete with another hash", obj{"target": "file", "action": "delete", "file_name": `C:\Temp\Bad.exe`, "file_hash": "00"}, file, 1, "failure", codeHash},
@@ -353,5 +354,26 @@ func TestDefender(t *testing.T) {
 	}
 	if w := r.send("POST", "/defender-management/scan-now", obj{"host_identifier": victim, "scan_type": 3}); w.Code != 400 {
 		t.Errorf("custom scan without a path: %d", w.Code)
+	}
+}
+
+// A process goes by its name and by its path; only Windows does not mind the case.
+func TestStopByNameOrPath(t *testing.T) {
+	for _, tt := range []struct {
+		platform, path, name string
+		gone                 bool
+	}{
+		{"windows", `C:\Temp\Bad.exe`, `c:\TEMP\bad.exe`, true},
+		{"windows", `C:\Temp\Bad.exe`, `BAD.EXE`, true},
+		{"windows", `C:\Temp\Bad.exe`, `C:\Other\Bad.exe`, false},
+		{"ubuntu", "/tmp/bad", "/tmp/bad", true},
+		{"ubuntu", "/tmp/bad", "bad", true},
+		{"ubuntu", "/tmp/bad", "Bad", false},
+		{"ubuntu", "/tmp/bad", "/opt/bad", false},
+	} {
+		h := &host{role: role{platform: tt.platform}, processes: []*Process{{PID: 7, Name: baseName(tt.path), Path: tt.path}}}
+		if got := h.stop("7", tt.name) == 1; got != tt.gone {
+			t.Errorf("%s: stop %s of %s: %t, want %t", tt.platform, tt.name, tt.path, got, tt.gone)
+		}
 	}
 }
