@@ -111,6 +111,8 @@ func (f *Forwarder) deliver(ctx context.Context, b *batch) error {
 		if err != nil && ctx.Err() != nil {
 			// The Send was cut short, or its error can be due to that: no verdict on
 			// the events, so they are neither delivered nor dead.
+			f.log.Warn("delivery was cut short by the stop, its events come again after the next start",
+				"events", len(group), "first", group[0].event.ID, "drain", f.o.Drain, "err", err)
 			return errors.Join(context.Cause(ctx), f.settle(ctx, b, true))
 		}
 		wait, err := f.judge(ctx, b, group, err)
@@ -146,11 +148,16 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 		}
 		if b.again {
 			c.Redelivered = append(c.Redelivered, it.redelivery)
-		} else {
-			f.passed = it.event.Pos
+			continue
 		}
+		if f.passed == f.saved {
+			f.unsavedFrom = time.Now()
+		}
+		f.passed = it.event.Pos
 	}
-	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 || f.passed-f.saved >= flushSkippedAt || attempted && f.passed > f.saved
+	ahead := f.passed - f.saved
+	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 ||
+		ahead > 0 && (attempted || ahead >= flushSkippedAt || time.Since(f.unsavedFrom) >= flushSkipped)
 	if !worth {
 		return nil
 	}

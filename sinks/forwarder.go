@@ -132,6 +132,7 @@ type Forwarder struct {
 	read        int64           // position of the last event read
 	passed      int64           // position up to which all is settled
 	saved       int64           // passed, as it is on disk
+	unsavedFrom time.Time       // since when passed is ahead of saved
 	redeliver   <-chan struct{} // nil: look for redeliveries; else look when it is closed
 	limit       int             // events in the next Send; shrinks with failures
 	failures    int             // in a row
@@ -363,7 +364,9 @@ func (f *Forwarder) redeliveries(ctx context.Context) (*batch, error) {
 func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
 	var flush <-chan time.Time
 	if f.passed > f.saved {
-		flush = time.After(flushSkipped)
+		// Counted from the first event that was skipped, and not from now: a feed in
+		// which something happens every moment must not put it off for ever.
+		flush = time.After(flushSkipped - time.Since(f.unsavedFrom))
 	}
 	select {
 	case <-ctx.Done():

@@ -816,3 +816,41 @@ func TestForwarderRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+// With an event every few moments that is not for this sink, the cursor follows
+// within about a second: whoever waits for it, and retention, do.
+func TestForwarderSavesWhatItSkipsInASteadyStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newFeed(t, 0)
+		sink := newScript(func(int, []string) error { return nil })
+		f, _ := forward(t, feed, sink, ForwarderOptions{Events: []soar.EventType{soar.EventTrouble}})
+		synctest.Wait()
+		for range 40 {
+			feed.grow(1)
+			time.Sleep(200 * time.Millisecond)
+		}
+		synctest.Wait()
+		if behind := 40 - feed.cursor("siem"); behind > 6 {
+			t.Errorf("the cursor is %d events (%d ms) behind", behind, behind*200)
+		}
+		time.Sleep(flushSkipped)
+		synctest.Wait()
+		if got, known := feed.cursor("siem"), f.Status().Cursor; got != 40 || known != 40 {
+			t.Errorf("in quiet: cursor %d on disk, %d in the status, want 40", got, known)
+		}
+	})
+}
+
+func TestForwarderWarnsOfASendThatTheStopCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		feed := newFeed(t, 1)
+		sink := hanging{make(chan time.Time)}
+		_, stop := forward(t, feed, sink, ForwarderOptions{FromStart: true, Drain: time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		<-sink.tries
+		stop()
+		if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "cut short by the stop") || !strings.Contains(log.String(), "first=e1") {
+			t.Errorf("log: %s", log.String())
+		}
+	})
+}
