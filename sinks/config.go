@@ -3,6 +3,8 @@ package sinks
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -60,7 +62,9 @@ type Config struct {
 // express.
 type Checker interface {
 	// Check reports mistakes; setting is the YAML name of the one to point at, or
-	// empty for the sink as a whole. It reads no file and no secret.
+	// empty for the sink as a whole. A rule about several settings names all of
+	// them, separated by spaces: the first that is there is pointed at, and nothing
+	// is said when one of them could not be read. Check reads no file and no secret.
 	Check(report func(setting, hint, format string, args ...any))
 }
 
@@ -92,18 +96,32 @@ func ReadConfig(file, name string, n *yaml.Node) (Config, registry.Problems) {
 	c.CommonSettings = both.Elem().Field(0).Interface().(CommonSettings)
 	c.Settings = both.Elem().Field(1).Addr().Interface()
 
+	// What could not be read has its default here. Rules about it are left out, so
+	// that nothing is reported that its first problem leads to.
+	unread := map[registry.Position]bool{}
+	for _, p := range problems {
+		unread[p.Position] = true
+	}
 	report := func(setting, hint, format string, args ...any) {
 		at := c.At
-		if v := lookup(n, setting); v != nil {
-			at = registry.At(file, v)
+		for _, name := range slices.Backward(strings.Fields(setting)) {
+			v := lookup(n, name)
+			if v == nil {
+				continue
+			}
+			if at = registry.At(file, v); unread[at] {
+				return
+			}
 		}
-		problems.Addf(at, "invalid", hint, format, args...)
+		if !unread[at] {
+			problems.Addf(at, "invalid", hint, format, args...)
+		}
 	}
 	c.check(report)
 	if problem := c.compile(); problem != nil {
 		problems = append(problems, *problem)
 	}
-	if checker, ok := c.Settings.(Checker); ok && len(problems) == 0 {
+	if checker, ok := c.Settings.(Checker); ok {
 		checker.Check(report)
 	}
 	return c, problems

@@ -1,7 +1,9 @@
 package sinks_test
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +43,7 @@ func TestConfigReportsEveryMistake(t *testing.T) {
 		{"no events", `a: {type: stdout, events: []}`, `c.yaml:1:27: the sink would deliver nothing`},
 		{"batch too large", `a: {type: slack, webhook_url: {env: X}, max_batch: 2}`, `c.yaml:1:52: expected a number from 1 to 1 for type slack`},
 		{"plain secret", `a: {type: slack, token: xoxb-1, channel: "#a"}`, `c.yaml:1:25: expected a secret`},
-		{"token and webhook", `a: {type: slack, token: {env: A}, channel: "#a", webhook_url: {env: B}}`, `c.yaml:1:4: token and webhook_url exclude each other`},
+		{"token and webhook", `a: {type: slack, token: {env: A}, channel: "#a", webhook_url: {env: B}}`, `c.yaml:1:25: token and webhook_url exclude each other`},
 		{"webhook without keys", `a: {type: webhook, url: "https://x.example", secrets: []}`, `c.yaml:1:55: at least one signing key`},
 		{"webhook with password", `a: {type: webhook, url: "https://u:p@x.example", secrets: [{env: K}]}`, `c.yaml:1:25: url: no user name`},
 		{"file is a folder", `a: {type: file, path: /var/log/}`, `c.yaml:1:23: expected the path of a file`},
@@ -53,6 +55,21 @@ func TestConfigReportsEveryMistake(t *testing.T) {
 			}
 		})
 	}
+	t.Run("rules beside what cannot be read", func(t *testing.T) {
+		_, problems := readSinks(t, `a: {type: slack, api_url: "ftp://x", timeout: soon, channel: "#a"}
+b: {type: webhook, url: "https://u:p@x.example", secrets: [], timeuot: 1s}
+c: {type: syslog, address: nowhere, transport: udpp, framing: lf, rfc: 1}
+`)
+		var got []string
+		for _, p := range problems {
+			got = append(got, fmt.Sprintf("%d:%d %s", p.Line, p.Column, p.Code))
+		}
+		slices.Sort(got)
+		want := "[1:27 invalid 1:4 invalid 1:47 wrong-type 2:25 invalid 2:59 invalid 2:63 unknown-key 3:28 invalid 3:48 unknown-name 3:72 invalid]"
+		if fmt.Sprint(got) != want {
+			t.Errorf("problems\n got %v\nwant %s\n%v", got, want, problems)
+		}
+	})
 	t.Run("all at once", func(t *testing.T) {
 		_, problems := readSinks(t, "a: {type: file, kep: 3, when: \"|\"}\nb: {type: nope}\n")
 		if len(problems) != 4 {

@@ -94,10 +94,10 @@ func (s *ElasticSettings) Check(report func(setting, hint, format string, args .
 		}
 	}
 	if ways > 1 {
-		report("", "", "set one of api_key, username with password, token")
+		report("api_key username password token", "", "set one of api_key, username with password, token")
 	}
 	if (s.Username != "") != s.Password.IsSet() {
-		report("username", "", "username and password go together")
+		report("username password", "", "username and password go together")
 	}
 	// Elasticsearch reference, "Data stream naming scheme".
 	if s.Index == "" && (s.Namespace == "" || s.Namespace != strings.ToLower(s.Namespace) || len(s.Namespace) > 100 ||

@@ -56,26 +56,26 @@ type SlackSettings struct {
 
 // Check implements Checker.
 func (s *SlackSettings) Check(report func(setting, hint, format string, args ...any)) {
-	if err := s.validate(); err != nil {
-		report("", "", "%v", err)
+	switch bot, hook := s.Token.IsSet(), s.WebhookURL.IsSet(); {
+	case bot && hook:
+		report("token webhook_url", "", "token and webhook_url exclude each other")
+	case !bot && !hook:
+		report("token webhook_url", "", "one of token (with channel) and webhook_url is required")
+	case bot && s.Channel == "":
+		report("channel", "", "token needs channel")
+	case hook && s.Channel != "":
+		report("channel", "", "webhook_url excludes channel: an incoming webhook writes to the channel it was made for")
+	}
+	if _, err := parseURL(s.APIURL); err != nil {
+		report("api_url", "", "api_%v", err)
 	}
 }
 
+// validate is Check for settings that come from no file.
 func (s *SlackSettings) validate() error {
-	switch bot, hook := s.Token.IsSet(), s.WebhookURL.IsSet(); {
-	case bot && hook:
-		return errors.New("token and webhook_url exclude each other")
-	case !bot && !hook:
-		return errors.New("one of token (with channel) and webhook_url is required")
-	case bot && s.Channel == "":
-		return errors.New("token needs channel")
-	case hook && s.Channel != "":
-		return errors.New("webhook_url excludes channel: an incoming webhook writes to the channel it was made for")
-	}
-	if _, err := parseURL(s.APIURL); err != nil {
-		return fmt.Errorf("api_url: %w", err)
-	}
-	return nil
+	var problems []error
+	s.Check(func(_, _, format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) })
+	return errors.Join(problems...)
 }
 
 func init() {

@@ -116,9 +116,9 @@ func (s *SyslogSettings) Check(report func(setting, hint, format string, args ..
 	}
 	switch {
 	case s.Transport == "udp" && s.Framing != "":
-		report("framing", "leave it out", "a datagram is one message, there is no framing on udp")
+		report("framing transport", "leave it out", "a datagram is one message, there is no framing on udp")
 	case s.Transport == "tls" && s.Framing == "lf":
-		report("framing", "leave it out", "RFC 5425 has octet counting only")
+		report("framing transport", "leave it out", "RFC 5425 has octet counting only")
 	}
 	if s.Transport != "tls" && s.TLSSettings != (TLSSettings{}) {
 		report("transport", "set transport: tls", "certificates are of use with tls only")
