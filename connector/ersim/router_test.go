@@ -1,8 +1,11 @@
 package ersim
 
 import (
+	"compress/gzip"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -62,6 +65,7 @@ func TestArguments(t *testing.T) {
 		{"empty JSON body", typeJSON, ``, 400, `message`},
 		{"array", typeJSON, `[1]`, 500, `Internal Server Error`},
 		{"bad JSON", typeJSON, `{oops`, 400, `Failed to decode JSON object`},
+		{"NUL, which the database does not take", typeJSON, `{"searchterm":"a\u0000b"}`, 500, `Internal Server Error`},
 		{"negative start", typeJSON, `{"start":-1}`, 500, `Internal Server Error`},
 		{"beyond the end", typeJSON, `{"start":100,"limit":5}`, 200, `"count":0`},
 		{"too large", typeJSON, `{"searchterm":"` + strings.Repeat("x", maxBodyBytes) + `"}`, 413, `{"message":{"message":`},
@@ -76,6 +80,38 @@ func TestArguments(t *testing.T) {
 				t.Errorf("got %d %.200s", w.Code, w.Body)
 			}
 		})
+	}
+}
+
+// JSON is packed for a client that asks for it, other answers never.
+func TestPackedAnswers(t *testing.T) {
+	r := newRig(t, Options{})
+	for _, tt := range []struct {
+		path, accept string
+		packed       bool
+	}{
+		{r.s.BasePath() + "/hosts/count", "gzip, deflate", true},
+		{r.s.BasePath() + "/hosts/count", "identity", false},
+		{"/", "gzip", false},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), "GET", tt.path, nil)
+		req.Header.Set("x-access-token", r.token)
+		req.Header.Set("Accept-Encoding", tt.accept)
+		w := httptest.NewRecorder()
+		r.s.ServeHTTP(w, req)
+		if got := w.Header().Get("Content-Encoding") == "gzip"; got != tt.packed || w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
+			t.Errorf("%s with %q: packed is %t, %d bytes, %v", tt.path, tt.accept, got, w.Body.Len(), w.Header())
+		}
+		if !tt.packed {
+			continue
+		}
+		z, err := gzip.NewReader(w.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(z); err != nil || !strings.Contains(string(body), `"windows"`) {
+			t.Errorf("unpacked %q: %v", body, err)
+		}
 	}
 }
 
