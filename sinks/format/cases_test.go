@@ -32,7 +32,7 @@ func received(a *soar.Alert) soar.Event {
 }
 
 // hostile is what attackers write into names and commands.
-const hostile = "a=b|c\\d \"e]\" 'f' <!channel> & \t\x00\x1b[31m\r\nCEF:0|x|y \u2028 \xff\xfe ünï ]]> ${jndi:x} "
+const hostile = "a=b|c\\d \"e]\" 'f' <!channel> & \t\x00\x1b[31m\r\nCEF:0|x|y \u2028 \xff\xfe ünï ]]> ${jndi:x} cod\u202e.exe \u200bz\ufeff \U000E0041 "
 
 // cases are the events that the golden files hold.
 func cases() map[string]soar.Event {

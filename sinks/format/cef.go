@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -96,11 +95,11 @@ var (
 	cefValue = strings.NewReplacer(`\`, `\\`, `=`, `\=`, "\n", `\n`, "\r", `\r`)
 )
 
-// cefClean replaces the control characters, for which the format has no escape.
-// Line feed and carriage return have one in the extension.
+// cefClean replaces control and other hidden characters, for which the format has
+// no escape. Line feed and carriage return have one in the extension.
 func cefClean(text string, extension bool) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && (!extension || (r != '\n' && r != '\r')) {
+		if soar.IsHidden(r) && (!extension || (r != '\n' && r != '\r')) {
 			return ' '
 		}
 		return r

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/leodido/go-syslog/v4/rfc3164"
@@ -191,6 +190,9 @@ func parseCEF(line string) (cefLine, error) {
 	if !utf8.ValidString(line) {
 		return c, fmt.Errorf("not UTF-8")
 	}
+	if strings.ContainsFunc(line, soar.IsHidden) {
+		return c, fmt.Errorf("hidden character")
+	}
 	rest, ok := strings.CutPrefix(line, "CEF:0|")
 	if !ok {
 		return c, fmt.Errorf("no CEF:0|")
@@ -278,6 +280,35 @@ var cefLimits = map[string]int{
 	"oldFilePath": 1023, "fileHash": 255, "cs1": 4000, "cs2": 4000, "cs3": 4000, "cs4": 4000, "cs5": 4000, "cs6": 4000, "flexString1": 1023, "flexString2": 1023,
 }
 
+// TestHiddenCharacters is what a file name with U+202E, a character without width
+// and a tag becomes in each format; JSON keeps them, as escapes.
+func TestHiddenCharacters(t *testing.T) {
+	const evil = "/tmp/cod\u202efdp\u200b.exe\U000E0041 \u200d"
+	a := alert("1", map[string]string{"cmdline": evil, "path": evil, "action": "PROC_CREATE"})
+	a.Host.Name, a.Rule.Name, a.Rule.Description = evil, evil, evil
+	ev := received(a)
+	text, _ := RFC5424(&ev, with(PayloadText), 0)
+	old, _ := RFC3164(&ev, with(PayloadText), 0)
+	for name, got := range map[string]string{
+		"summary": Summary(&ev), "CEF": string(CEF(&ev, options)), "RFC 5424": string(text), "RFC 3164": string(old),
+		"JSON": string(JSON(&ev, false)), "ECS": string(ECS(&ev, ECSOptions{Options: options})), "HEC": string(HEC(&ev, HECOptions{Options: options})),
+	} {
+		if strings.ContainsFunc(got, soar.IsHidden) || !strings.Contains(got, "/tmp/cod") {
+			t.Errorf("%s: %q", name, got)
+		}
+		switch name {
+		case "JSON", "ECS", "HEC":
+			if !strings.Contains(got, `/tmp/cod\u202efdp\u200b.exe\udb40\udc41 `+"\u200d") || !json.Valid([]byte(got)) {
+				t.Errorf("%s does not keep the text: %s", name, got)
+			}
+		default:
+			if !strings.Contains(got, "/tmp/cod fdp .exe") {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+	}
+}
+
 // checkCEF holds a line against the rules and returns what it says.
 func checkCEF(t *testing.T, line string) cefLine {
 	t.Helper()
@@ -352,7 +383,7 @@ func FuzzCEF(f *testing.F) {
 func cefExpected(text string, limit int) string {
 	runes := []rune(strings.ToValidUTF8(text, "\uFFFD"))
 	for i, r := range runes {
-		if (r < ' ' || r >= 0x7f && r < 0xa0) && r != '\n' && r != '\r' {
+		if (r < ' ' || r >= 0x7f && r < 0xa0 || soar.IsHidden(r)) && r != '\n' && r != '\r' {
 			runes[i] = ' '
 		}
 	}
@@ -435,8 +466,8 @@ func checkLine(t *testing.T, message []byte, limit int) {
 	if !utf8.Valid(message) {
 		t.Fatalf("not UTF-8: %q", message)
 	}
-	if bytes.ContainsFunc(message, unicode.IsControl) {
-		t.Fatalf("control character in %q", message)
+	if bytes.ContainsFunc(message, soar.IsHidden) {
+		t.Fatalf("hidden character in %q", message)
 	}
 }
 

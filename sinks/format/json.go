@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"time"
-	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -110,7 +110,7 @@ func shorten(a *soar.Alert, maxText int) {
 	}
 }
 
-// marshal writes JSON on one line, with < > & as they are and every control
+// marshal writes JSON on one line, with < > & as they are and every hidden
 // character escaped. Invalid UTF-8 becomes U+FFFD.
 func marshal(v any) []byte {
 	var b bytes.Buffer
@@ -121,22 +121,25 @@ func marshal(v any) []byte {
 		// what this package builds.
 		panic("format: " + err.Error())
 	}
-	return escapeControls(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+	return escapeHidden(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// escapeControls escapes those control characters that JSON leaves as they are:
-// DEL and U+0080 to U+009F. rsyslogd rewrites the first, and terminals obey the
-// others. They can stand in strings only.
-func escapeControls(data []byte) []byte {
-	if !bytes.ContainsFunc(data, unicode.IsControl) {
+// escapeHidden escapes those hidden characters that JSON leaves as they are: DEL,
+// which rsyslogd rewrites, U+0080 to U+009F, which terminals obey, and those that
+// turn the direction of writing or have no width. They can stand in strings only.
+func escapeHidden(data []byte) []byte {
+	if !bytes.ContainsFunc(data, soar.IsHidden) {
 		return data
 	}
 	out := make([]byte, 0, len(data)+64)
 	for _, r := range string(data) {
-		if unicode.IsControl(r) {
-			out = fmt.Appendf(out, `\u%04x`, r)
-		} else {
+		switch high, low := utf16.EncodeRune(r); {
+		case !soar.IsHidden(r):
 			out = utf8.AppendRune(out, r)
+		case high != utf8.RuneError:
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
 		}
 	}
 	return out

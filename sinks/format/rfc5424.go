@@ -40,7 +40,7 @@ type Syslog struct {
 }
 
 // RFC5424 is one message without framing, of at most limit bytes (0: any).
-// It has no control characters. Events that are too long are shortened so that
+// It has no hidden characters. Events that are too long are shortened so that
 // the message stays well-formed: longest values first, and … where something was
 // cut; in the end an event's columns are left out. short reports that this
 // happened.

@@ -2,7 +2,6 @@ package format
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -15,7 +14,7 @@ const (
 )
 
 // Summary says in one line of plain text what an event is about. It has no
-// control characters and at most 400 characters, and is never empty.
+// hidden characters and at most 400 characters, and is never empty.
 func Summary(ev *soar.Event) string {
 	var parts []string
 	add := func(texts ...string) { parts = append(parts, texts...) }
@@ -111,11 +110,12 @@ func (e endpoint) String() string {
 	return e.addr.String() + ":" + e.port.String()
 }
 
-// plainLine makes text valid UTF-8 on one line: every control character becomes
-// a space, as do the separators that some viewers break lines at.
+// plainLine makes text valid UTF-8 on one line that reads as it stands: every
+// control character becomes a space, as do those that turn the direction of writing
+// or have no width, and the separators that some viewers break lines at.
 func plainLine(text string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+		if soar.IsHidden(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
