@@ -152,7 +152,7 @@ func outcomeOf(ev *soar.Event) shownOutcome {
 	switch {
 	case ev.Outcome != nil:
 		line.Sign = stepSign(ev.Outcome.State)
-		line.Text = ev.Outcome.Action + " " + string(ev.Outcome.State)
+		line.Text = outcomeLine(ev.Outcome)
 	case ev.Run != nil:
 		line.Sign = runSign(ev.Run.State)
 		line.Text = "playbook " + ev.Run.Playbook + " " + string(ev.Run.State)
@@ -170,15 +170,16 @@ func eventCard(ev *soar.Event, withAlert bool) card {
 	switch {
 	case ev.Outcome != nil:
 		o := ev.Outcome
-		first := line.Sign + " *" + fit(o.Action, 100) + "* " + fit(string(o.State), 50)
+		first := line.Sign + " *" + fit(o.Action, 100) + "* " + fit(outcomeWord(o), 50)
+		sink, queued := queuedFor(o)
+		if queued {
+			first += " for " + fit(sink, 100)
+		}
 		if o.Target != "" {
 			first += " on " + fit(targetName(ev), 200)
 		}
-		if o.Took > 0 {
-			first += " in " + roundTime(o.Took)
-		}
-		lines = append(lines, first)
-		if o.Summary != "" {
+		lines = append(lines, first+outcomeTook(o))
+		if o.Summary != "" && !queued {
 			lines = append(lines, fitLines(o.Summary, 1000))
 		}
 		if o.Error != "" {

@@ -131,6 +131,37 @@ func TestSlackOneMessageForEachAlertAndRepliesBelow(t *testing.T) {
 	}
 }
 
+// What was not sent took no time, and a message that waits is not delivered yet.
+func TestSlackWordsOfOutcomes(t *testing.T) {
+	failed, observed, queued := outcome("a", soar.StepFailed), outcome("b", soar.StepObserved), outcome("c", soar.StepExecuted)
+	failed.Outcome.Error = "no such process"
+	queued.Outcome.Action, queued.Outcome.Target, queued.Outcome.Summary = "notify.send", "", "message for sink soc"
+	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
+	sendAll(t, sink, failed, observed, queued)
+	m := sim.Messages()
+	for i, want := range []string{
+		"❌ host.contain failed: firewall rule added: no such process",
+		"❌ host.contain failed: firewall rule added: no such process",
+		"👁️ host.contain observed: firewall rule added",
+		"✅ notify.send queued for soc",
+	} {
+		if i == 0 {
+			if !strings.Contains(string(m[0].Blocks), want) {
+				t.Errorf("head %s, want %s in it", m[0].Blocks, want)
+			}
+			continue
+		}
+		if m[i].Text != want {
+			t.Errorf("reply %q, want %q", m[i].Text, want)
+		}
+	}
+	for i, took := range map[int]bool{1: true, 2: false, 3: false} {
+		if got := strings.Contains(string(m[i].Blocks), "1.2s"); got != took {
+			t.Errorf("reply %s: a duration: %v, want %v", m[i].Blocks, got, took)
+		}
+	}
+}
+
 // A restarted sink finds the thread in its state, and an event that comes twice
 // is shown once.
 func TestSlackRepeatsShowOnce(t *testing.T) {

@@ -120,7 +120,8 @@ var severityColors = map[soar.Severity]string{
 const (
 	wordWidth = 13
 	hostWidth = 14
-	maxColumn = 300 // runes of any one text
+	maxColumn = 300  // runes of any one text of an alert
+	maxText   = 1000 // runes of what happened: nothing of an error is lost
 )
 
 // story writes an event as one line, and a second one where there is more to say.
@@ -144,16 +145,15 @@ func (s *stdout) story(out *bytes.Buffer, ev *soar.Event) {
 			host = o.Target
 		}
 		text := o.Action
-		if o.Summary != "" {
-			text += ": " + o.Summary
+		if sink, queued := queuedFor(o); queued {
+			text += " for " + sink
+		} else if detail := outcomeDetail(o); detail != "" {
+			text += ": " + detail
 		}
-		if o.Took > 0 {
-			text += " in " + roundTime(o.Took)
+		if o.Target != "" && o.Target != host && (ev.Alert == nil || o.Target != ev.Alert.Host.Identifier) {
+			text += " on " + o.Target
 		}
-		s.line(out, ev.At, string(o.State), stepColor(o.State), host, text, ref)
-		if o.Error != "" {
-			s.more(out, o.Error)
-		}
+		s.line(out, ev.At, outcomeWord(o), stepColor(o.State), host, text+outcomeTook(o), ref)
 	case (ev.Type == soar.EventRunFinished || ev.Type == soar.EventRunStarted) && ev.Run != nil:
 		r := ev.Run
 		text := r.Playbook
@@ -189,7 +189,7 @@ func (s *stdout) line(out *bytes.Buffer, at time.Time, word, color, host, text, 
 		out.WriteString(pad(printable(host, hostWidth), hostWidth))
 		out.WriteString("  ")
 	}
-	out.WriteString(printable(text, maxColumn))
+	out.WriteString(printable(text, maxText))
 	if ref != "" {
 		out.WriteString("  ")
 		out.WriteString(s.paint(dim, printable(ref, maxColumn)))
