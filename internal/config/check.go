@@ -61,6 +61,7 @@ func (c *checker) check() {
 	c.positive(cfg.Store.Retention.Runs, "store", "retention", "runs")
 	c.positive(cfg.Store.Retention.DeadLetters, "store", "retention", "dead_letters")
 	c.positive(cfg.Limits.Shutdown, "limits", "shutdown")
+	c.positive(cfg.Limits.Settle, "limits", "settle")
 	c.within(cfg.Server.Retries, 0, 20, "server", "retries")
 	c.within(cfg.Limits.Workers, 1, 1024, "limits", "workers")
 	c.within(cfg.Limits.Calls, 1, 256, "limits", "calls")

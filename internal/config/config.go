@@ -196,6 +196,11 @@ type Limits struct {
 	// Shutdown bounds the time in which a stopping erbridge ends what it began.
 	// What did not end goes on after the next start.
 	Shutdown time.Duration `yaml:"shutdown"`
+
+	// Settle is how long a call whose answer was lost may still arrive at the
+	// server: the server's own proxy gives up after 300s at the latest. Until then an
+	// action that must not happen twice is looked for, and not sent again.
+	Settle time.Duration `yaml:"settle"`
 }
 
 // Default is the configuration of an empty file, with what cannot have a default
@@ -212,7 +217,7 @@ func Default() Config {
 			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day},
 		},
 		Log:    Log{Level: "info", Format: "text"},
-		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second},
+		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second, Settle: 5 * time.Minute},
 	}
 }
 
@@ -221,18 +226,20 @@ const day = 24 * time.Hour
 // maxFileBytes bounds what Load reads; the decoder has a lower limit and says it.
 const maxFileBytes = 4 << 20
 
+// ErrUnreadable means that there is no configuration file, or that it cannot be read.
+var ErrUnreadable = errors.New("configuration cannot be read")
+
 // Load reads and checks a file. An error of type registry.Problems holds every
-// mistake in it, each with its place; any other error means that the file could
-// not be read.
+// mistake in it, each with its place; any other error wraps ErrUnreadable.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes))
 	if err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", path, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return Parse(path, data)
 }

@@ -34,7 +34,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(problems)
 	}
 	if cfg.Server.Name != "er" || cfg.Playbooks.Mode != "observe" || cfg.Console.Listen != "127.0.0.1:8088" ||
-		cfg.Sources.Poll.Interval != 15*time.Second || cfg.Sources.Push != nil || cfg.Store.Retention.Alerts != 90*day {
+		cfg.Sources.Poll.Interval != 15*time.Second || cfg.Sources.Push != nil || cfg.Store.Retention.Alerts != 90*day || cfg.Limits.Settle != 5*time.Minute {
 		t.Errorf("defaults: %+v", cfg)
 	}
 	if got := cfg.CarveDir(); got != "/var/lib/erbridge/carves" {
@@ -76,6 +76,7 @@ func TestMistakes(t *testing.T) {
 		{"sinks as a list", least + `sinks: [stdout]`,
 			`c.yaml:2:8: expected a mapping of names to sinks [wrong-type]; such as soc-slack: {type: slack, channel: "#soc"}`},
 		{"workers", least + `limits: {workers: 0}`, `c.yaml:2:19: workers is 0, and must be from 1 to 1024 [out-of-range]`},
+		{"no time to settle", least + `limits: {settle: 0s}`, `c.yaml:2:18: settle must be longer than nothing [out-of-range]`},
 		{"network", least + `actions: {allowed_networks: ["10.0.0.0"]}`,
 			`c.yaml:2:29: network "10.0.0.0": expected a CIDR such as 169.254.10.0/24 [bad-network]`},
 		{"sender without proof", least + `sources: {webhook: {listen: "127.0.0.1:1", senders: {a: {verify: fetch}}}}`,
@@ -144,8 +145,11 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 
 func TestAbsentFileIsNoProblemOfItsText(t *testing.T) {
 	_, err := Load(filepath.Join(t.TempDir(), "absent.yaml"))
-	if !errors.Is(err, fs.ErrNotExist) || IsProblem(err) {
+	if !errors.Is(err, ErrUnreadable) || !errors.Is(err, fs.ErrNotExist) || IsProblem(err) {
 		t.Errorf("absent file: %v", err)
+	}
+	if _, err := Load(t.TempDir()); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a folder: %v", err)
 	}
 	if !IsProblem(registry.Problems{{Message: "x"}}) {
 		t.Error("problems are not recognised")
