@@ -46,6 +46,11 @@ func newAlertsList() *cobra.Command {
 				}
 				filter.Since = time.Now().Add(-ago)
 			}
+			switch filter.Status {
+			case "", soar.StatusOpen, soar.StatusResolved:
+			default:
+				return usagef("--status %q: expected %s or %s", filter.Status, soar.StatusOpen, soar.StatusResolved)
+			}
 			r, err := file.reader(cmd.Context())
 			if err != nil {
 				return err
@@ -70,10 +75,10 @@ func newAlertsList() *cobra.Command {
 	out.flags(cmd)
 	cmd.Flags().StringVar(&filter.Server, "server", "", "only of this server or webhook sender")
 	cmd.Flags().StringVar(&severity, "severity", "", "only of this severity")
-	cmd.Flags().StringVar(&filter.Status, "status", "", "only open or only resolved ones")
+	cmd.Flags().StringVar(&filter.Status, "status", "", "only open or only resolved ones: open, resolved")
 	cmd.Flags().StringVar(&filter.Host, "host", "", "only of the host with this name")
 	cmd.Flags().StringVar(&since, "since", "", "only those created within this time, such as 4h or 7d")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "at most so many")
+	limitFlag(cmd, &filter.Limit)
 	return cmd
 }
 
@@ -112,7 +117,7 @@ func newAlertsShow() *cobra.Command {
 			defer r.Close()
 			a, err := r.AlertByRef(cmd.Context(), given[0])
 			if err != nil {
-				return fmt.Errorf("alert %q: %w", given[0], err)
+				return err // it names the alert
 			}
 			runs, err := r.Runs(cmd.Context(), store.RunFilter{Alert: given[0], Limit: 100})
 			if err != nil {

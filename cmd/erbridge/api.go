@@ -174,7 +174,7 @@ func printAnswer(cmd *cobra.Command, out *output, answer connector.RawAnswer) er
 func judgeAnswer(method, path string, answer connector.RawAnswer) error {
 	var body struct{ Status, Message string }
 	_ = json.Unmarshal(answer.Body, &body) // what has no such fields has not refused
-	text := fmt.Sprintf("%s %s: %d %s", method, path, answer.Status, body.Message)
+	text := strings.TrimSpace(fmt.Sprintf("%s %s: %d %s", method, path, answer.Status, body.Message))
 	switch {
 	case answer.Status == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", text, connector.ErrNotFound)

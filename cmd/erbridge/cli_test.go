@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -71,6 +73,7 @@ func TestCommandLines(t *testing.T) {
 	dir := t.TempDir()
 	good := write(t, dir, "good.yaml", goodConfig)
 	bad := write(t, dir, "bad.yaml", "server: {url: nope, usrname: x}\nlog: {level: loud}\n")
+	noPassword := write(t, dir, "nopassword.yaml", strings.Replace(goodConfig, "{file: pw}", "{env: ERBRIDGE_TEST_ABSENT}", 1))
 	playbook := write(t, dir, "playbooks/note.yaml", goodPlaybook)
 	wrong := write(t, dir, "wrong/wrong.yaml", "playbook: wrong\nsteps:\n  - do: host.contian\n  - do: alert.note\n    with: {txt: a}\n")
 	alert := write(t, dir, "alert.json", `{"alert": {"server": "er", "id": "7", "severity": "high", "status": "open", "host": {"name": "WIN-1"}, "event": {}}}`)
@@ -92,9 +95,11 @@ func TestCommandLines(t *testing.T) {
 		{"check", []string{"check", "-c", good}, exitOK, "good: 1 playbook, 1 sink, mode observe", ""},
 		{"check of mistakes", []string{"check", "-c", bad}, exitConfig, "", "bad.yaml:2:14: unknown value \"loud\""},
 		{"mistakes are counted", []string{"check", "-c", bad}, exitConfig, "", "5 mistakes; nothing was started or changed"},
-		{"check of nothing", []string{"check", "-c", filepath.Join(dir, "absent.yaml")}, exitFailed, "", "begin with a copy of config.example.yaml"},
+		{"check of nothing", []string{"check", "-c", filepath.Join(dir, "absent.yaml")}, exitConfig, "", "begin with a copy of config.example.yaml"},
 		{"run with mistakes", []string{"run", "-c", bad}, exitConfig, "", "unknown setting \"usrname\""},
-		{"missing secret", []string{"check", "--online", "-c", good}, exitFailed, "good: 1 playbook", "no such file or directory"},
+		{"missing secret", []string{"check", "--online", "-c", good}, exitConfig, "good: 1 playbook", "server.password cannot be read"},
+		{"missing secret in the environment", []string{"run", "-c", noPassword}, exitConfig, "", "server.password cannot be read: environment variable ERBRIDGE_TEST_ABSENT is not set"},
+		{"check without secrets", []string{"check", "-c", noPassword}, exitOK, "good: 1 playbook", ""},
 		{"lint of the configuration", []string{"playbook", "lint", "-c", good}, exitOK, "1 playbook: good", ""},
 		{"lint of a file", []string{"playbook", "lint", playbook}, exitOK, "1 playbook: good", ""},
 		{"lint of mistakes", []string{"playbook", "lint", filepath.Dir(wrong)}, exitConfig, "", `did you mean "host.contain"?`},
@@ -108,6 +113,11 @@ func TestCommandLines(t *testing.T) {
 		{"unknown format", []string{"alerts", "list", "-c", good, "-o", "xml"}, exitUsage, "", "expected table, json or jsonl"},
 		{"jq that does not compile", []string{"alerts", "list", "-c", good, "--jq", ".["}, exitUsage, "", "--jq"},
 		{"unknown severity", []string{"alerts", "list", "-c", good, "--severity", "hihg"}, exitUsage, "", "expected info, low"},
+		{"unknown status", []string{"alerts", "list", "-c", good, "--status", "bogus"}, exitUsage, "", "expected open or resolved"},
+		{"no alerts at all", []string{"alerts", "list", "-c", good, "--limit", "0"}, exitUsage, "", "expected a number from 1 to"},
+		{"less than no runs", []string{"runs", "list", "-c", good, "--limit=-1"}, exitUsage, "", "expected a number from 1 to"},
+		{"no dead letters at all", []string{"deadletters", "list", "-c", good, "--limit", "0"}, exitUsage, "", "expected a number from 1 to"},
+		{"too many to list", []string{"deadletters", "list", "-c", good, "--limit", "10001"}, exitUsage, "", "expected a number from 1 to"},
 		{"no run id", []string{"runs", "show", "x", "-c", good}, exitUsage, "", "expected 13 characters"},
 		{"settle without a word", []string{"runs", "settle", "0cn3fpqka0002", "-c", good, "--step", "a", "--reason", "b"}, exitUsage, "", "--happened or --did-not-happen"},
 		{"settle both ways", []string{"runs", "settle", "0cn3fpqka0002", "-c", good, "--step", "a", "--reason", "b", "--happened", "--did-not-happen"}, exitUsage, "", "--happened or --did-not-happen"},
@@ -122,6 +132,10 @@ func TestCommandLines(t *testing.T) {
 		{"list scenarios", []string{"simulate", "--scenario", "list"}, exitOK, "ransomware", ""},
 		{"demo without end", []string{"demo", "--headless"}, exitUsage, "", "--headless needs --for"},
 		{"demo summary", []string{"demo", "--summary", "xml"}, exitUsage, "", "expected text or json"},
+		{"completion for no shell", []string{"completion", "nosuch"}, exitUsage, "", "there are bash, fish, powershell, zsh"},
+		{"unknown command with flags", []string{"sinks", "pause", "-c", good}, exitUsage, "", `unknown command "pause" of erbridge sinks; there are list, resume, test`},
+		{"unknown flag of a group", []string{"sinks", "--nosuch"}, exitUsage, "", "unknown flag: --nosuch"},
+		{"version as JSON", []string{"version", "--output", "json", "--jq", ".os"}, exitOK, runtime.GOOS, ""},
 		{"completion", []string{"completion", "bash"}, exitOK, "bash completion", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -130,6 +144,58 @@ func TestCommandLines(t *testing.T) {
 				t.Errorf("erbridge %s: exit code %d, want %d\nstdout %s\nstderr %s", strings.Join(tt.line, " "), code, tt.code, stdout, stderr)
 			}
 		})
+	}
+}
+
+// A configuration that is not there is a mistake in the set-up, whichever command
+// looks for it.
+func TestAbsentConfiguration(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "nosuch.yaml")
+	for _, line := range [][]string{
+		{"run"}, {"check"}, {"check", "--online"}, {"reload"}, {"health"}, {"playbook", "lint"}, {"playbook", "list"}, {"playbook", "explain", "triage-note", "er-1"},
+		{"alerts", "list"}, {"alerts", "show", "er-1"}, {"runs", "list"}, {"runs", "show", "0cn3fpqka0002"},
+		{"runs", "settle", "0cn3fpqka0002", "--step", "a", "--reason", "b", "--happened"},
+		{"sinks", "list"}, {"sinks", "test", "a"}, {"sinks", "resume", "a"},
+		{"deadletters", "list"}, {"deadletters", "show", "1"}, {"deadletters", "replay", "1"}, {"deadletters", "drop", "1"}, {"api", "GET", "/hosts/count"},
+	} {
+		_, stderr, code := erbridge(t, "", append(line, "-c", absent)...)
+		if code != exitConfig || !strings.Contains(stderr, "nosuch.yaml") || !strings.Contains(stderr, "config.example.yaml") {
+			t.Errorf("erbridge %s: exit code %d\n%s", strings.Join(line, " "), code, stderr)
+		}
+	}
+}
+
+// Each text says once what is not there.
+func TestNotFoundIsSaidOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "erbridge.yaml", goodConfig)
+	write(t, dir, "playbooks/note.yaml", goodPlaybook)
+	s, err := store.Open(t.Context(), filepath.Join(dir, "data"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		line []string
+		want string
+	}{
+		{[]string{"alerts", "show", "er-999"}, "er-999"},
+		{[]string{"runs", "show", "0cn3fpqka0002"}, "0cn3fpqka0002"},
+		{[]string{"runs", "settle", "0cn3fpqka0002", "--step", "a", "--reason", "b", "--by", "c", "--happened"}, "0cn3fpqka0002"},
+		{[]string{"deadletters", "show", "99"}, "dead letter 99"},
+		{[]string{"deadletters", "drop", "99"}, "dead letter 99"},
+		{[]string{"deadletters", "replay", "99"}, "dead letter 99"},
+	} {
+		_, stderr, code := erbridge(t, "", append(tt.line, "-c", file)...)
+		if code != exitNotFound || strings.Count(stderr, tt.want) != 1 || strings.Count(stderr, "not found") != 1 {
+			t.Errorf("erbridge %s: exit code %d\n%s", strings.Join(tt.line, " "), code, stderr)
+		}
+	}
+	err = judgeAnswer("GET", "/nosuch", connector.RawAnswer{Status: 404})
+	if want := "GET /nosuch: 404: not found"; err == nil || err.Error() != want {
+		t.Errorf("judgeAnswer = %v, want %s", err, want)
 	}
 }
 
@@ -149,6 +215,7 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("sink: %w", sinks.ErrConfig), 4},
 		{registry.Problems{{Message: "x"}}, 78},
 		{fmt.Errorf("%w: secret", daemon.ErrConfig), 78},
+		{fmt.Errorf("reload: %w", config.ErrUnreadable), 78},
 	} {
 		if got := exitCode(tt.err); got != tt.want {
 			t.Errorf("exitCode(%v) = %d, want %d", tt.err, got, tt.want)

@@ -81,7 +81,7 @@ func newDeadLettersList() *cobra.Command {
 	file.flags(cmd)
 	out.flags(cmd)
 	cmd.Flags().StringVar(&filter.Origin, "origin", "", "only of this origin, such as sink:soc-slack or source:push")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "at most so many")
+	limitFlag(cmd, &filter.Limit)
 	return cmd
 }
 
@@ -107,7 +107,7 @@ func newDeadLettersShow() *cobra.Command {
 			defer r.Close()
 			letter, err := r.DeadLetter(cmd.Context(), ids[0])
 			if err != nil {
-				return fmt.Errorf("dead letter %d: %w", ids[0], err)
+				return err // it names the letter
 			}
 			return printItem(cmd.Context(), cmd, &out, readable(letter), func(w io.Writer, l deadLetter) error {
 				err := printFields(w, []field{

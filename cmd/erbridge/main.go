@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -61,6 +62,7 @@ func newRoot() *cobra.Command {
 		newAPI(),
 		newHealth(),
 		newVersion(),
+		newCompletion(),
 	)
 	root.Long = `erbridge connects an EclecticIQ Endpoint Response server to the people and
 systems of a SOC: alerts come in, playbooks decide what is done about them, and
@@ -70,6 +72,9 @@ Start with "erbridge demo": it needs no server, no account and no network.`
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Version = versionText()
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if given := cmd.Flags().Args(); cmd.HasSubCommands() && len(given) > 0 {
+			return unknownCommand(cmd, given[0]) // its flags are not the mistake
+		}
 		return usagef("%v; see %s --help", err, cmd.CommandPath())
 	})
 	return root
@@ -82,7 +87,7 @@ func exitCode(err error) int {
 		return exitOK
 	case isUsage(err):
 		return exitUsage
-	case isProblems(err), errors.Is(err, daemon.ErrConfig):
+	case isProblems(err), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
 		return exitConfig
 	case errors.Is(err, soar.ErrNotFound), errors.Is(err, connector.ErrNotFound), errors.Is(err, store.ErrNoStore):
 		return exitNotFound

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,6 +29,33 @@ func (o *output) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "table, json (one list) or jsonl (one item a line)")
 	cmd.Flags().StringVar(&o.filter, "jq", "", "a jq expression; its input is the list with --output json, and else each item in turn")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// limitFlag adds --limit.
+func limitFlag(cmd *cobra.Command, limit *int) {
+	*limit = 50
+	cmd.Flags().Var((*atLeastOne)(limit), "limit", fmt.Sprintf("at most so many, from 1 to %d", maxListed))
+}
+
+// maxListed is what one query of the store returns at most.
+const maxListed = 10_000
+
+// atLeastOne is a flag for how many things to list.
+type atLeastOne int
+
+func (n *atLeastOne) String() string { return strconv.Itoa(int(*n)) }
+
+// Type is the word for the value in a command's help.
+func (n *atLeastOne) Type() string { return "int" }
+
+// Set reads the value.
+func (n *atLeastOne) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < 1 || v > maxListed {
+		return fmt.Errorf("expected a number from 1 to %d", maxListed)
+	}
+	*n = atLeastOne(v)
+	return nil
 }
 
 // check refuses a format that does not exist before any work is done.

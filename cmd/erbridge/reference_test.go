@@ -50,7 +50,6 @@ func cliPage(root *cobra.Command) []byte {
 			write(c)
 		}
 	}
-	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			fmt.Fprintf(&b, "\n## `erbridge completion bash|zsh|fish|powershell`\n\nPrints a script that completes commands, flags and values in a shell.\n")

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/store"
@@ -36,6 +36,8 @@ func report(w io.Writer, err error) {
 // nextStep is advice for errors that people meet often.
 func nextStep(err error) string {
 	switch {
+	case errors.Is(err, daemon.ErrNoPassword):
+		return "Set what server.password of the configuration names, then try: erbridge check --online"
 	case errors.Is(err, connector.ErrBadCredentials):
 		return "Correct server.username or what server.password names, then try: erbridge check --online"
 	case errors.Is(err, store.ErrNoStore):
@@ -44,7 +46,7 @@ func nextStep(err error) string {
 		return "Another erbridge works on this store; one is enough, or give this one another store.path."
 	case errors.Is(err, daemon.ErrNotRunning):
 		return "Start it with: erbridge run"
-	case errors.Is(err, fs.ErrNotExist) && strings.Contains(err.Error(), "configuration"):
+	case errors.Is(err, config.ErrUnreadable):
 		return "Name it with --config, or begin with a copy of config.example.yaml"
 	}
 	return ""
@@ -77,16 +79,22 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 		if len(given) == 0 {
 			return cmd.Help()
 		}
-		names := []string{}
-		for _, c := range cmd.Commands() {
-			names = append(names, c.Name())
-		}
-		text := fmt.Sprintf("unknown command %q of %s", given[0], cmd.CommandPath())
-		if near := registry.Nearest(given[0], names); near != "" {
-			text += fmt.Sprintf("; did you mean %q?", near)
-		}
-		return usagef("%s", text)
+		return unknownCommand(cmd, given[0])
 	}}
 	cmd.AddCommand(commands...)
 	return cmd
+}
+
+func unknownCommand(group *cobra.Command, given string) error {
+	var names []string
+	for _, c := range group.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	text := fmt.Sprintf("unknown command %q of %s", given, group.CommandPath())
+	if near := registry.Nearest(given, names); near != "" {
+		return usagef("%s; did you mean %q?", text, near)
+	}
+	return usagef("%s; there are %s", text, strings.Join(names, ", "))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os/user"
@@ -73,7 +72,7 @@ func newRunsList() *cobra.Command {
 	cmd.Flags().StringVar(&state, "state", "", "only in this state: running, waiting, done, failed, unknown or cancelled")
 	cmd.Flags().StringVar(&filter.Playbook, "playbook", "", "only of this playbook")
 	cmd.Flags().StringVar(&filter.Alert, "alert", "", "only about this alert")
-	cmd.Flags().IntVar(&filter.Limit, "limit", 50, "at most so many")
+	limitFlag(cmd, &filter.Limit)
 	return cmd
 }
 
@@ -105,7 +104,7 @@ func newRunsShow() *cobra.Command {
 			defer r.Close()
 			run, err := r.GetRun(cmd.Context(), id)
 			if err != nil {
-				return fmt.Errorf("run %s: %w", id, err)
+				return err // it names the run
 			}
 			entries, err := r.Entries(cmd.Context(), id)
 			if err != nil {
@@ -135,27 +134,7 @@ func showRun(w io.Writer, r runWithJournal) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	return printTable(w, r.Journal, []column[soar.Entry]{
-		{"seq", func(e soar.Entry) string { return fmt.Sprint(e.Seq) }},
-		{"at", func(e soar.Entry) string { return e.At.UTC().Format("15:04:05.000") }},
-		{"kind", func(e soar.Entry) string { return string(e.Kind) }},
-		{"step", func(e soar.Entry) string { return e.Step }},
-		{"command", func(e soar.Entry) string { return e.Ref }},
-		{"what", func(e soar.Entry) string { return short(compact(e.Body), 120) }},
-	})
-}
-
-// compact is a journal body on one line.
-func compact(body json.RawMessage) string {
-	var value any
-	if err := json.Unmarshal(body, &value); err != nil {
-		return string(body)
-	}
-	data, err := json.Marshal(value)
-	if err != nil {
-		return string(body)
-	}
-	return string(data)
+	return printJournal(w, r.Journal)
 }
 
 func newRunsSettle() *cobra.Command {
@@ -192,7 +171,7 @@ your word is kept in the run's journal, under your name.`,
 				return c.Settle(cmd.Context(), daemon.Settlement{Run: id, Step: step, Happened: happened, By: by, Reason: reason})
 			})
 			if err != nil {
-				return fmt.Errorf("settle %s: %w", id, err)
+				return fmt.Errorf("settle: %w", err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "settled: step %s of run %s\n", clean(step), id)
 			return err

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -32,15 +33,19 @@ func newSinksList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printList(cmd.Context(), cmd, &out, all, []column[sinks.SinkStatus]{
-					{"sink", func(s sinks.SinkStatus) string { return s.Name }},
-					{"state", func(s sinks.SinkStatus) string { return s.State }},
-					{"backlog", func(s sinks.SinkStatus) string { return strconv.FormatInt(s.Backlog, 10) }},
-					{"oldest", func(s sinks.SinkStatus) string { return age(s.OldestAge) }},
-					{"delivered", func(s sinks.SinkStatus) string { return strconv.FormatInt(s.Delivered, 10) }},
-					{"dead letters", func(s sinks.SinkStatus) string { return strconv.FormatInt(s.DeadLetters, 10) }},
-					{"last error", func(s sinks.SinkStatus) string { return short(s.LastError, 80) }},
-				})
+				columns := []column[daemon.SinkStatus]{
+					{"sink", func(s daemon.SinkStatus) string { return s.Name }},
+					{"state", func(s daemon.SinkStatus) string { return s.State }},
+					{"backlog", func(s daemon.SinkStatus) string { return strconv.FormatInt(s.Backlog, 10) }},
+					{"oldest", func(s daemon.SinkStatus) string { return age(s.Oldest, time.Now()) }},
+					{"dead letters", func(s daemon.SinkStatus) string { return strconv.FormatInt(s.DeadLetters, 10) }},
+				}
+				if slices.ContainsFunc(all, func(s daemon.SinkStatus) bool { return s.Delivered != nil }) {
+					columns = append(columns,
+						column[daemon.SinkStatus]{"delivered since start", deliveredSinceStart},
+						column[daemon.SinkStatus]{"last error", func(s daemon.SinkStatus) string { return s.LastError }})
+				}
+				return printList(cmd.Context(), cmd, &out, all, columns)
 			})
 		},
 	}
@@ -49,11 +54,19 @@ func newSinksList() *cobra.Command {
 	return cmd
 }
 
-func age(d time.Duration) string {
-	if d <= 0 {
+func deliveredSinceStart(s daemon.SinkStatus) string {
+	if s.Delivered == nil {
 		return ""
 	}
-	return d.Round(time.Second).String()
+	return strconv.FormatInt(*s.Delivered, 10)
+}
+
+// age is how long ago a time was.
+func age(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return max(now.Sub(at), 0).Round(time.Second).String()
 }
 
 func newSinksTest() *cobra.Command {
@@ -90,7 +103,16 @@ func newSinksResume() *cobra.Command {
 			return file.control(cmd.Context(), func(c daemon.Control) error {
 				var problems []error
 				for _, name := range names {
-					problems = append(problems, c.ResumeSink(cmd.Context(), name))
+					state, err := c.ResumeSink(cmd.Context(), name)
+					if err != nil {
+						problems = append(problems, err)
+						continue
+					}
+					text := "was " + state + ", tries again now"
+					if state == sinks.StateOK {
+						text = "is not paused, there is nothing to resume"
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", clean(name), text)
 				}
 				return errors.Join(problems...)
 			})

@@ -32,28 +32,19 @@ func (d *Daemon) TestSink(ctx context.Context, name string) error {
 	return testSink(ctx, d.configured(), name, d.o, sinks.NewState(d.Store(), name, d.o.Now))
 }
 
-// ResumeSink makes a paused sink try at once.
-func (d *Daemon) ResumeSink(_ context.Context, name string) error {
+// ResumeSink makes a sink that waits try at once, and returns the state it was in.
+func (d *Daemon) ResumeSink(_ context.Context, name string) (state string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, s := range d.sinks {
 		if s.name == name {
-			s.forwarder.Resume()
-			return nil
+			if state = s.forwarder.Status().State; state != sinks.StateOK {
+				s.forwarder.Resume()
+			}
+			return state, nil
 		}
 	}
-	return unknownSink(name, d.cfg.Sinks)
-}
-
-// SinkStatus tells how each sink is doing, in the order of the configuration.
-func (d *Daemon) SinkStatus(context.Context) ([]sinks.SinkStatus, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var all []sinks.SinkStatus
-	for _, s := range d.sinks {
-		all = append(all, s.forwarder.Status())
-	}
-	return all, nil
+	return "", unknownSink(name, d.cfg.Sinks)
 }
 
 func (d *Daemon) configured() config.Sinks {
@@ -177,32 +168,6 @@ func (f *offline) TestSink(ctx context.Context, name string) error {
 	return testSink(ctx, f.cfg.Sinks, name, f.o, sinks.NewState(st, name, f.o.Now))
 }
 
-func (f *offline) ResumeSink(context.Context, string) error { return ErrNotRunning }
-
-// SinkStatus without a daemon knows where each sink stands, and not how it does.
-func (f *offline) SinkStatus(ctx context.Context) ([]sinks.SinkStatus, error) {
-	reader, err := store.OpenReader(ctx, f.cfg.Store.Path)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	defer reader.Close()
-	head, err := reader.FeedHead(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all []sinks.SinkStatus
-	for _, name := range f.cfg.Sinks.Names() {
-		pos, known, err := reader.SinkCursor(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		status := sinks.SinkStatus{Name: name, State: "not running", Cursor: pos}
-		if known {
-			status.Backlog = head - pos
-		}
-		all = append(all, status)
-	}
-	return all, nil
-}
+func (f *offline) ResumeSink(context.Context, string) (string, error) { return "", ErrNotRunning }
 
 func (f *offline) Reload(context.Context) (Reloaded, error) { return Reloaded{}, ErrNotRunning }

@@ -17,9 +17,13 @@ import (
 	"github.com/erbridge/erbridge/sinks"
 )
 
-// NewClient makes the client of the configured server.
+// NewClient makes the client of the configured server. It reads the password once:
+// one that is not there now does not come by waiting for the server.
 func NewClient(cfg *config.Config, o Options) (*connector.Client, error) {
 	s := cfg.Server
+	if _, err := s.Password.Reveal(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoPassword, err)
+	}
 	options := connector.Options{
 		URL: s.URL, BasePath: s.BasePath, Username: s.Username, Password: s.Password, CAFile: s.CAFile, PinSHA256: s.PinSHA256,
 		Timeout: s.Timeout, Retries: s.Retries, MaxConcurrent: cfg.Limits.Calls, Version: o.Version, Log: o.Log,
@@ -82,7 +86,7 @@ func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now}))
+	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now, Drain: d.stageTime() / 2}))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfig, err), sink.Close())
 	}

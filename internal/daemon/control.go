@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/sinks"
@@ -31,10 +32,10 @@ type Control interface {
 	Settle(ctx context.Context, s Settlement) error
 	// TestSink sends one test event through a fresh connection of a sink.
 	TestSink(ctx context.Context, name string) error
-	// ResumeSink makes a paused sink try at once.
-	ResumeSink(ctx context.Context, name string) error
+	// ResumeSink makes a sink that waits try at once, and returns the state it was in.
+	ResumeSink(ctx context.Context, name string) (state string, err error)
 	// SinkStatus tells how each sink is doing.
-	SinkStatus(ctx context.Context) ([]sinks.SinkStatus, error)
+	SinkStatus(ctx context.Context) ([]SinkStatus, error)
 	// Reload reads configuration and playbooks again.
 	Reload(ctx context.Context) (Reloaded, error)
 }
@@ -121,11 +122,12 @@ type controlCall struct {
 // controlAnswer is the body of every answer. Kind tells errors apart that
 // commands have exit codes for.
 type controlAnswer struct {
-	Error    string             `json:"error,omitempty"`
-	Kind     string             `json:"kind,omitempty"`
-	Problems registry.Problems  `json:"problems,omitempty"`
-	Reloaded Reloaded           `json:"reloaded,omitzero"`
-	Sinks    []sinks.SinkStatus `json:"sinks,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Kind     string            `json:"kind,omitempty"`
+	Problems registry.Problems `json:"problems,omitempty"`
+	Reloaded Reloaded          `json:"reloaded,omitzero"`
+	Sinks    []SinkStatus      `json:"sinks,omitempty"`
+	State    string            `json:"state,omitempty"` // of the sink that was resumed
 }
 
 func controlHandler(c Control) http.Handler {
@@ -149,7 +151,10 @@ func controlHandler(c Control) http.Handler {
 	handle("drop", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Drop(ctx, in.IDs) })
 	handle("settle", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Settle(ctx, in.Settlement) })
 	handle("sink-test", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.TestSink(ctx, in.Sink) })
-	handle("sink-resume", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.ResumeSink(ctx, in.Sink) })
+	handle("sink-resume", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.State, err = c.ResumeSink(ctx, in.Sink)
+		return err
+	})
 	handle("sinks", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		out.Sinks, err = c.SinkStatus(ctx)
 		return err
@@ -165,7 +170,7 @@ func controlHandler(c Control) http.Handler {
 // kinds are the errors that keep their identity across the socket.
 var kinds = map[string]error{
 	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
-	"config": ErrConfig, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
+	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
 }
 
 func describeError(err error) controlAnswer {
@@ -262,12 +267,12 @@ func (c *controlClient) TestSink(ctx context.Context, name string) error {
 	return err
 }
 
-func (c *controlClient) ResumeSink(ctx context.Context, name string) error {
-	_, err := c.call(ctx, "sink-resume", controlCall{Sink: name})
-	return err
+func (c *controlClient) ResumeSink(ctx context.Context, name string) (string, error) {
+	answer, err := c.call(ctx, "sink-resume", controlCall{Sink: name})
+	return answer.State, err
 }
 
-func (c *controlClient) SinkStatus(ctx context.Context) ([]sinks.SinkStatus, error) {
+func (c *controlClient) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 	answer, err := c.call(ctx, "sinks", controlCall{})
 	return answer.Sinks, err
 }

@@ -3,14 +3,17 @@ package daemon
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 func (s *site) control() (Control, func()) {
@@ -73,8 +76,11 @@ func TestControlOverTheSocket(t *testing.T) {
 	if data, err := os.ReadFile(s.path("archive.ndjson")); err != nil || !strings.Contains(string(data), "This is a test") {
 		t.Errorf("the test event did not arrive: %s, %v", data, err)
 	}
-	if err := c.ResumeSink(ctx, "archive"); err != nil {
-		t.Errorf("ResumeSink: %v", err)
+	if state, err := c.ResumeSink(ctx, "archive"); err != nil || state != sinks.StateOK {
+		t.Errorf("ResumeSink: %q, %v", state, err)
+	}
+	if _, err := c.ResumeSink(ctx, "archvie"); !errors.Is(err, soar.ErrNotFound) {
+		t.Errorf("resume of an unknown sink: %v", err)
 	}
 	if err := c.TestSink(ctx, "archvie"); !errors.Is(err, soar.ErrNotFound) || !strings.Contains(err.Error(), `did you mean "archive"?`) {
 		t.Errorf("test of an unknown sink: %v", err)
@@ -149,7 +155,7 @@ func TestControlWithoutDaemon(t *testing.T) {
 	if err := c.TestSink(ctx, "archive"); err != nil {
 		t.Errorf("TestSink: %v", err)
 	}
-	if err := c.ResumeSink(ctx, "archive"); !errors.Is(err, ErrNotRunning) {
+	if _, err := c.ResumeSink(ctx, "archive"); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("resume without daemon: %v", err)
 	}
 	if _, err := c.Reload(ctx); !errors.Is(err, ErrNotRunning) {
@@ -158,7 +164,7 @@ func TestControlWithoutDaemon(t *testing.T) {
 	if err := c.Settle(ctx, Settlement{Run: 1, Step: "a", By: "me", Reason: "saw it"}); !errors.Is(err, soar.ErrNotFound) {
 		t.Errorf("settle of no run: %v", err)
 	}
-	if status, err := c.SinkStatus(ctx); err != nil || len(status) != 1 || status[0].State != "not running" {
+	if status, err := c.SinkStatus(ctx); err != nil || len(status) != 1 || status[0].State != StateNotRunning || status[0].Delivered != nil {
 		t.Errorf("SinkStatus = %+v, %v", status, err)
 	}
 	release()
@@ -169,6 +175,52 @@ func TestControlWithoutDaemon(t *testing.T) {
 		data, err := os.ReadFile(s.path("archive.ndjson"))
 		return err == nil && strings.Contains(string(data), "replayed")
 	})
+}
+
+// Where sinks stand is known with and without a daemon, and the same.
+func TestSinkStatusComesFromTheStore(t *testing.T) {
+	s := newSite(t)
+	hung := hangingReceiver(t)
+	s.write("key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+	s.configure(fmt.Sprintf("sinks:\n%s  hook: {type: webhook, url: %q, secrets: [{file: key}], allow_private: true}\n", s.fileSink("archive"), hung.url))
+	d, stop := s.start()
+	for range 130 { // more than one page
+		letter(t, d.Store(), "sink:hook", event(t))
+	}
+	letter(t, d.Store(), "source:push", []byte("garbage"))
+	at := time.Date(2026, 11, 22, 5, 30, 33, 0, time.UTC)
+	events := []soar.Event{{ID: "a", Type: soar.EventTrouble, At: at, Text: "a"}, {ID: "b", Type: soar.EventTrouble, At: at.Add(time.Hour), Text: "b"}}
+	if _, err := d.Store().Commit(t.Context(), soar.Change{Events: events}); err != nil {
+		t.Fatal(err)
+	}
+	<-hung.arrived
+	check := func(running bool) {
+		t.Helper()
+		c, release := s.control()
+		defer release()
+		s.until(func() bool {
+			status, err := c.SinkStatus(t.Context())
+			if err != nil || len(status) != 2 {
+				t.Fatalf("SinkStatus = %+v, %v", status, err)
+			}
+			if status[0].Backlog != 0 { // the file is written at any moment
+				return false
+			}
+			if !status[0].Oldest.IsZero() || status[0].DeadLetters != 0 {
+				t.Errorf("archive: %+v", status[0])
+			}
+			hook := status[1]
+			if hook.Backlog < 2 || !hook.Oldest.Equal(at) || hook.DeadLetters != 130 || (hook.Delivered != nil) != running {
+				t.Errorf("hook, running %v: %+v", running, hook)
+			}
+			return true
+		})
+	}
+	check(true)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	check(false)
 }
 
 func TestStorePathThatDoesNotFitASocket(t *testing.T) {

@@ -29,6 +29,10 @@ import (
 // as a secret that cannot be read.
 var ErrConfig = errors.New("configuration")
 
+// ErrNoPassword means that the password of the server cannot be read from where the
+// configuration says it is. It wraps ErrConfig.
+var ErrNoPassword = fmt.Errorf("%w: server.password cannot be read", ErrConfig)
+
 // storeFlush bounds the last stage of a shutdown: the changes that wait for the
 // disk when everything else has stopped.
 const storeFlush = 10 * time.Second
@@ -220,7 +224,7 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	engine, err := playbooks.NewEngine(d.store, bound, d.set, playbooks.EngineOptions{
 		Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now,
 		Workers: d.first.Limits.Workers, CallTimeout: d.client.Timeout(), Ceiling: d.first.Playbooks.Mode,
-		Drain: d.first.Limits.Shutdown / 4,
+		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle,
 	})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
@@ -272,6 +276,11 @@ func (d *Daemon) openFront(ctx context.Context, g *group, running *stages) error
 	return nil
 }
 
+// stageTime is how long one stage of a shutdown may take. A Send that is under way
+// gets half of it, so that a receiver that hangs costs no more than a delivery that
+// comes again.
+func (d *Daemon) stageTime() time.Duration { return d.first.Limits.Shutdown / 3 }
+
 // shutdown stops what runs, newest stage first: no new alerts, then no new
 // steps, then what is still to be delivered, and the disk last.
 func (d *Daemon) shutdown(running *stages) error {
@@ -281,7 +290,7 @@ func (d *Daemon) shutdown(running *stages) error {
 	sources, sinkParts := d.sources, d.sinks
 	d.mu.Unlock()
 
-	share := d.first.Limits.Shutdown / 3
+	share := d.stageTime()
 	var parts []*part
 	for _, s := range sources {
 		parts = append(parts, s.part)

@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -299,6 +301,64 @@ func TestWrongPasswordEndsTheStart(t *testing.T) {
 	}
 	if text := err.Error(); !strings.Contains(text, `refuses user "admin" with this password`) || strings.Contains(text, "wrong\n") {
 		t.Errorf("the sentence is: %s", text)
+	}
+}
+
+// A password that is not there is no server out of reach: trying again is of no use.
+func TestMissingPasswordStartsNothing(t *testing.T) {
+	for name, secret := range map[string]string{"variable": "{env: ERBRIDGE_TEST_ABSENT}", "file": "{file: absent}"} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.configure(quickPoll)
+			text, err := os.ReadFile(s.path("erbridge.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.write("erbridge.yaml", strings.Replace(string(text), "{file: pw}", secret, 1))
+			_, err = s.make()
+			if !errors.Is(err, ErrConfig) || !errors.Is(err, ErrNoPassword) || !strings.Contains(err.Error(), "server.password") {
+				t.Errorf("New = %v", err)
+			}
+			if _, err := os.Stat(s.path("data")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the store was made: %v", err)
+			}
+		})
+	}
+}
+
+// receiver is an HTTP receiver that takes a request and never answers.
+type receiver struct {
+	url     string
+	arrived <-chan struct{} // closed at the first request
+}
+
+func hangingReceiver(t *testing.T) receiver {
+	t.Helper()
+	arrived, over := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		once.Do(func() { close(arrived) })
+		<-over
+	}))
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { close(over) })
+	return receiver{srv.URL, arrived}
+}
+
+// A receiver that hangs costs a delivery that comes again, and not the exit code.
+func TestStopWithASinkThatHangs(t *testing.T) {
+	s := newSite(t)
+	hung := hangingReceiver(t)
+	s.write("key", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+	s.configure(fmt.Sprintf("sinks:\n  hook: {type: webhook, url: %q, secrets: [{file: key}], allow_private: true}\n", hung.url))
+	d, stop := s.start()
+	event := soar.Event{ID: "a", Type: soar.EventTrouble, At: time.Now(), Text: "a"}
+	if _, err := d.Store().Commit(t.Context(), soar.Change{Events: []soar.Event{event}}); err != nil {
+		t.Fatal(err)
+	}
+	<-hung.arrived
+	if err := stop(); err != nil {
+		t.Errorf("Run = %v", err)
 	}
 }
 

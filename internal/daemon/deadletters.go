@@ -72,7 +72,7 @@ func replay(ctx context.Context, st letters, ids []int64, sinks []string, takeAg
 	for _, id := range ids {
 		letter, err := st.DeadLetter(ctx, id)
 		if err != nil {
-			problems = append(problems, fmt.Errorf("dead letter %d: %w", id, err))
+			problems = append(problems, err) // it names the letter
 			continue
 		}
 		sink, ok := strings.CutPrefix(letter.Origin, originSink)
@@ -115,7 +115,7 @@ func drop(ctx context.Context, st letters, ids []int64) error {
 	var problems []error
 	for _, id := range ids {
 		if _, err := st.DeadLetter(ctx, id); err != nil {
-			problems = append(problems, fmt.Errorf("dead letter %d: %w", id, err))
+			problems = append(problems, err) // it names the letter
 		}
 	}
 	if err := errors.Join(problems...); err != nil {

@@ -151,7 +151,7 @@ func (d *Daemon) replace(ctx context.Context, next plan) (Reloaded, error) {
 	d.mu.Lock()
 	oldSinks, oldSources, g := d.sinks, d.sources, d.group
 	d.mu.Unlock()
-	share := d.first.Limits.Shutdown / 3
+	share := d.stageTime()
 	var result Reloaded
 	var problems []error
 

@@ -1,0 +1,135 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
+)
+
+// StateNotRunning is the state of every sink while no daemon runs.
+const StateNotRunning = "not running"
+
+// SinkStatus is how a sink is doing. Where it stands and what was set aside comes
+// from the store, so it is the same with and without a running daemon.
+type SinkStatus struct {
+	Name string `json:"name"`
+	// State is ok, retrying or paused, or not running.
+	State string `json:"state"`
+	// LastError is why the sink is not ok.
+	LastError string `json:"last_error,omitempty"`
+	// NextTry is when a sink that is not ok tries again.
+	NextTry time.Time `json:"next_try,omitzero"`
+	// LastSuccess is when events were last delivered; zero if never since the start
+	// of the daemon.
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	// Cursor is the position in the feed up to which all is delivered.
+	Cursor int64 `json:"cursor"`
+	// Backlog counts the events behind the cursor, those to be skipped included.
+	Backlog int64 `json:"backlog"`
+	// Oldest is when the oldest of them happened.
+	Oldest time.Time `json:"oldest,omitzero"`
+	// DeadLetters counts what was set aside and is still kept.
+	DeadLetters int64 `json:"dead_letters"`
+	// Delivered counts events since the start of the daemon; nil while none runs.
+	Delivered *int64 `json:"delivered_since_start,omitempty"`
+}
+
+// SinkStatus tells how each sink is doing, in the order of the configuration.
+func (d *Daemon) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
+	parts, _ := d.parts()
+	all := make([]SinkStatus, 0, len(parts))
+	for _, p := range parts {
+		s := p.forwarder.Status()
+		all = append(all, SinkStatus{
+			Name: s.Name, State: s.State, LastError: s.LastError, NextTry: s.NextTry, LastSuccess: s.LastSuccess, Delivered: &s.Delivered,
+		})
+	}
+	return all, standing(ctx, d.Store(), all)
+}
+
+// Delivered counts the events that the sinks of this daemon delivered.
+func (d *Daemon) Delivered() (n int64) {
+	parts, _ := d.parts()
+	for _, p := range parts {
+		n += p.forwarder.Status().Delivered
+	}
+	return n
+}
+
+// SinkStatus without a daemon knows where each sink stands, and not how it does.
+func (f *offline) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
+	reader, err := store.OpenReader(ctx, f.cfg.Store.Path)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer reader.Close()
+	var all []SinkStatus
+	for _, name := range f.cfg.Sinks.Names() {
+		all = append(all, SinkStatus{Name: name, State: StateNotRunning})
+	}
+	return all, standing(ctx, reader, all)
+}
+
+// sinkRecords is what standing needs of the store.
+type sinkRecords interface {
+	Feed(ctx context.Context, after int64, limit int) ([]soar.Event, error)
+	FeedHead(ctx context.Context) (int64, error)
+	SinkCursor(ctx context.Context, sink string) (pos int64, known bool, err error)
+	DeadLetters(ctx context.Context, f store.DeadLetterFilter) ([]soar.DeadLetter, error)
+	Counts(ctx context.Context) (store.Counts, error)
+}
+
+// standing fills in what the store knows.
+func standing(ctx context.Context, st sinkRecords, all []SinkStatus) error {
+	letters, err := countLetters(ctx, st)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		s := &all[i]
+		s.DeadLetters = letters[originSink+s.Name]
+		pos, known, err := st.SinkCursor(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		if !known {
+			continue // it was never started: nothing waits for it yet
+		}
+		head, err := st.FeedHead(ctx)
+		if err != nil {
+			return err
+		}
+		s.Cursor, s.Backlog = pos, max(head-pos, 0)
+		next, err := st.Feed(ctx, pos, 1)
+		if err != nil {
+			return err
+		}
+		if len(next) > 0 {
+			s.Oldest = next[0].At
+		}
+	}
+	return nil
+}
+
+// countLetters counts the dead letters of each origin.
+func countLetters(ctx context.Context, st sinkRecords) (map[string]int64, error) {
+	counts, err := st.Counts(ctx)
+	if err != nil || counts.DeadLetters == 0 {
+		return nil, err
+	}
+	const page = 100 // each may hold a whole event
+	n := map[string]int64{}
+	for filter := (store.DeadLetterFilter{Limit: page}); ; {
+		letters, err := st.DeadLetters(ctx, filter)
+		if err != nil || len(letters) == 0 {
+			return n, err
+		}
+		for _, l := range letters {
+			n[l.Origin]++
+		}
+		filter.Before = letters[len(letters)-1].ID
+	}
+}
