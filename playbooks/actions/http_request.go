@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -39,8 +40,9 @@ type HTTPRequest struct {
 	// Body is sent as JSON. A text is sent as a JSON text, quotes included.
 	Body any `yaml:"body"`
 
-	// Auth is a secret, as {env: NAME} or {file: path}, that is sent in the header
-	// Authorization. It cannot be computed.
+	// Auth is a secret, as {env: NAME}, {credential: name} or {file: /path}, that is
+	// sent in the header Authorization. It cannot be computed. The path is absolute:
+	// a run goes on after a restart with its playbook's text and knows no folder.
 	Auth soar.Secret `yaml:"auth"`
 
 	// AuthScheme is what stands before the secret; empty sends the secret alone.
@@ -98,7 +100,12 @@ func checkRequest(_ *Deps, in *HTTPRequest, a *arguments) {
 		}
 	}
 	if !a.known("auth") {
-		a.refuse("auth", "write {env: NAME} or {file: path}", "a secret cannot be computed")
+		a.refuse("auth", "write {env: NAME}, {credential: name} or {file: /path}", "a secret cannot be computed")
+	}
+	if auth, ok := a.values["auth"].(map[string]any); ok {
+		if file, ok := auth["file"].(string); ok && file != "" && !filepath.IsAbs(file) {
+			a.refuse("auth", "write the absolute path, or use {credential: name} or {env: NAME}", "the path %q is not absolute", file)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.Headers)) {
 		switch canonical := http.CanonicalHeaderKey(name); {

@@ -204,3 +204,21 @@ func TestNotify(t *testing.T) {
 		t.Errorf("a repeat has id %q, not %q: %v", second.Events[0].ID, event.ID, err)
 	}
 }
+
+// A run that goes on after a restart has no folder to look for a secret in.
+func TestRelativeSecretFile(t *testing.T) {
+	action := All(Deps{})["http.request"]
+	absolute := object{"url": "https://tickets.example.com/", "auth": object{"file": "/etc/erbridge/token"}}
+	if problems := action.Check("p.yaml", source(t, absolute)); len(problems) > 0 {
+		t.Errorf("lint of an absolute path: %v", problems)
+	}
+	with := object{"url": "https://tickets.example.com/", "auth": object{"file": "token"}}
+	problems := action.Check("p.yaml", source(t, with))
+	if len(problems) != 1 || problems[0].Position.String() != "p.yaml:10:5" || problems[0].Hint != "write the absolute path, or use {credential: name} or {env: NAME}" {
+		t.Errorf("lint: %v", problems)
+	}
+	_, err := action.Do(t.Context(), playbooks.Call{Mark: "r/s", With: with})
+	if err == nil || !strings.Contains(err.Error(), `auth: the path "token" is not absolute`) || errors.Is(err, playbooks.ErrTransient) {
+		t.Errorf("a stored step with such a file: %v", err)
+	}
+}
