@@ -10,11 +10,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -79,6 +83,9 @@ type kind[In any] struct {
 	defaults In
 	// local marks actions that need no server.
 	local bool
+	// prose names the arguments that are texts for people. What cannot be sent is
+	// spelled out in them; in other arguments it is refused.
+	prose []string
 	// check looks for mistakes that types cannot show. It runs at lint time on
 	// what is known then, and before each call.
 	check func(d *Deps, in *In, a *arguments)
@@ -113,6 +120,7 @@ func (b *bound[In]) Check(file string, step playbooks.StepSource) registry.Probl
 	if b.kind.check != nil {
 		b.kind.check(b.deps, &in, a)
 	}
+	b.refuseNUL(a)
 	return a.at(file, step)
 }
 
@@ -121,7 +129,7 @@ func (b *bound[In]) Do(ctx context.Context, call playbooks.Call) (playbooks.Outc
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
-	return b.kind.do(ctx, b.deps, call, in)
+	return visible(b.kind.do(ctx, b.deps, call, in))
 }
 
 func (b *bound[In]) Poll(ctx context.Context, call playbooks.Call, ref string) (playbooks.Outcome, error) {
@@ -132,8 +140,24 @@ func (b *bound[In]) Poll(ctx context.Context, call playbooks.Call, ref string) (
 	if b.kind.poll == nil {
 		return playbooks.Outcome{}, fmt.Errorf("%s: has nothing to wait for, yet was asked about %q", b.kind.Name, ref)
 	}
-	return b.kind.poll(ctx, b.deps, call, in, ref)
+	return visible(b.kind.poll(ctx, b.deps, call, in, ref))
 }
+
+// visible makes the words about a call fit to be read: they hold names and paths
+// that an attacker chose. The output stays as it came.
+func visible(out playbooks.Outcome, err error) (playbooks.Outcome, error) {
+	out.Summary, out.Error = soar.Visible(out.Summary), soar.Visible(out.Error)
+	if err != nil {
+		err = visibleError{err}
+	}
+	return out, err
+}
+
+// visibleError is an error in whose text hidden characters are spelled out.
+type visibleError struct{ error }
+
+func (e visibleError) Error() string { return soar.Visible(e.error.Error()) }
+func (e visibleError) Unwrap() error { return e.error }
 
 func (b *bound[In]) Find(ctx context.Context, call playbooks.Call, since time.Time) ([]playbooks.Found, error) {
 	in, err := b.read(call)
@@ -159,5 +183,35 @@ func (b *bound[In]) read(call playbooks.Call) (In, error) {
 	if len(a.problems) == 0 && b.kind.check != nil {
 		b.kind.check(b.deps, &in, a)
 	}
-	return in, a.err()
+	b.refuseNUL(a)
+	if err := a.err(); err != nil {
+		return in, visibleError{err}
+	}
+	return in, nil
+}
+
+// refuseNUL refuses the character that the server's database has no room for. The
+// server would answer with an internal error, after which nobody knows whether it
+// did what it was asked to do.
+func (b *bound[In]) refuseNUL(a *arguments) {
+	if b.kind.local {
+		return
+	}
+	for _, key := range slices.Sorted(maps.Keys(a.values)) {
+		if !a.wrong(key) && !slices.Contains(b.kind.prose, key) && holdsNUL(a.values[key]) {
+			a.refuse(key, "", "holds the character NUL, which the server cannot take")
+		}
+	}
+}
+
+func holdsNUL(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return strings.ContainsRune(v, 0)
+	case []any:
+		return slices.ContainsFunc(v, holdsNUL)
+	case map[string]any:
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), holdsNUL)
+	}
+	return false
 }

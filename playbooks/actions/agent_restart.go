@@ -34,18 +34,18 @@ func init() {
 	})
 }
 
-func restartAgent(ctx context.Context, d *Deps, _ playbooks.Call, in AgentRestart) (playbooks.Outcome, error) {
+func restartAgent(ctx context.Context, d *Deps, call playbooks.Call, in AgentRestart) (playbooks.Outcome, error) {
 	out := playbooks.Outcome{Target: string(in.Host)}
 	if err := d.reachable(ctx, in.Host); err != nil {
-		return out, err
+		return out, in.task(call).failure(err)
 	}
 	// An agent that hangs does not tell when it started, and shall be restarted
 	// all the same.
 	started, unverified := d.agentStart(ctx, in.Host)
 	if err := d.Client.Responses.RestartAgent(ctx, string(in.Host)); err != nil {
-		return out, effectError(err)
+		return out, in.task(call).failure(effectError(err))
 	}
-	out.Summary = "asked the agent of " + string(in.Host) + " to restart"
+	out.Summary = in.task(call).asked()
 	if unverified != nil {
 		// The server gives no id, so there is nothing to wait for.
 		out.State = soar.StepExecuted
@@ -57,7 +57,7 @@ func restartAgent(ctx context.Context, d *Deps, _ playbooks.Call, in AgentRestar
 }
 
 // pollRestart waits until the agent has another start time than before.
-func pollRestart(ctx context.Context, d *Deps, _ playbooks.Call, in AgentRestart, ref string) (playbooks.Outcome, error) {
+func pollRestart(ctx context.Context, d *Deps, call playbooks.Call, in AgentRestart, ref string) (playbooks.Outcome, error) {
 	before, ok := strings.CutPrefix(ref, "started:")
 	if !ok {
 		return playbooks.Outcome{}, fmt.Errorf("restart reference %q: expected started:", ref)
@@ -69,11 +69,15 @@ func pollRestart(ctx context.Context, d *Deps, _ playbooks.Call, in AgentRestart
 	out := playbooks.Outcome{Target: string(in.Host)}
 	if now == before {
 		out.State, out.Ref, out.PollAfter = soar.StepAccepted, ref, 5*time.Second
-		out.Summary = "asked the agent of " + string(in.Host) + " to restart"
+		out.Summary = in.task(call).asked()
 		return out, nil
 	}
-	out.State, out.Summary = soar.StepVerified, "restarted the agent of "+string(in.Host)
+	out.State, out.Summary = soar.StepVerified, in.task(call).finished()
 	return out, nil
+}
+
+func (in AgentRestart) task(call playbooks.Call) task {
+	return task{"restart", "restarted", "the agent of " + hostName(call, in.Host)}
 }
 
 // agentStart asks the agent when it started, by its own clock.

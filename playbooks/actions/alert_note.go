@@ -15,7 +15,8 @@ import (
 
 // AlertNote are the arguments of alert.note.
 type AlertNote struct {
-	// Text is the note. A line that names the run is added to it.
+	// Text is the note. A line that names the run is added to it. Control characters
+	// and those that turn the direction of writing are spelled out, as \x1b or U+202E.
 	Text string `yaml:"text" required:"true"`
 
 	// Alert is the server's id of the alert; without it, the alert at hand.
@@ -44,7 +45,8 @@ func init() {
 			Example: "do: alert.note\nwith:\n  text: \"contained ${{ .alert.host.name }}\"\n",
 			Timeout: 2 * time.Minute,
 		},
-		do: addNote,
+		prose: []string{"text"},
+		do:    addNote,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote, ref string) (playbooks.Outcome, error) {
 			id, err := d.alertID(call, in.Alert)
 			if err != nil {
@@ -65,10 +67,10 @@ func addNote(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote) (p
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
-	text := clipRunes(in.Text, maxNoteRunes) + "\n\n" + noteMark(call.Mark)
+	text := clipRunes(soar.Visible(in.Text), maxNoteRunes) + "\n\n" + noteMark(call.Mark)
 	note, err := d.Client.Alerts.AddNote(ctx, id, text)
 	if err != nil {
-		return playbooks.Outcome{}, effectError(err)
+		return playbooks.Outcome{}, fmt.Errorf("note on alert %d: %w", id, effectError(err))
 	}
 	return d.noteOutcome(ctx, id, note, noteMark(call.Mark)), nil
 }
@@ -113,7 +115,7 @@ func (d *Deps) noteOutcome(ctx context.Context, alert, note int64, mark string) 
 			return out
 		}
 	}
-	out.State, out.Error = soar.StepFailed, "the server reports success, and the note is not there"
+	out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and the note is not on alert %d", alert)
 	return out
 }
 

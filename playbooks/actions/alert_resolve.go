@@ -39,7 +39,8 @@ func init() {
 			Example: "do: alert.resolve\nwith:\n  verdict: false_positive\n  comment: weekly vulnerability scan\n",
 			Timeout: 2 * time.Minute,
 		},
-		do: resolveAlert,
+		prose: []string{"comment"},
+		do:    resolveAlert,
 	})
 }
 
@@ -48,8 +49,8 @@ func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertRes
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
-	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, in.Comment); err != nil {
-		return playbooks.Outcome{}, effectError(err)
+	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, soar.Visible(in.Comment)); err != nil {
+		return playbooks.Outcome{}, fmt.Errorf("resolve alert %d: %w", id, effectError(err))
 	}
 	out := playbooks.Outcome{
 		State:   soar.StepExecuted,
@@ -65,7 +66,7 @@ func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertRes
 	now := connector.Normalize(d.Server, "", alert, nil, nil)
 	// Releases before 4.0 keep no verdict.
 	if now.Status != soar.StatusResolved || now.Verdict != "" && now.Verdict != in.Verdict {
-		out.State, out.Error = soar.StepFailed, strings.TrimSpace(fmt.Sprintf("the server reports success, and the alert is %s %s", now.Status, now.Verdict))
+		out.State, out.Error = soar.StepFailed, strings.TrimSpace(fmt.Sprintf("the server reports success, and alert %d is %s %s", id, now.Status, now.Verdict))
 		return out, nil
 	}
 	out.State = soar.StepVerified

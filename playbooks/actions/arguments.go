@@ -206,7 +206,7 @@ func (h *Host) DecodeYAML(file string, n *yaml.Node) registry.Problems {
 	if problems := registry.Decode(file, n, &text); len(problems) > 0 {
 		return problems
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == ',' || r == '/' || r == 0x7f }) {
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == ',' || r == '/' || soar.IsHidden(r) }) {
 		var problems registry.Problems
 		problems.Addf(registry.At(file, n), "wrong-host", "name one host by its host identifier", "%q is not a host identifier", text)
 		return problems

@@ -52,7 +52,7 @@ type CarveOutput struct {
 
 // followCarve looks at a carve once. When the archive is complete, it fetches it.
 func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, path, ref string, carve connector.Carve) (playbooks.Outcome, error) {
-	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: carvingTask(host, path).asked()}
+	out := playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(host), Summary: carvingTask(call, host, path).asked()}
 	// A carve has no state for failure: one that is stuck stays in progress until
 	// the time-out of the step.
 	if !carve.Done() {
@@ -62,7 +62,7 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 		Session: carve.SessionID, Host: string(host), Path: path,
 		Alert: call.Alert.Ref(), Mark: call.Mark, CarvedAt: carve.CreatedAt,
 	}
-	out.State, out.PollAfter, out.Summary = soar.StepExecuted, 0, carvingTask(host, path).finished()
+	out.State, out.PollAfter, out.Summary = soar.StepExecuted, 0, carvingTask(call, host, path).finished()
 	if d.CarveDir == "" {
 		out.Summary += "; kept on the server"
 		out.Output = output
@@ -70,8 +70,8 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	}
 	err := d.fetchCarve(ctx, &output)
 	if errors.Is(err, errCarveTooLarge) {
-		out.State, out.Error, out.Output = soar.StepFailed, err.Error(), output
-		out.Summary = carvingTask(host, path).failed()
+		out.State, out.Summary, out.Output = soar.StepFailed, carvingTask(call, host, path).failed(), output
+		out.Error = out.Summary + ": " + err.Error()
 		return out, nil
 	}
 	if err != nil {
@@ -83,8 +83,8 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	if strings.HasPrefix(ref, "session:") && len(output.Files) > 0 && !slices.ContainsFunc(output.Files, func(name string) bool {
 		return strings.EqualFold(baseName(name), baseName(path))
 	}) {
-		out.Summary = carvingTask(host, path).failed()
-		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the carve that was found on the server holds %s", strings.Join(output.Files, ", "))
+		out.Summary = carvingTask(call, host, path).failed()
+		out.State, out.Error = soar.StepFailed, fmt.Sprintf("%s: the carve that was found on the server holds %s", out.Summary, strings.Join(output.Files, ", "))
 		return out, nil
 	}
 	// Length, format and hash were checked on the way, so this is more than the
@@ -94,8 +94,8 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	return out, nil
 }
 
-func carvingTask(host Host, path string) task {
-	return task{"carve", "carved", fmt.Sprintf("%s from %s", path, host)}
+func carvingTask(call playbooks.Call, host Host, path string) task {
+	return task{"carve", "carved", fmt.Sprintf("%s from %s", path, hostName(call, host))}
 }
 
 var errCarveTooLarge = errors.New("carve is larger than the configured limit")

@@ -47,7 +47,7 @@ func init() {
 				return playbooks.Outcome{}, err
 			}
 			if !started {
-				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(in.Host, in.Path).asked()}, nil
+				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(call, in.Host, in.Path).asked()}, nil
 			}
 			return d.followCarve(ctx, call, in.Host, in.Path, ref, carve)
 		},
@@ -57,23 +57,23 @@ func init() {
 	})
 }
 
-func carveFile(ctx context.Context, d *Deps, _ playbooks.Call, in CarveFile) (playbooks.Outcome, error) {
-	out := playbooks.Outcome{Target: string(in.Host)}
+func carveFile(ctx context.Context, d *Deps, call playbooks.Call, in CarveFile) (playbooks.Outcome, error) {
+	out, task := playbooks.Outcome{Target: string(in.Host)}, carvingTask(call, in.Host, in.Path)
 	// osquery carves what a select on this table matches, when carve is 1.
 	statement, err := bindSQL("select * from carves where path = :path and carve = 1", map[string]any{"path": in.Path})
 	if err != nil {
-		return out, err
+		return out, task.failure(err)
 	}
 	ticket, err := d.Client.Queries.Live(ctx, connector.LiveQuery{
 		SQL: statement, Hosts: []string{string(in.Host)}, Description: "erbridge carve.file",
 	})
 	if err != nil {
 		if errors.Is(err, connector.ErrUncertain) || errors.Is(err, connector.ErrNotSent) {
-			return out, effectError(err)
+			return out, task.failure(effectError(err))
 		}
-		return out, d.queryError(ctx, string(in.Host), err)
+		return out, task.failure(d.queryError(ctx, string(in.Host), err))
 	}
-	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, carvingTask(in.Host, in.Path).asked()
+	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, task.asked()
 	out.Ref = "query:" + strconv.FormatInt(ticket.QueryID, 10)
 	return out, nil
 }

@@ -41,7 +41,7 @@ func init() {
 				return playbooks.Outcome{}, err
 			}
 			if !started {
-				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(in.Host, in.Path).asked()}, nil
+				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(call, in.Host, in.Path).asked()}, nil
 			}
 			return d.followCarve(ctx, call, in.Host, in.Path, ref, carve)
 		},
@@ -53,23 +53,23 @@ func init() {
 
 // carveQuarantined remembers the newest carve of the host before it asks: the
 // server gives no id for this carve, so it is the first one that comes after.
-func carveQuarantined(ctx context.Context, d *Deps, _ playbooks.Call, in CarveQuarantined) (playbooks.Outcome, error) {
-	out := playbooks.Outcome{Target: string(in.Host)}
+func carveQuarantined(ctx context.Context, d *Deps, call playbooks.Call, in CarveQuarantined) (playbooks.Outcome, error) {
+	out, task := playbooks.Outcome{Target: string(in.Host)}, carvingTask(call, in.Host, in.Path)
 	if err := d.reachable(ctx, in.Host); err != nil {
-		return out, err
+		return out, task.failure(err)
 	}
 	page, err := d.Client.Carves.Page(ctx, connector.CarveQuery{Host: string(in.Host), Limit: 1})
 	if err != nil {
-		return out, fmt.Errorf("carves of %s: %w", in.Host, readError(err))
+		return out, task.failure(fmt.Errorf("carves of the host: %w", readError(err)))
 	}
 	var newest int64
 	if len(page.Results) > 0 {
 		newest = page.Results[0].ID
 	}
 	if err := d.Client.Defender.CarveQuarantined(ctx, string(in.Host), in.Path); err != nil {
-		return out, effectError(err)
+		return out, task.failure(effectError(err))
 	}
-	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, carvingTask(in.Host, in.Path).asked()
+	out.State, out.PollAfter, out.Summary = soar.StepAccepted, firstPoll, task.asked()
 	out.Ref = "after:" + strconv.FormatInt(newest, 10)
 	return out, nil
 }

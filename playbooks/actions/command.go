@@ -62,6 +62,17 @@ type task struct {
 	what       string // evil.exe (pid 7)
 }
 
+// hostName is what people call a host: its name, where the alert at hand tells it.
+func hostName(call playbooks.Call, host Host) string {
+	if known := call.Alert.Host; known.Name != "" && strings.EqualFold(known.Identifier, string(host)) {
+		return known.Name
+	}
+	return string(host)
+}
+
+// failure says of an error what was being done; such a call has no summary.
+func (t task) failure(err error) error { return fmt.Errorf("%s %s: %w", t.todo, t.what, err) }
+
 func (t task) asked() string     { return "asked to " + t.todo + " " + t.what }
 func (t task) finished() string  { return t.done + " " + t.what }
 func (t task) failed() string    { return "could not " + t.todo + " " + t.what }
@@ -72,12 +83,12 @@ func (d *Deps) reachable(ctx context.Context, host Host) error {
 	channel, err := d.Client.Responses.Status(ctx, string(host))
 	switch {
 	case err != nil:
-		return fmt.Errorf("response status of %s: %w", host, readError(err))
+		return fmt.Errorf("response status: %w", readError(err))
 	case !channel.EndpointOnline:
 		// Asked first: a host that is away says nothing about its settings.
 		return errOffline
 	case !channel.ResponseEnabled:
-		return fmt.Errorf("response actions are switched off on host %s", host)
+		return errSwitchedOff
 	}
 	return nil
 }
@@ -88,14 +99,14 @@ func (d *Deps) reachable(ctx context.Context, host Host) error {
 func (d *Deps) send(ctx context.Context, host Host, t task, command func(context.Context) (connector.Command, error)) (playbooks.Outcome, error) {
 	out := playbooks.Outcome{Target: string(host)}
 	if err := d.reachable(ctx, host); err != nil {
-		return out, err
+		return out, t.failure(err)
 	}
 	sent, err := command(ctx)
 	if err != nil {
-		return out, effectError(err)
+		return out, t.failure(effectError(err))
 	}
 	if sent.CommandID == "" && sent.OpenC2ID == 0 {
-		return out, fmt.Errorf("%w: the server took the command and gave no id", playbooks.ErrUncertain)
+		return out, t.failure(fmt.Errorf("%w: the server took the command and gave no id", playbooks.ErrUncertain))
 	}
 	out.State, out.Ref, out.PollAfter, out.Summary = soar.StepAccepted, commandRef(sent), firstPoll, t.asked()
 	return out, nil
@@ -122,11 +133,12 @@ func (d *Deps) follow(ctx context.Context, host Host, ref string, t task, done f
 			out.Ref, out.Target = ref, string(host)
 		}
 	case "failure":
-		out.State, out.Error = soar.StepFailed, failureInWords(command.Message)
-		out.Summary = t.failed()
+		out.State, out.Summary = soar.StepFailed, t.failed()
+		// Readers of a failure see the error, and not the summary.
+		out.Error = t.failed() + ": " + failureInWords(command.Message)
 	case "cancelled", "canceled":
-		out.State, out.Error = soar.StepCancelled, "somebody cancelled the command on the server"
-		out.Summary = t.cancelled()
+		out.State, out.Summary = soar.StepCancelled, t.cancelled()
+		out.Error = "somebody cancelled the command on the server: " + t.todo + " " + t.what
 	default:
 		// The guide names no word for a command that is under way, so every word
 		// but the final ones means that.
@@ -176,7 +188,7 @@ func (d *Deps) lookUp(ctx context.Context, host Host, ref string) (command conne
 // failureInWords explains the codes that hosts answer with.
 func failureInWords(message string) string {
 	words := map[string]string{
-		"RESP_SERVER_DISABLED": "response actions are switched off on the host",
+		"RESP_SERVER_DISABLED": errSwitchedOff.Error(),
 		"FILE_NOT_FOUND":       "there is no such file on the host",
 	}
 	code := strings.ReplaceAll(strings.ToUpper(strings.TrimSpace(message)), " ", "_")
@@ -194,6 +206,7 @@ type wanted struct {
 	action, target string   // stop, process
 	values         []string // what the parameters must contain: pid, path, rule name
 	prefix         bool     // values are only beginnings
+	program        bool     // values are compared by their last part, without case
 	script         string   // the script's name
 	mention        string   // a word that stands somewhere in the record
 	byAction       bool     // the call was answered with an action id, not with a command id
@@ -260,7 +273,9 @@ func (w wanted) like(action connector.ResponseAction) bool {
 		return false
 	}
 	for _, value := range w.values {
-		if !slices.ContainsFunc(texts, func(text string) bool { return text == value || w.prefix && strings.HasPrefix(text, value) }) {
+		if !slices.ContainsFunc(texts, func(text string) bool {
+			return text == value || w.prefix && strings.HasPrefix(text, value) || w.program && strings.EqualFold(baseName(text), value)
+		}) {
 			return false
 		}
 	}

@@ -45,14 +45,14 @@ func init() {
 				a.refuse("path", "set kind: custom", "only a custom scan has a path")
 			}
 		},
-		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan) (playbooks.Outcome, error) {
+		do: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderScan) (playbooks.Outcome, error) {
 			kind := map[string]connector.ScanKind{"quick": connector.ScanQuick, "full": connector.ScanFull, "custom": connector.ScanCustom}[in.Kind]
-			return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
+			return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 				return d.Client.Defender.Scan(ctx, string(in.Host), kind, in.Path)
 			})
 		},
-		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(), nil)
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderScan, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.task(call), nil)
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan, since time.Time) ([]playbooks.Found, error) {
 			return d.findCommands(ctx, in.Host, since, wanted{mention: "scan", values: scanValues(in), byAction: true})
@@ -70,9 +70,9 @@ func scanValues(in DefenderScan) []string {
 	return nil
 }
 
-func (in DefenderScan) task() task {
+func (in DefenderScan) task(call playbooks.Call) task {
 	if in.Kind == "custom" {
-		return task{"scan", "scanned", fmt.Sprintf("%s on %s with Defender", in.Path, in.Host)}
+		return task{"scan", "scanned", fmt.Sprintf("%s on %s with Defender", in.Path, hostName(call, in.Host))}
 	}
-	return task{"run", "ran", fmt.Sprintf("a %s scan of Defender on %s", in.Kind, in.Host)}
+	return task{"run", "ran", fmt.Sprintf("a %s scan of Defender on %s", in.Kind, hostName(call, in.Host))}
 }

@@ -36,23 +36,23 @@ func init() {
 			Example: "do: defender.status\nwith:\n  host: ${{ .alert.host.identifier }}\n",
 			Timeout: 5 * time.Minute,
 		},
-		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderStatus) (playbooks.Outcome, error) {
-			return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
+		do: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderStatus) (playbooks.Outcome, error) {
+			return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 				return d.Client.Defender.ComputerStatus(ctx, string(in.Host))
 			})
 		},
-		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderStatus, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderStatus, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.task(call), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
 				output := DefenderStatusOutput{CommandOutput: CommandOutput{Command: c.CommandID, Message: c.Message}}
 				if json.Unmarshal([]byte(c.Message), &output.Status) != nil {
 					output.Status = nil
 				}
-				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task().finished(), Output: output}
+				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task(call).finished(), Output: output}
 			})
 		},
 	})
 }
 
-func (in DefenderStatus) task() task {
-	return task{"read", "read", "the state of Defender on " + string(in.Host)}
+func (in DefenderStatus) task(call playbooks.Call) task {
+	return task{"read", "read", "the state of Defender on " + hostName(call, in.Host)}
 }

@@ -12,6 +12,9 @@ import (
 // errOffline means that the host cannot be reached now. Nothing was sent.
 var errOffline = fmt.Errorf("host is offline: %w", playbooks.ErrTransient)
 
+// errSwitchedOff means that the host takes no response actions. Nothing was sent.
+var errSwitchedOff = errors.New("response actions are switched off on the host")
+
 // effectError puts the error of a call with an effect into the engine's terms.
 // What the client is sure about is definite: it never took effect.
 func effectError(err error) error {

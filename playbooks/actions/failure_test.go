@@ -182,7 +182,7 @@ func TestHostsThatCannot(t *testing.T) {
 
 	b.sim.SetResponseEnabled(h.Identifier, false)
 	_, err := b.actions["process.kill"].Do(t.Context(), effects(h, alert)["process.kill"])
-	if err == nil || errors.Is(err, playbooks.ErrTransient) || !strings.Contains(err.Error(), "switched off on host "+h.Identifier) {
+	if err == nil || errors.Is(err, playbooks.ErrTransient) || !strings.Contains(err.Error(), "stop it's evil; --.exe (pid 7777) on "+h.Name+": response actions are switched off") {
 		t.Errorf("response disabled: %v", err)
 	}
 	b.sim.SetResponseEnabled(h.Identifier, true)
@@ -212,7 +212,7 @@ func TestFailuresOfHosts(t *testing.T) {
 	} {
 		b.sim.Inject(ersim.Fault{Kind: ersim.CommandFails, Host: h.Identifier, Message: tt.message})
 		out := b.run("file.delete", call("delete", alert, object{"host": h.Identifier, "path": evil}))
-		if out.State != soar.StepFailed || out.Error != tt.want || out.Output.(CommandOutput).Message != tt.message {
+		if out.State != soar.StepFailed || out.Error != "could not delete "+evil+" on "+h.Name+": "+tt.want || out.Output.(CommandOutput).Message != tt.message {
 			t.Errorf("%s: %+v", tt.message, out)
 		}
 	}
@@ -256,7 +256,7 @@ func TestVerificationContradicts(t *testing.T) {
 		task: task{"delete", "deleted", "it"}, sql: "select pid from processes", wrong: func([]map[string]string) string { return "it is still there" },
 	}
 	out := d.verify(t.Context(), Host(h.Identifier), still)
-	if out.State != soar.StepFailed || out.Error != "the host reports success, but it is still there" {
+	if out.State != soar.StepFailed || out.Error != "could not delete it: the host reports success, but it is still there" {
 		t.Errorf("contradicted: %+v", out)
 	}
 	b.sim.SetOnline(h.Identifier, false)

@@ -39,15 +39,15 @@ func init() {
 				a.refuse("md5", "", "expected 32 hex digits, found %.40q", in.MD5)
 			}
 		},
-		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in FileDelete) (playbooks.Outcome, error) {
-			return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
+		do: func(ctx context.Context, d *Deps, call playbooks.Call, in FileDelete) (playbooks.Outcome, error) {
+			return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 				return d.Client.Responses.DeleteFile(ctx, connector.DeleteFile{Hosts: []string{string(in.Host)}, Path: in.Path, MD5: in.MD5})
 			})
 		},
-		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in FileDelete, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in FileDelete, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.task(call), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				out := d.verify(ctx, in.Host, probe{
-					task: in.task(), sql: "select path from file where path = :path", values: map[string]any{"path": in.Path},
+					task: in.task(call), sql: "select path from file where path = :path", values: map[string]any{"path": in.Path},
 					wrong: func(rows []map[string]string) string {
 						if len(rows) > 0 {
 							return in.Path + " is still there"
@@ -65,6 +65,6 @@ func init() {
 	})
 }
 
-func (in FileDelete) task() task {
-	return task{"delete", "deleted", fmt.Sprintf("%s on %s", in.Path, in.Host)}
+func (in FileDelete) task(call playbooks.Call) task {
+	return task{"delete", "deleted", fmt.Sprintf("%s on %s", in.Path, hostName(call, in.Host))}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -64,9 +65,9 @@ func init() {
 		check:    checkContain,
 		do:       contain,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+			return d.follow(ctx, in.Host, ref, in.task(call), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				rule := ruleName(in.Host, call.Mark)
-				out := d.verify(ctx, in.Host, ruleProbe(in.task(), rule, true))
+				out := d.verify(ctx, in.Host, ruleProbe(in.task(call), rule, true))
 				out.Output = HostContainOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, rule}
 				return out
 			})
@@ -96,19 +97,19 @@ func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) 
 	out := playbooks.Outcome{Target: string(in.Host)}
 	host, err := d.Client.Hosts.Get(ctx, string(in.Host))
 	if err != nil {
-		return out, fmt.Errorf("host %s: %w", in.Host, readError(err))
+		return out, in.task(call).failure(readError(err))
 	}
 	// REST guide 4.0.0, "Initiate a response action": firewall rules are for
 	// Windows. The server takes them for other hosts too, where they do nothing.
 	if platform := connector.NormalizeHost(host).Platform; platform != "windows" {
-		return out, fmt.Errorf("host %s runs %s; only Windows hosts can be contained", in.Host, platform)
+		return out, in.task(call).failure(fmt.Errorf("it runs %s; only Windows hosts can be contained", platform))
 	}
-	return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
+	return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 		return d.Client.Responses.Contain(ctx, connector.FirewallRule{
 			Hosts:       []string{string(in.Host)},
 			RuleName:    ruleName(in.Host, call.Mark),
 			RuleGroup:   ruleGroup,
-			Description: "erbridge " + call.Mark,
+			Description: soar.Visible("erbridge " + call.Mark),
 			SrcPort:     in.LocalPort,
 			DstPort:     in.RemotePort,
 			DstAddr:     in.RemoteAddress,
@@ -119,7 +120,7 @@ func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) 
 	})
 }
 
-func (in HostContain) task() task {
+func (in HostContain) task(call playbooks.Call) task {
 	what := map[string]string{"in": "incoming", "out": "outgoing"}[in.Direction] + " connections"
 	if in.Protocol != "any" {
 		what = in.Protocol + " " + what
@@ -131,7 +132,7 @@ func (in HostContain) task() task {
 			what += " " + limit.word + " " + limit.value
 		}
 	}
-	return task{"block", "blocked", fmt.Sprintf("%s on %s", what, in.Host)}
+	return task{"block", "blocked", fmt.Sprintf("%s on %s", what, hostName(call, in.Host))}
 }
 
 // ruleProbe looks for a firewall rule. A host that is cut off from the server, too,

@@ -2,6 +2,7 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -45,13 +46,13 @@ func init() {
 			Timeout: 5 * time.Minute,
 		},
 		do: release,
-		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(in.Rule), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.task(call, in.Rule), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				output := HostReleaseOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.ruleOf(c)}
 				if output.Rule == "" {
-					return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task("").finished() + "; not verified", Output: output}
+					return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task(call, "").finished() + "; not verified", Output: output}
 				}
-				out := d.verify(ctx, in.Host, ruleProbe(in.task(output.Rule), output.Rule, false))
+				out := d.verify(ctx, in.Host, ruleProbe(in.task(call, output.Rule), output.Rule, false))
 				out.Output = output
 				return out
 			})
@@ -66,24 +67,24 @@ func init() {
 	})
 }
 
-func release(ctx context.Context, d *Deps, _ playbooks.Call, in HostRelease) (playbooks.Outcome, error) {
+func release(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease) (playbooks.Outcome, error) {
 	rule := in.Rule
 	if rule == "" {
 		var err error
 		if rule, err = d.newestRule(ctx, in.Host); err != nil {
-			return playbooks.Outcome{Target: string(in.Host)}, err
+			return playbooks.Outcome{Target: string(in.Host)}, in.task(call, "").failure(err)
 		}
 	}
-	return d.send(ctx, in.Host, in.task(rule), func(ctx context.Context) (connector.Command, error) {
+	return d.send(ctx, in.Host, in.task(call, rule), func(ctx context.Context) (connector.Command, error) {
 		return d.Client.Responses.Release(ctx, []string{string(in.Host)}, rule)
 	})
 }
 
-func (in HostRelease) task(rule string) task {
+func (in HostRelease) task(call playbooks.Call, rule string) task {
 	if rule == "" {
-		return task{"release", "released", string(in.Host)}
+		return task{"release", "released", hostName(call, in.Host)}
 	}
-	return task{"release", "released", fmt.Sprintf("%s from rule %s", in.Host, rule)}
+	return task{"release", "released", fmt.Sprintf("%s from rule %s", hostName(call, in.Host), rule)}
 }
 
 // newestRule finds our newest firewall rule on a host that was not removed. The
@@ -107,7 +108,7 @@ func (d *Deps) newestRule(ctx context.Context, host Host) (string, error) {
 			released[text] = true
 		}
 	}
-	return "", fmt.Errorf("host %s has no firewall rule of erbridge to remove", host)
+	return "", errors.New("the host has no firewall rule of erbridge to remove")
 }
 
 // ruleOf is the rule that a command removed: the one named, else the one that the

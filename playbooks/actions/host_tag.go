@@ -48,15 +48,18 @@ func init() {
 	})
 }
 
-func tagHost(ctx context.Context, d *Deps, _ playbooks.Call, in HostTag) (playbooks.Outcome, error) {
-	out := playbooks.Outcome{Target: string(in.Host), Summary: fmt.Sprintf("tagged %s %q", in.Host, in.Tag)}
+func tagHost(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) (playbooks.Outcome, error) {
+	task := task{"tag", "tagged", fmt.Sprintf("%s %q", hostName(call, in.Host), in.Tag)}
 	change := d.Client.Hosts.AddTag
 	if in.Remove {
-		change, out.Summary = d.Client.Hosts.RemoveTag, fmt.Sprintf("took the tag %q from %s", in.Tag, in.Host)
+		task.todo, task.done, task.what = "take", "took", fmt.Sprintf("the tag %q from %s", in.Tag, hostName(call, in.Host))
+		change = d.Client.Hosts.RemoveTag
 	}
+	out := playbooks.Outcome{Target: string(in.Host)}
 	if err := change(ctx, string(in.Host), in.Tag); err != nil {
-		return out, effectError(err)
+		return out, task.failure(effectError(err))
 	}
+	out.Summary = task.finished()
 	out.State = soar.StepExecuted
 	tags, err := d.Client.Hosts.Tags(ctx, string(in.Host))
 	if err != nil {
@@ -67,7 +70,8 @@ func tagHost(ctx context.Context, d *Deps, _ playbooks.Call, in HostTag) (playbo
 	// Some calls report success and do nothing, for a tag that does not exist
 	// among them (observed on release 2.1.2), so the answer is read back.
 	if slices.Contains(tags, in.Tag) == in.Remove {
-		out.State, out.Error = soar.StepFailed, "the server reports success, and the host's tags have not changed"
+		out.State, out.Summary = soar.StepFailed, task.failed()
+		out.Error = task.failed() + ": the server reports success, and the host's tags have not changed"
 		return out, nil
 	}
 	out.State = soar.StepVerified

@@ -26,7 +26,7 @@ func init() {
 	add(kind[NotifySend]{
 		Spec: playbooks.Spec{
 			Name:    "notify.send",
-			Summary: "Sends a message through one sink.",
+			Summary: "Queues a message for one sink.",
 			// The message becomes part of the step's record, with an id of its own:
 			// doing it again before that is on disk makes the same message.
 			Effect:  playbooks.Repeatable,
@@ -47,15 +47,16 @@ func init() {
 func notify(_ context.Context, d *Deps, call playbooks.Call, in NotifySend) (playbooks.Outcome, error) {
 	alert := call.Alert
 	return playbooks.Outcome{
-		State:   soar.StepExecuted,
-		Summary: "message for sink " + in.Sink,
+		State: soar.StepExecuted,
+		// It goes out with the feed, after this step.
+		Summary: "queued for " + in.Sink,
 		Events: []soar.Event{{
 			ID:    "notify-" + plainName(call.Mark),
 			Type:  soar.EventNotification,
 			At:    d.Now().UTC(),
 			Alert: &alert,
 			To:    in.Sink,
-			Text:  clipRunes(in.Text, maxMessageRunes),
+			Text:  clipRunes(soar.Visible(in.Text), maxMessageRunes),
 		}},
 	}, nil
 }

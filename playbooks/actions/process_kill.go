@@ -20,7 +20,9 @@ type ProcessKill struct {
 	// PID is the number of the process.
 	PID Number `yaml:"pid" required:"true"`
 
-	// Name is the name of the program, such as calc.exe, or its full path.
+	// Name is the name of the program, such as calc.exe, or its full path. What
+	// stands after the last slash or backslash is sent, since the server does not
+	// say that it takes a path.
 	Name string `yaml:"name" required:"true"`
 }
 
@@ -35,17 +37,22 @@ func init() {
 			Example: "do: process.kill\nwith:\n  host: ${{ .alert.host.identifier }}\n  pid: ${{ .alert.event.pid }}\n  name: ${{ .alert.event.path }}\n",
 			Timeout: 5 * time.Minute,
 		},
-		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill) (playbooks.Outcome, error) {
-			return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
+		check: func(_ *Deps, in *ProcessKill, a *arguments) {
+			if a.known("name") && in.Name != "" && baseName(in.Name) == "" {
+				a.refuse("name", "", "%.80q names a folder", in.Name)
+			}
+		},
+		do: func(ctx context.Context, d *Deps, call playbooks.Call, in ProcessKill) (playbooks.Outcome, error) {
+			return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 				return d.Client.Responses.StopProcess(ctx, connector.StopProcess{
-					Hosts: []string{string(in.Host)}, Name: in.Name, PID: in.pid(),
+					Hosts: []string{string(in.Host)}, Name: baseName(in.Name), PID: in.pid(),
 				})
 			})
 		},
-		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in ProcessKill, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.task(call), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				out := d.verify(ctx, in.Host, probe{
-					task: in.task(), sql: "select name, path from processes where pid = :pid", values: map[string]any{"pid": float64(in.PID)},
+					task: in.task(call), sql: "select name, path from processes where pid = :pid", values: map[string]any{"pid": float64(in.PID)},
 					wrong: in.stillRuns,
 				})
 				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
@@ -53,7 +60,7 @@ func init() {
 			})
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in ProcessKill, since time.Time) ([]playbooks.Found, error) {
-			return d.findCommands(ctx, in.Host, since, wanted{action: "stop", target: "process", values: []string{in.pid(), in.Name}})
+			return d.findCommands(ctx, in.Host, since, wanted{action: "stop", target: "process", values: []string{in.pid(), baseName(in.Name)}, program: true})
 		},
 	})
 }
@@ -61,7 +68,8 @@ func init() {
 // stillRuns looks for the process; another one may have got its pid meanwhile.
 func (in ProcessKill) stillRuns(rows []map[string]string) string {
 	for _, row := range rows {
-		if strings.EqualFold(row["name"], baseName(in.Name)) || strings.EqualFold(row["path"], in.Name) {
+		// The column name is cut to 15 characters on Linux (proc(5), comm).
+		if strings.EqualFold(row["name"], baseName(in.Name)) || strings.EqualFold(baseName(row["path"]), baseName(in.Name)) {
 			return fmt.Sprintf("pid %d is still %s", in.PID, row["path"])
 		}
 	}
@@ -70,10 +78,10 @@ func (in ProcessKill) stillRuns(rows []map[string]string) string {
 
 func (in ProcessKill) pid() string { return strconv.FormatInt(int64(in.PID), 10) }
 
-func (in ProcessKill) task() task {
-	return task{"stop", "stopped", fmt.Sprintf("%s (pid %d) on %s", in.Name, in.PID, in.Host)}
+func (in ProcessKill) task(call playbooks.Call) task {
+	return task{"stop", "stopped", fmt.Sprintf("%s (pid %d) on %s", baseName(in.Name), in.PID, hostName(call, in.Host))}
 }
 
-// baseName is what stands after the last slash or backslash, as osquery has it
-// in the column name.
+// baseName is what stands after the last slash or backslash, whatever the host: the
+// path of an event does not tell of which kind it is.
 func baseName(path string) string { return path[strings.LastIndexAny(path, `\/`)+1:] }

@@ -58,9 +58,9 @@ func init() {
 			}
 		},
 		do: runScript,
-		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in ScriptRun, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
-				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task().finished(), Output: ScriptRunOutput{Command: c.CommandID, Text: c.Message}}
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun, ref string) (playbooks.Outcome, error) {
+			return d.follow(ctx, in.Host, ref, in.task(call), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
+				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task(call).finished(), Output: ScriptRunOutput{Command: c.CommandID, Text: c.Message}}
 			})
 		},
 		find: func(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun, since time.Time) ([]playbooks.Found, error) {
@@ -70,7 +70,7 @@ func init() {
 }
 
 func runScript(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun) (playbooks.Outcome, error) {
-	return d.send(ctx, in.Host, in.task(), func(ctx context.Context) (connector.Command, error) {
+	return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 		return d.Client.Responses.RunScript(ctx, connector.Script{
 			Hosts:   []string{string(in.Host)},
 			Content: in.Content,
@@ -84,6 +84,6 @@ func runScript(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun) 
 // scriptName carries the mark, by which a call whose answer was lost is found.
 func scriptName(mark string) string { return "erbridge-" + plainName(mark) }
 
-func (in ScriptRun) task() task {
-	return task{"run", "ran", fmt.Sprintf("a %s script on %s", in.Kind, in.Host)}
+func (in ScriptRun) task(call playbooks.Call) task {
+	return task{"run", "ran", fmt.Sprintf("a %s script on %s", in.Kind, hostName(call, in.Host))}
 }

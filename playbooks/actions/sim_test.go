@@ -134,7 +134,7 @@ func TestResponseActionsSucceed(t *testing.T) {
 	alert := b.raise(h, evil)
 
 	out := b.run("process.kill", call("kill", alert, object{"host": h.Identifier, "pid": "7777", "name": "it's evil; --.exe"}))
-	want(t, out, soar.StepVerified, "(pid 7777) on "+h.Identifier+"; verified on the host")
+	want(t, out, soar.StepVerified, "stopped it's evil; --.exe (pid 7777) on "+h.Name+"; verified on the host")
 	if out.Target != h.Identifier || out.Output.(CommandOutput).Command == "" {
 		t.Errorf("outcome %+v", out)
 	}
@@ -144,7 +144,7 @@ func TestResponseActionsSucceed(t *testing.T) {
 
 	contain := call("contain", alert, object{"host": h.Identifier})
 	out = b.run("host.contain", contain)
-	want(t, out, soar.StepVerified, "blocked incoming connections on "+h.Identifier)
+	want(t, out, soar.StepVerified, "blocked incoming connections on "+h.Name)
 	rule := out.Output.(HostContainOutput).Rule
 	if rule != "erbridge-"+h.Identifier+"-0run-contain" {
 		t.Errorf("rule %q", rule)
@@ -155,7 +155,7 @@ func TestResponseActionsSucceed(t *testing.T) {
 	// Without a name, the newest rule goes first.
 	for _, left := range []string{rule, ""} {
 		out = b.run("host.release", call("release"+left, alert, object{"host": h.Identifier}))
-		want(t, out, soar.StepVerified, "released "+h.Identifier+" from rule erbridge-")
+		want(t, out, soar.StepVerified, "released "+h.Name+" from rule erbridge-")
 		if name := out.Output.(HostReleaseOutput).Rule; (name == rule) != (left == "") {
 			t.Errorf("removed %q", name)
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
@@ -103,6 +104,17 @@ func (s *scene) play(scenario string) []soar.Alert {
 // returns the runs.
 func (s *scene) respond(alerts []soar.Alert) []soar.Run {
 	s.Helper()
+	set, all := load(s.T, s.deps())
+	return s.respondWith(alerts, set, all)
+}
+
+func (s *scene) deps() actions.Deps {
+	return actions.Deps{Client: s.client, Server: "er", CarveDir: s.carves, Sinks: sinks}
+}
+
+// respondWith does the same with other playbooks.
+func (s *scene) respondWith(alerts []soar.Alert, set *playbooks.Set, all map[string]playbooks.Action) []soar.Run {
+	s.Helper()
 	var err error
 	if s.store, err = store.Open(s.Context(), s.TempDir(), store.Options{}); err != nil {
 		s.Fatal(err)
@@ -116,7 +128,6 @@ func (s *scene) respond(alerts []soar.Alert) []soar.Run {
 	if _, err := s.store.Commit(s.Context(), soar.Change{Alerts: alerts}); err != nil {
 		s.Fatal(err)
 	}
-	set, all := load(s.T, actions.Deps{Client: s.client, Server: "er", CarveDir: s.carves, Sinks: sinks})
 	engine, err := playbooks.NewEngine(s.store, all, set, playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
 	if err != nil {
 		s.Fatal(err)
@@ -327,6 +338,48 @@ func TestCredentialDumping(t *testing.T) {
 	}
 	if !slices.Contains(s.host(h.Identifier).Tags, "credentials-exposed") {
 		t.Error("the host is not marked")
+	}
+}
+
+// The documented example of process.kill stops a process on hosts of every kind,
+// by the path that the event tells.
+func TestKillByTheDocumentedExample(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	all := actions.All(s.deps())
+	text := "playbook: example\nmode: enforce\nmatch: {all: [it is evil: .alert.event.cmdline == \"evil\"]}\nsteps:\n  - id: stop\n    " +
+		strings.ReplaceAll(strings.TrimSpace(all["process.kill"].Spec().Example), "\n", "\n    ")
+	set, problems := playbooks.LoadFS(fstest.MapFS{"example.yaml": {Data: []byte(text)}}, ".", all)
+	if err := problems.Err(); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	paths := map[string]string{"windows": `C:\Users\Public\evil tool.exe`, "ubuntu": "/tmp/.hidden/evil", "darwin": "/Users/carol/evil"}
+	names := map[string]string{}
+	for _, h := range s.sim.Hosts() {
+		if path := paths[h.Platform]; path != "" && names[h.Platform] == "" {
+			names[h.Platform] = h.Name
+			s.sim.Raise(ersim.AlertSpec{Host: h.Identifier, Columns: map[string]string{
+				"action": "PROC_CREATE", "pid": "6000", "path": path, "cmdline": "evil",
+			}})
+		}
+	}
+	stopped := map[string]bool{}
+	for _, run := range s.of(s.respondWith(s.alerts(), set, all), "example") {
+		stop := s.results(run)["stop"]
+		if stop.State != soar.StepVerified {
+			t.Errorf("stop: %+v", stop)
+		}
+		h := s.host(stop.Target)
+		stopped[h.Platform] = true
+		if !strings.HasSuffix(stop.Summary, " (pid 6000) on "+h.Name+"; verified on the host") {
+			t.Errorf("summary %q", stop.Summary)
+		}
+		if slices.ContainsFunc(h.Processes, func(p ersim.Process) bool { return p.PID == 6000 }) {
+			t.Errorf("the process still runs on %s", h.Name)
+		}
+	}
+	if len(stopped) != len(paths) {
+		t.Errorf("stopped on %v, want all of %v", stopped, paths)
 	}
 }
 
