@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -244,14 +245,16 @@ func (c *cappedWriter) Write(p []byte) (int, error) {
 
 // findCarves lists the carves of a host that began at or after since.
 func (d *Deps) findCarves(ctx context.Context, host Host, since time.Time) ([]playbooks.Found, error) {
+	carves, err := rowsSince(ctx, since, func(ctx context.Context, start, limit int) (connector.Page[connector.Carve], error) {
+		return d.Client.Carves.Page(ctx, connector.CarveQuery{Host: string(host), Start: start, Limit: limit})
+	}, func(c connector.Carve) (string, time.Time) {
+		return strconv.FormatInt(c.ID, 10) + "/" + c.SessionID, c.CreatedAt
+	})
+	if err != nil {
+		return nil, fmt.Errorf("carves of %s: %w", host, readError(err))
+	}
 	var found []playbooks.Found
-	for carve, err := range d.Client.Carves.List(ctx, connector.CarveQuery{Host: string(host)}) {
-		if err != nil {
-			return nil, fmt.Errorf("carves of %s: %w", host, readError(err))
-		}
-		if carve.CreatedAt.Before(since) {
-			break
-		}
+	for _, carve := range carves {
 		found = append(found, playbooks.Found{Ref: "session:" + carve.SessionID, At: carve.CreatedAt})
 	}
 	return found, nil

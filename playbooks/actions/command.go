@@ -213,27 +213,31 @@ type wanted struct {
 	mark           string   // set when one of the values carries the call's mark
 }
 
-// findCommands looks in the server's list, which is newest first, for commands
-// like the wanted one that were created at or after since.
+// findCommands looks in the server's list for commands like the wanted one that
+// were created at or after since.
 func (d *Deps) findCommands(ctx context.Context, host Host, since time.Time, want wanted) ([]playbooks.Found, error) {
 	node, err := d.Client.Hosts.Get(ctx, string(host))
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", host, readError(err))
 	}
+	actions, err := rowsSince(ctx, since, func(ctx context.Context, start, limit int) (connector.Page[connector.ResponseAction], error) {
+		return d.Client.Responses.Page(ctx, connector.ResponseQuery{Column: "created_at", Desc: true, Start: start, Limit: limit})
+	}, func(a connector.ResponseAction) (string, time.Time) { return strconv.FormatInt(a.ID, 10), a.CreatedAt })
+	if err != nil {
+		return nil, findError(err)
+	}
 	var found []playbooks.Found
-	for action, err := range d.Client.Responses.List(ctx, connector.ResponseQuery{}) {
-		if err != nil {
-			return nil, findError(err)
-		}
-		if action.CreatedAt.Before(since) {
-			break
-		}
+	for _, action := range actions {
 		if !want.like(action) {
 			continue
 		}
 		rows, err := d.Client.Responses.View(ctx, action.ID)
 		if err != nil {
 			return nil, findError(err)
+		}
+		// An action has no row for a host before the server has handed it on.
+		if len(rows) == 0 || len(rows) < action.Hosts {
+			return nil, fmt.Errorf("%w: action %d has %d hosts, and shows %d", errIncomplete, action.ID, action.Hosts, len(rows))
 		}
 		for _, row := range rows {
 			if row.NodeID != node.ID {
