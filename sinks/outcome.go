@@ -14,7 +14,7 @@ func queuedFor(o *soar.Outcome) (sink string, ok bool) {
 	if o.Action != "notify.send" || o.State != soar.StepExecuted {
 		return "", false
 	}
-	return strings.CutPrefix(o.Summary, "message for sink ")
+	return strings.CutPrefix(o.Summary, "queued for ")
 }
 
 // outcomeWord is the state, as a word.

@@ -135,7 +135,7 @@ func TestSlackOneMessageForEachAlertAndRepliesBelow(t *testing.T) {
 func TestSlackWordsOfOutcomes(t *testing.T) {
 	failed, observed, queued := outcome("a", soar.StepFailed), outcome("b", soar.StepObserved), outcome("c", soar.StepExecuted)
 	failed.Outcome.Error = "no such process"
-	queued.Outcome.Action, queued.Outcome.Target, queued.Outcome.Summary = "notify.send", "", "message for sink soc"
+	queued.Outcome.Action, queued.Outcome.Target, queued.Outcome.Summary = "notify.send", "", "queued for soc"
 	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
 	sendAll(t, sink, failed, observed, queued)
 	m := sim.Messages()

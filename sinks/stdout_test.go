@@ -94,7 +94,7 @@ func story() []soar.Event {
 		{ID: "4c", Type: soar.EventStepFinished, At: at(1430), Alert: alert, Run: run, Outcome: &soar.Outcome{Action: "host.contain", State: soar.StepRefused,
 			Summary: "the host is protected", Error: "the host is protected", Took: 40 * time.Microsecond}},
 		{ID: "4d", Type: soar.EventStepFinished, At: at(1440), Alert: alert, Run: run, Outcome: &soar.Outcome{Action: "notify.send", State: soar.StepExecuted,
-			Summary: "message for sink soc-slack", Took: time.Millisecond}},
+			Summary: "queued for soc-slack", Took: time.Millisecond}},
 		{ID: "5", Type: soar.EventRunFinished, At: at(1500), Alert: alert, Run: run},
 		{ID: "6", Type: soar.EventRunFinished, At: at(1600), Alert: alert, Run: &failed},
 		{ID: "7", Type: soar.EventRunFinished, At: at(1700), Alert: alert, Run: &observed},
