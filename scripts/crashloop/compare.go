@@ -64,7 +64,7 @@ func (r *rig) compare(ctx context.Context) (figures string, err error) {
 	}
 
 	lost := &findings{what: "alerts lost"}
-	undone := &findings{what: "actions without a run that ended"}
+	undone := &findings{what: "actions without one run that is done"}
 	for _, a := range state.Alerts {
 		ref := fmt.Sprintf("er-%d", a.ID)
 		if _, err := s.AlertByRef(ctx, ref); err != nil {
@@ -77,7 +77,7 @@ func (r *rig) compare(ctx context.Context) (figures string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if len(runs) != 1 || !runs[0].State.Ended() {
+		if len(runs) != 1 || runs[0].State != soar.RunDone {
 			undone.add("%s has %d runs: %+v", ref, len(runs), runs)
 		}
 	}

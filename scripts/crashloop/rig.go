@@ -44,8 +44,8 @@ type rig struct {
 	starts  int
 }
 
-// playbook acts on every second alert. The name it gives is right on Windows
-// hosts only, so that some of its runs fail: a failure is an outcome too.
+// playbook acts on every second alert. The fleet has hosts of all systems, so the
+// name of the process is what follows the last separator of either kind.
 const playbook = `playbook: stop-every-second
 match:
   all:
@@ -56,7 +56,7 @@ steps:
     with:
       host: ${{ .alert.host.identifier }}
       pid: ${{ .alert.event.pid }}
-      name: ${{ .alert.event.path | split("\\") | last }}
+      name: ${{ .alert.event.path | split("\\") | last | split("/") | last }}
     timeout: 2m
 `
 
@@ -136,7 +136,7 @@ func (r *rig) writeConfig(url string) error {
 			filepath.Join(r.dir, "events.ndjson"), r.syslog.Address())},
 		{"soc-slack:                            # the playbooks of the library write here\n    type: stdout", "screen:\n    type: stdout\n    events: [trouble]"},
 		{`console: {listen: "127.0.0.1:8088"}`, `console: {listen: ""}`},
-		{"log: {level: info, format: text}", "log: {level: warn, format: text}"},
+		{"log: {level: info, format: text}", "log: {level: warn, format: text}\nlimits: {settle: 3s}"},
 	} {
 		if !strings.Contains(text, edit[0]) {
 			return fmt.Errorf("%s has no longer the text %q, which is to be edited", r.example, edit[0])
@@ -238,7 +238,7 @@ func (r *rig) finished(ctx context.Context, s *store.Reader) (open string, err e
 	if running := counts.RunsByState[soar.RunRunning] + counts.RunsByState[soar.RunWaiting]; counts.Alerts < int64(r.alerts) || counts.Pending > 0 || running > 0 {
 		return fmt.Sprintf("%d of %d alerts, %d pending, %d runs open", counts.Alerts, r.alerts, counts.Pending, running), nil
 	}
-	for _, sink := range []string{"archive", "siem"} {
+	for _, sink := range []string{"archive", "siem", "screen"} {
 		pos, _, err := s.SinkCursor(ctx, sink)
 		if err != nil {
 			return "", err
