@@ -72,7 +72,7 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	err := d.fetchCarve(ctx, &output)
 	if errors.Is(err, errCarveTooLarge) {
 		out.State, out.Summary, out.Output = soar.StepFailed, carvingTask(call, host, path).failed(), output
-		out.Error = out.Summary + ": " + err.Error()
+		out.Error = err.Error()
 		return out, nil
 	}
 	if err != nil {
@@ -85,7 +85,7 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 		return strings.EqualFold(baseName(name), baseName(path))
 	}) {
 		out.Summary = carvingTask(call, host, path).failed()
-		out.State, out.Error = soar.StepFailed, fmt.Sprintf("%s: the carve that was found on the server holds %s", out.Summary, strings.Join(output.Files, ", "))
+		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the carve that was found on the server holds %s", strings.Join(output.Files, ", "))
 		return out, nil
 	}
 	// Length, format and hash were checked on the way, so this is more than the

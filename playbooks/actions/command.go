@@ -133,12 +133,9 @@ func (d *Deps) follow(ctx context.Context, host Host, ref string, t task, done f
 			out.Ref, out.Target = ref, string(host)
 		}
 	case "failure":
-		out.State, out.Summary = soar.StepFailed, t.failed()
-		// Readers of a failure see the error, and not the summary.
-		out.Error = t.failed() + ": " + failureInWords(command.Message)
+		out.State, out.Summary, out.Error = soar.StepFailed, t.failed(), failureInWords(command.Message)
 	case "cancelled", "canceled":
-		out.State, out.Summary = soar.StepCancelled, t.cancelled()
-		out.Error = "somebody cancelled the command on the server: " + t.todo + " " + t.what
+		out.State, out.Summary, out.Error = soar.StepCancelled, t.cancelled(), "somebody cancelled the command on the server"
 	default:
 		// The guide names no word for a command that is under way, so every word
 		// but the final ones means that.

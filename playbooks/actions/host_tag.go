@@ -71,7 +71,7 @@ func tagHost(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) (pla
 	// among them (observed on release 2.1.2), so the answer is read back.
 	if slices.Contains(tags, in.Tag) == in.Remove {
 		out.State, out.Summary = soar.StepFailed, task.failed()
-		out.Error = task.failed() + ": the server reports success, and the host's tags have not changed"
+		out.Error = "the server reports success, and the host's tags have not changed"
 		return out, nil
 	}
 	out.State = soar.StepVerified

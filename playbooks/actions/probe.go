@@ -62,7 +62,7 @@ func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome
 		}
 		if attempt == 2 {
 			return playbooks.Outcome{
-				State: soar.StepFailed, Summary: p.task.failed(), Error: p.task.failed() + ": the host reports success, but " + wrong,
+				State: soar.StepFailed, Summary: p.task.failed(), Error: "the host reports success, but " + wrong,
 			}
 		}
 		select {
