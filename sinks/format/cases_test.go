@@ -92,7 +92,7 @@ func cases() map[string]soar.Event {
 			Step: "contain", Action: "host.contain", State: soar.StepVerified, Target: process.Host.Identifier, Command: "2c9f", Summary: "contained WIN-FIN-01", Took: 1500 * time.Millisecond,
 		}},
 		"outcome_failed": {ID: "r-1-kill", Type: soar.EventStepFinished, At: caseTime.Add(time.Minute), Alert: process, Run: run, Outcome: &soar.Outcome{
-			Step: "kill", Action: "process.kill", State: soar.StepExpired, Error: "not executed in 5m0s",
+			Step: "kill", Action: "process.kill", State: soar.StepExpired, Summary: "asked to stop m.exe (pid 4000) on WIN-FIN-01", Error: "not executed in 5m0s",
 		}},
 		"run_started":  {ID: "r-1-s", Type: soar.EventRunStarted, At: caseTime.Add(2 * time.Second), Alert: process, Run: run},
 		"run_finished": {ID: "r-1-f", Type: soar.EventRunFinished, At: caseTime.Add(3 * time.Minute), Alert: process, Run: &failed},

@@ -46,9 +46,18 @@ func Summary(ev *soar.Event) string {
 		} else if ev.Outcome.Target != "" {
 			add("on", ev.Outcome.Target)
 		}
-		if why := first(ev.Outcome.Error, ev.Outcome.Summary); why != "" {
-			parts[len(parts)-1] += ":"
-			add(clip(why, maxDetailRunes))
+		what, why := ev.Outcome.Summary, ev.Outcome.Error
+		switch { // the summary of a failure says what was tried, its error why it failed
+		case strings.Contains(why, what):
+			what = ""
+		case strings.Contains(what, why):
+			why = ""
+		}
+		for _, detail := range []string{what, why} {
+			if detail != "" {
+				parts[len(parts)-1] += ":"
+				add(clip(detail, maxDetailRunes))
+			}
 		}
 	case soar.EventRunStarted, soar.EventRunFinished:
 		if ev.Run == nil {
