@@ -1,6 +1,7 @@
 package sinks_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -176,6 +177,43 @@ func TestWebhookBadKeys(t *testing.T) {
 			err := sink.Send(t.Context(), sinktest.Events(1))
 			if !errors.Is(err, sinks.ErrConfig) || strings.Contains(err.Error(), strings.TrimPrefix(secret, "whsec_")) {
 				t.Errorf("error %v, want ErrConfig without the key", err)
+			}
+		})
+	}
+}
+
+// A stop does not wait for a receiver that hangs, wherever it hangs.
+func TestWebhookHeedsCancellation(t *testing.T) {
+	for name, begin := range map[string]func(http.ResponseWriter){
+		"before the answer": func(http.ResponseWriter) {},
+		"in the middle of it": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusOK)
+			_, _ = w.Write([]byte("{"))
+			w.(http.Flusher).Flush()
+		},
+		"in the middle of a 4xx": func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest); w.(http.Flusher).Flush() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			arrived, over := make(chan struct{}), make(chan struct{})
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				begin(w)
+				close(arrived)
+				<-over
+			}))
+			defer srv.Close()
+			defer close(over)
+			// Only the context ends it: the time-out is longer than any test runs.
+			sink := openWebhook(t, &sinks.WebhookSettings{
+				URL: srv.URL, AllowPrivate: true, Timeout: 24 * time.Hour, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)},
+			}, sinks.Env{Version: "1"})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			result := make(chan error, 1)
+			go func() { result <- sink.Send(ctx, sinktest.Events(1)) }()
+			<-arrived
+			cancel()
+			if err := <-result; err == nil {
+				t.Error("a request that was cut short counts as delivered")
 			}
 		})
 	}
