@@ -55,7 +55,7 @@ func entryWords(e soar.Entry, limit int) string {
 			if s.Found {
 				found = "found by looking it up, after the answer was lost"
 			}
-			return phrase(", ", "command "+e.Ref, found, on(s.Target), s.Summary, arguments(s.With, limit))
+			return phrase(", ", "command "+e.Ref, s.Summary, aim(s.Target), found, arguments(s.With, limit))
 		})
 	case soar.EntryResult:
 		words, err = inWords(e.Body, func(r playbooks.Result) string { return resultWords(r, limit) })
@@ -83,11 +83,11 @@ func phrase(between string, parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), between)
 }
 
-func on(target string) string {
+func aim(target string) string {
 	if target == "" {
 		return ""
 	}
-	return "on " + target
+	return "target " + target
 }
 
 func attempt(i playbooks.Intent) string {
@@ -105,12 +105,11 @@ func resultWords(r playbooks.Result, limit int) string {
 	if r.Error != r.Summary {
 		detail = r.Summary
 	}
-	words := phrase(": ", string(r.State), detail, r.Error)
-	words = phrase(" ", words, on(r.Target))
+	call := ""
 	if len(r.With) > 0 {
-		words += "; the call was to be " + phrase(" ", r.Action, arguments(r.With, limit))
+		call = "the call was to be " + phrase(" ", r.Action, arguments(r.With, limit))
 	}
-	return words
+	return phrase("; ", phrase(": ", string(r.State), detail, r.Error), aim(r.Target), call)
 }
 
 func decisionWords(d playbooks.Decision) string {
