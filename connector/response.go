@@ -261,8 +261,9 @@ func (s *ResponsesService) DeleteFile(ctx context.Context, r DeleteFile) (Comman
 	return s.add(ctx, r.Hosts, in)
 }
 
-// StopProcess ends a process on hosts. One of Name, the full path, and PID is
-// needed; with both, both must fit.
+// StopProcess ends a process on hosts. One of Name and PID is needed; with both,
+// both must fit. The guide does not say whether Name is the file's name or its
+// path; its example has a name.
 type StopProcess struct {
 	Hosts []string
 	Name  string
