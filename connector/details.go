@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	detailsTimeout = 5 * time.Second  // for one record; an alert does not wait longer
 	detailsFor     = 10 * time.Minute // how long a host or rule record is good
 	detailsMissing = time.Minute      // how long a record that could not be read is not asked for again
 	hostsListed    = 500              // page size when the whole host list is read
@@ -28,6 +29,7 @@ type details struct {
 	rules  map[int64]kept[Rule]
 	misses int       // single hosts read since the list
 	listed time.Time // when the whole host list was read
+	quiet  time.Time // until when nothing is asked, because the server was too slow
 }
 
 type kept[T any] struct {
@@ -41,6 +43,9 @@ func newDetails(client *Client, env SourceEnv) *details {
 
 // normalize makes the alert that the rest of erbridge sees.
 func (d *details) normalize(ctx context.Context, server string, row *Alert) soar.Alert {
+	// Others share what is read here: a caller that hangs up must not leave them
+	// without it.
+	ctx = context.WithoutCancel(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return Normalize(server, d.client.ConsoleURL(), *row, d.host(ctx, row.NodeID), d.rule(ctx, row))
@@ -51,7 +56,7 @@ func (d *details) host(ctx context.Context, id int64) *Host {
 		return nil
 	}
 	now := d.env.Now()
-	if known, ok := d.hosts[id]; ok && now.Before(known.until) {
+	if known, ok := d.hosts[id]; ok && now.Before(known.until) || now.Before(d.quiet) {
 		return known.record
 	}
 	if d.misses >= hostsAtOnce && now.Sub(d.listed) > detailsMissing {
@@ -61,7 +66,10 @@ func (d *details) host(ctx context.Context, id int64) *Host {
 		}
 	}
 	d.misses++
+	ctx, cancel := context.WithTimeout(ctx, detailsTimeout)
+	defer cancel()
 	host, err := d.client.Hosts.Get(ctx, strconv.FormatInt(id, 10))
+	d.hush(ctx, now)
 	return remember(d.hosts, id, &host, err, now, func() {
 		d.env.Log.Warn("host record not read, the alert goes on without it", "host", id, "err", err)
 	})
@@ -70,6 +78,9 @@ func (d *details) host(ctx context.Context, id int64) *Host {
 // list reads all hosts with a few calls, where many would be asked for one by one.
 func (d *details) list(ctx context.Context, now time.Time) {
 	d.listed, d.misses = now, 0
+	ctx, cancel := context.WithTimeout(ctx, 2*detailsTimeout)
+	defer cancel()
+	defer d.hush(ctx, now)
 	for host, err := range d.client.Hosts.List(ctx, HostQuery{Limit: hostsListed}) {
 		if err != nil {
 			if _, malformed := errors.AsType[*MalformedError](err); malformed {
@@ -87,13 +98,24 @@ func (d *details) rule(ctx context.Context, row *Alert) *Rule {
 		return nil
 	}
 	now := d.env.Now()
-	if known, ok := d.rules[row.RuleID]; ok && now.Before(known.until) {
+	if known, ok := d.rules[row.RuleID]; ok && now.Before(known.until) || now.Before(d.quiet) {
 		return known.record
 	}
+	ctx, cancel := context.WithTimeout(ctx, detailsTimeout)
+	defer cancel()
 	rule, err := d.client.Rules.Get(ctx, row.RuleID)
+	d.hush(ctx, now)
 	return remember(d.rules, row.RuleID, &rule, err, now, func() {
 		d.env.Log.Warn("rule not read, the alert goes on without its description", "rule", row.RuleID, "err", err)
 	})
+}
+
+// hush stops asking for a while when the time was over: a server that hangs would
+// hold up every alert by it.
+func (d *details) hush(ctx context.Context, now time.Time) {
+	if ctx.Err() != nil {
+		d.quiet = now.Add(detailsMissing)
+	}
 }
 
 // remember keeps a record, or for a shorter time that it could not be read. An old

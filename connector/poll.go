@@ -54,7 +54,7 @@ const (
 	pollMinGap = 50 * time.Millisecond
 	// openChecked is how many open alerts a sweep asks about with one call, and
 	// maxOpenChecked how many in all.
-	openChecked, maxOpenChecked = 200, 20_000
+	openChecked, maxOpenChecked = 200, 10_000
 	// maxShifts bounds how often one list is read again a bit earlier because rows
 	// moved up under the reader.
 	maxShifts = 20
@@ -83,8 +83,8 @@ type Poller struct {
 
 	mu     sync.Mutex
 	cursor pollCursor
-	met    bool             // the cursor is loaded
-	seen   map[int64]uint64 // alert id to what of it can change, for those within the overlap
+	met    bool           // the cursor is loaded
+	seen   map[int64]look // by alert id: as it was committed last; for those that are read again
 	status PollStatus
 	asked  time.Time // when the poll under way last heard of the server; zero: none is
 
@@ -108,7 +108,7 @@ func NewPoller(client *Client, server string, settings PollSettings, env SourceE
 		return nil, errors.New("poll: backfill, overlap and sweep_window must not be negative")
 	}
 	p := &Poller{client: client, server: server, settings: settings, env: env, rejects: newRejects(pollSource, env),
-		details: newDetails(client, env), bell: make(chan struct{}, 1), seen: map[int64]uint64{}, rejected: map[[sha256.Size]byte]bool{}}
+		details: newDetails(client, env), bell: make(chan struct{}, 1), seen: map[int64]look{}, rejected: map[[sha256.Size]byte]bool{}}
 	p.metrics = pollMetrics{
 		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "erbridge_alerts_total", Help: "Alerts read from the server: new, updated or known."}, []string{"kind"}),
@@ -225,7 +225,11 @@ func (p *Poller) Poll(ctx context.Context) (fresh int, err error) {
 			p.hears(p.env.Now())
 			for i := range page {
 				next.MaxID = max(next.MaxID, page[i].id)
-				if at := page[i].alert.CreatedAt; at.After(next.Newest) && at.Before(latest) {
+				at := page[i].alert.CreatedAt
+				if at.After(latest) {
+					at = latest
+				}
+				if at.After(next.Newest) {
 					next.Newest = at
 				}
 			}

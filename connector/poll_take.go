@@ -20,7 +20,7 @@ func (p *Poller) take(ctx context.Context, rows []pollRow, from pollCursor) (fre
 	changed := make([]pollRow, 0, len(rows))
 	p.mu.Lock()
 	for i := range rows {
-		if known, ok := p.seen[rows[i].id]; !ok || known != changeable(&rows[i].alert) {
+		if known, ok := p.seen[rows[i].id]; !ok || known != lookOf(&rows[i].alert) {
 			changed = append(changed, rows[i])
 		}
 	}
@@ -33,21 +33,18 @@ func (p *Poller) take(ctx context.Context, rows []pollRow, from pollCursor) (fre
 			return fresh, err
 		}
 		fresh += len(done.New) + len(done.Updated)
-		p.mu.Lock()
-		for i := range page {
-			p.seen[page[i].id] = changeable(&page[i].alert)
-		}
-		p.mu.Unlock()
 	}
 	return fresh, nil
 }
 
-// store commits rows as alerts.
+// store commits rows as alerts. What was committed last is what counts as seen, so
+// that a page which was read before a newer one, and stored after it, is mended by
+// whoever reads the alert next.
 func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (soar.Committed, error) {
 	alerts := make([]soar.Alert, len(rows))
 	for i := range rows {
 		alerts[i] = rows[i].alert
-		alerts[i].Backfill = rows[i].id <= from.BackfillID
+		alerts[i].Backfill = rows[i].id <= from.BackfillID || rows[i].id <= from.MaxID && rows[i].alert.CreatedAt.Before(p.remembered(from))
 		if err := p.checkReuse(ctx, &rows[i], from); err != nil {
 			return soar.Committed{}, err
 		}
@@ -56,18 +53,35 @@ func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (so
 	if err != nil {
 		return soar.Committed{}, fmt.Errorf("poll: store %d alerts: %w", len(alerts), err)
 	}
+	p.mu.Lock()
+	for i := range rows {
+		p.seen[rows[i].id] = lookOf(&rows[i].alert)
+	}
+	p.mu.Unlock()
 	p.metrics.alerts.WithLabelValues("new").Add(float64(len(done.New)))
 	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
 	p.metrics.alerts.WithLabelValues("known").Add(float64(done.Known))
 	return done, nil
 }
 
+// remembered is from when on the store surely has every alert that was taken in.
+// Retention may have forgotten an older one, which must not be acted on as if it
+// were new.
+func (p *Poller) remembered(from pollCursor) time.Time {
+	return from.Newest.Add(-max(p.settings.Overlap, p.settings.SweepWindow, p.settings.Backfill))
+}
+
 // checkReuse finds out that the server was reinstalled, or restored from a copy. Its
 // ids begin anew then, and new alerts would be dropped as repeats of old ones. An
-// alert under an id that polls have passed, and newer than all they have seen, is
-// a late one or such a stranger: the stored alert of that id tells.
+// alert under an id that polls have passed is suspect when it was seen with another
+// creation time, or when it is newer than all that was seen and so a late one or a
+// stranger: the stored alert of that id tells.
 func (p *Poller) checkReuse(ctx context.Context, row *pollRow, from pollCursor) error {
-	if row.id > from.MaxID || !row.alert.CreatedAt.After(from.Newest) {
+	p.mu.Lock()
+	seen, known := p.seen[row.id]
+	p.mu.Unlock()
+	suspect := row.id <= from.MaxID && row.alert.CreatedAt.After(from.Newest) || known && seen.created != row.alert.CreatedAt.Unix()
+	if !suspect {
 		return nil
 	}
 	stored, err := p.env.Intake.AlertByRef(ctx, row.alert.Ref())
@@ -77,8 +91,7 @@ func (p *Poller) checkReuse(ctx context.Context, row *pollRow, from pollCursor) 
 	case err != nil:
 		return fmt.Errorf("poll: look up alert %s: %w", row.alert.Ref(), err)
 	}
-	known := stored.Alert.CreatedAt
-	if row.alert.CreatedAt.Sub(known).Abs() < 2*time.Second { // the list drops fractions
+	if row.alert.CreatedAt.Sub(stored.Alert.CreatedAt).Abs() < 2*time.Second { // the list drops fractions
 		return nil
 	}
 	problem := fmt.Errorf("%w: alert %d of %s is another one now than the one known here. Was the server reinstalled or restored?"+
@@ -117,8 +130,13 @@ func (p *Poller) Replay(ctx context.Context, row []byte) error {
 	return err
 }
 
-// changeable is a fingerprint of what of an alert can change on the server.
-func changeable(a *soar.Alert) uint64 {
+// look is what of an alert tells whether it is the same, unchanged.
+type look struct {
+	created int64  // unix seconds
+	changes uint64 // a fingerprint of what can change on the server
+}
+
+func lookOf(a *soar.Alert) look {
 	const prime = 1099511628211 // FNV-1a, 64 bit
 	sum := uint64(14695981039346656037)
 	for _, text := range []string{a.Status, a.Verdict, a.Comment} {
@@ -127,5 +145,6 @@ func changeable(a *soar.Alert) uint64 {
 		}
 		sum = (sum ^ 0xff) * prime
 	}
-	return (sum ^ uint64(a.EventCount)) * prime //nolint:gosec // the bits, not the number
+	sum = (sum ^ uint64(a.EventCount)) * prime //nolint:gosec // the bits, not the number
+	return look{created: a.CreatedAt.Unix(), changes: sum}
 }

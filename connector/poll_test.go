@@ -421,3 +421,114 @@ func TestPollStatusOfASilentServer(t *testing.T) {
 		t.Errorf("no poll is under way, and yet: %s", s.LastError)
 	}
 }
+
+// Also while the poller runs, and remembers what it has seen.
+func TestPollNoticesAReinstalledServerWhileItRuns(t *testing.T) {
+	old, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p := newTestPoller(t, client, in, nil)
+	poll(t, p, 0)
+	for i := range 3 {
+		old.Raise(ersim.AlertSpec{Rule: fmt.Sprint(i), Severity: "HIGH", CreatedAt: time.Now().Add(-time.Minute), Separate: true, Detached: true})
+	}
+	poll(t, p, 3)
+	reinstalled, other := startSim(t, ersim.Options{})
+	p.client, p.details.client = other, other
+	raise(reinstalled, 3)
+	if _, err := p.Poll(t.Context()); !errors.Is(err, ErrIDsReused) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What a sweep stored is what counts as seen: an alert that was resolved, reopened
+// and resolved again is resolved in the end.
+func TestSweepAndPollShareWhatTheyHaveSeen(t *testing.T) {
+	sim, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p := newTestPoller(t, client, in, nil)
+	id := sim.Raise(ersim.AlertSpec{Severity: "HIGH", Separate: true, CreatedAt: time.Now().Add(-30 * time.Minute), Detached: true})
+	poll(t, p, 1)
+	resolve := func() {
+		t.Helper()
+		if err := client.Alerts.Resolve(t.Context(), []int64{id}, false, "noise"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resolve()
+	poll(t, p, 1)
+	if err := client.Alerts.Reopen(t.Context(), []int64{id}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	resolve()
+	// It has left the window meanwhile: only the question about open alerts is left.
+	if err := p.checkOpen(t.Context(), p.cursor, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if a := in.alert(t, fmt.Sprintf("er-%d", id)); a.Status != soar.StatusResolved {
+		t.Errorf("the alert is %s here, and resolved on the server", a.Status)
+	}
+}
+
+// A caller of the webhook who hangs up leaves nothing behind for other alerts.
+func TestDetailsSurviveACallerThatHangsUp(t *testing.T) {
+	sim, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p := newTestPoller(t, client, in, nil)
+	poll(t, p, 0)
+	id := raise(sim, 1)[0]
+	page, err := client.Alerts.Page(t.Context(), AlertQuery{IDs: []int64{id}, Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	p.rows(gone, page.Results)
+	poll(t, p, 1)
+	if a := in.alert(t, fmt.Sprintf("er-%d", id)); a.Host.Platform == "" || a.Host.Identifier == "" {
+		t.Errorf("taken in without its host: %+v", a.Host)
+	}
+}
+
+// A clock that is behind the server's must not make every poll read everything again.
+func TestPollMovesOnWithASlowClock(t *testing.T) {
+	sim, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p, err := NewPoller(client, "er", DefaultPoll(), SourceEnv{Intake: in, Now: func() time.Time { return time.Now().Add(-10 * time.Minute) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll(t, p, 0)
+	before := p.cursor.Newest
+	raise(sim, 3)
+	poll(t, p, 3)
+	if moved := p.cursor.Newest.Sub(before); moved < time.Hour {
+		t.Errorf("the cursor moved by %s only", moved)
+	}
+}
+
+// Retention has forgotten an old alert; when it is fetched again, nothing acts on it.
+func TestFetchOfAForgottenAlertActsOnNothing(t *testing.T) {
+	sim, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p := newTestPoller(t, client, in, nil)
+	poll(t, p, 0)
+	old := sim.Raise(ersim.AlertSpec{Severity: "HIGH", Separate: true, CreatedAt: time.Now().Add(-100 * 24 * time.Hour), Detached: true})
+	raise(sim, 1)
+	if _, err := p.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ref := fmt.Sprintf("er-%d", old)
+	in.mu.Lock()
+	delete(in.alerts, ref)
+	in.mu.Unlock()
+	p.seen = map[int64]look{}
+	if _, err := p.Fetch(t.Context(), []int64{old}); err != nil {
+		t.Fatal(err)
+	}
+	if a := in.alert(t, ref); !a.Backfill {
+		t.Error("playbooks would act on an alert of a hundred days ago")
+	}
+}

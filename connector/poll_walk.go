@@ -61,8 +61,12 @@ func (p *Poller) read(ctx context.Context, resolved bool, from pollCursor, floor
 		if err := take(p.rows(ctx, wanted)); err != nil {
 			return err
 		}
-		if got < size || done {
+		// A server may give fewer rows than asked for; its count says whether more follow.
+		if got == 0 || done || start+got >= page.Count && (page.Count > 0 || got < size) {
 			return nil
+		}
+		if got == 1 && start > 0 && page.Count == 0 {
+			return nil // the last row of the page before, and nothing after it
 		}
 		start += got - 1
 	}

@@ -90,7 +90,7 @@ func (p *Poller) checkOpen(ctx context.Context, cursor pollCursor, before time.T
 		if err != nil {
 			return fmt.Errorf("ask about open alerts: %w", err)
 		}
-		if _, err := p.take(ctx, p.rows(ctx, page.Results), cursor); err != nil {
+		if _, err := p.store(ctx, p.rows(ctx, page.Results), cursor); err != nil {
 			return err
 		}
 	}

@@ -332,17 +332,24 @@ func (w *Webhook) refuse(err error) *refusal {
 func (w *Webhook) receive(rw http.ResponseWriter, req *http.Request, s *sender) (int, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), webhookTimeout)
 	defer cancel()
+	if !s.Secret.IsSet() { // a signature is over the body, the other proofs are not
+		if err := w.authenticated(s, req, nil); err != nil {
+			return 0, err
+		}
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(rw, req.Body, s.MaxBody))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return 0, w.refuseTooLarge(ctx, s, req, body)
+			return 0, w.refuseTooLarge(ctx, s, body)
 		}
 		return 0, &refusal{status: http.StatusBadRequest, text: "the body could not be read"}
 	}
-	id, err := s.authenticate(req, body, w.env.Now())
-	if err != nil {
-		w.env.Log.Warn("webhook call not authenticated", "sender", s.name, "peer", req.RemoteAddr, "err", err)
-		return 0, &refusal{status: http.StatusUnauthorized, text: "not authenticated"}
+	id := ""
+	if s.Secret.IsSet() {
+		if err := w.authenticated(s, req, body); err != nil {
+			return 0, err
+		}
+		id = req.Header.Get("webhook-id")
 	}
 	if id != "" && s.seen.has(id, w.env.Now()) {
 		return 0, nil
@@ -382,14 +389,20 @@ func (w *Webhook) Replay(ctx context.Context, name string, body []byte) error {
 	return nil
 }
 
+// authenticated answers 401 to a caller who does not prove to be the sender.
+func (w *Webhook) authenticated(s *sender, req *http.Request, body []byte) error {
+	if err := s.authenticate(req, body, w.env.Now()); err != nil {
+		w.env.Log.Warn("webhook call not authenticated", "sender", s.name, "peer", req.RemoteAddr, "err", err)
+		return &refusal{status: http.StatusUnauthorized, text: "not authenticated"}
+	}
+	return nil
+}
+
 // refuseTooLarge answers 413. What was read of the body is kept when the caller is
 // known without it; a signature can only be checked over all of it.
-func (w *Webhook) refuseTooLarge(ctx context.Context, s *sender, req *http.Request, body []byte) error {
+func (w *Webhook) refuseTooLarge(ctx context.Context, s *sender, body []byte) error {
 	reason := fmt.Errorf("the body is larger than %d bytes", s.MaxBody)
 	if !s.Secret.IsSet() {
-		if _, err := s.authenticate(req, nil, w.env.Now()); err != nil {
-			return &refusal{status: http.StatusUnauthorized, text: "not authenticated"}
-		}
 		if _, err := s.rejects.keep(ctx, body, reason); err != nil {
 			return err
 		}

@@ -17,46 +17,46 @@ import (
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// authenticate checks who calls. For signed calls it returns the id of the call.
-func (s *sender) authenticate(req *http.Request, body []byte, now time.Time) (id string, err error) {
+// authenticate checks who calls. Only signed calls need the body.
+func (s *sender) authenticate(req *http.Request, body []byte, now time.Time) error {
 	switch {
 	case s.Secret.IsSet():
 		return s.verifySignature(req.Header, body, now)
 	case s.Bearer.IsSet():
 		want, err := s.Bearer.Reveal()
 		if err != nil {
-			return "", err
+			return err
 		}
 		got, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 		if !ok || !sameText(got, want) {
-			return "", errors.New("wrong or missing bearer token")
+			return errors.New("wrong or missing bearer token")
 		}
-		return "", nil
+		return nil
 	}
 	if req.TLS == nil || len(req.TLS.VerifiedChains) == 0 {
-		return "", errors.New("no client certificate")
+		return errors.New("no client certificate")
 	}
 	leaf := req.TLS.VerifiedChains[0][0]
 	if leaf.Subject.CommonName != s.ClientName && !slices.Contains(leaf.DNSNames, s.ClientName) {
-		return "", fmt.Errorf("the client certificate is of %q", leaf.Subject.CommonName)
+		return fmt.Errorf("the client certificate is of %q", leaf.Subject.CommonName)
 	}
-	return "", nil
+	return nil
 }
 
 // verifySignature checks a call as Standard Webhooks 1.0 says: the signature is
 // base64 of HMAC-SHA256 over "id.timestamp.body", one of several in the header.
-func (s *sender) verifySignature(h http.Header, body []byte, now time.Time) (string, error) {
+func (s *sender) verifySignature(h http.Header, body []byte, now time.Time) error {
 	id, stamp := h.Get("webhook-id"), h.Get("webhook-timestamp")
 	seconds, err := strconv.ParseInt(stamp, 10, 64)
 	if id == "" || err != nil {
-		return "", errors.New("webhook-id or webhook-timestamp is missing or malformed")
+		return errors.New("webhook-id or webhook-timestamp is missing or malformed")
 	}
 	if off := now.Sub(time.Unix(seconds, 0)).Abs(); off > s.ReplayWindow {
-		return "", fmt.Errorf("webhook-timestamp is off by %s, more than %s", off.Round(time.Second), s.ReplayWindow)
+		return fmt.Errorf("webhook-timestamp is off by %s, more than %s", off.Round(time.Second), s.ReplayWindow)
 	}
 	key, err := signingKey(s.Secret)
 	if err != nil {
-		return "", err
+		return err
 	}
 	mac := hmac.New(sha256.New, key)
 	_, _ = fmt.Fprintf(mac, "%s.%s.", id, stamp) // a hash never fails
@@ -68,10 +68,10 @@ func (s *sender) verifySignature(h http.Header, body []byte, now time.Time) (str
 			continue
 		}
 		if got, err := base64.StdEncoding.DecodeString(encoded); err == nil && hmac.Equal(got, want) {
-			return id, nil
+			return nil
 		}
 	}
-	return "", errors.New("no signature fits")
+	return errors.New("no signature fits")
 }
 
 // signingKey decodes a whsec_ secret.

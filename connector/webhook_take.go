@@ -99,7 +99,11 @@ func trustedAlert(item any, server string, now time.Time) (soar.Alert, error) {
 	if a.EventTime.IsZero() {
 		a.EventTime = a.CreatedAt
 	}
-	a.CreatedAt, a.EventTime = a.CreatedAt.UTC(), a.EventTime.UTC()
+	for _, at := range []*time.Time{&a.CreatedAt, &a.EventTime, &a.UpdatedAt, &a.Host.LastSeen} {
+		if *at = at.UTC(); !at.IsZero() && (at.Year() < 1970 || at.Year() > 9998) {
+			return soar.Alert{}, fmt.Errorf("the time %s lies outside the years 1970 to 9998", at.Format(time.RFC3339))
+		}
+	}
 	if a.Event == nil {
 		a.Event = map[string]string{}
 	}

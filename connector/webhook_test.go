@@ -118,6 +118,7 @@ func TestWebhookRefuses(t *testing.T) {
 		{"unknown severity", webhookCall{sender: "raw", bearer: "token-of-raw", body: `{"id":"1","severity":"terrible"}`, wantStatus: 422, wantText: "severity"}, true},
 		{"unknown field", webhookCall{sender: "raw", bearer: "token-of-raw", body: `{"id":"1","sevrity":"high"}`, wantStatus: 422, wantText: "sevrity"}, true},
 		{"id of another type", webhookCall{sender: "raw", bearer: "token-of-raw", body: `{"id":17}`, wantStatus: 422, wantText: "id"}, true},
+		{"a time that cannot be kept", webhookCall{sender: "raw", bearer: "token-of-raw", body: `{"id":"1","created_at":"9999-12-31T23:59:59-01:00"}`, wantStatus: 422, wantText: "years"}, true},
 		{"one bad alert of two", webhookCall{sender: "raw", bearer: "token-of-raw", body: `[{"id":"1"},{"id":""}]`, wantStatus: 422, wantText: "number 2"}, true},
 		{"odd alert id", webhookCall{sender: "signed", id: "9", at: webhookNow, key: webhookKey, body: `{"alert_id": 1.5}`, wantStatus: 422, wantText: "1.5"}, true},
 	} {
