@@ -465,15 +465,26 @@ type Note struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-// Notes fetches the notes on an alert, newest first. Enterprise only.
+// Notes fetches the notes on an alert, newest first. Enterprise only. An answer
+// without a list is ErrNotJSON. With a note that cannot be read, the error is a
+// *MalformedError, and the others are returned all the same.
 // API: GET /alerts/{alert_id}/analyst/notes (REST guide 4.0.0, "Get analyst notes").
 func (s *AlertsService) Notes(ctx context.Context, id int64) (notes []Note, err error) {
 	k, err := notesList.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(v value) { notes = rows(v, noteRow).Results }))
-	return slices.Clip(notes), err
+	var page Page[Note]
+	err = s.c.do(ctx, k, nil, data(func(v value) { page = rows(v, noteRow) }))
+	switch {
+	case err != nil:
+		return nil, err
+	case page.Results == nil:
+		return nil, &APIError{Method: k.method, Path: k.path, Status: 200, Message: "the answer has no list", kinds: []error{ErrNotJSON}}
+	case len(page.Malformed) > 0:
+		err = fmt.Errorf("%s %s: %w", k.method, k.path, page.Malformed[0])
+	}
+	return slices.Clip(page.Results), err
 }
 
 func noteRow(v value) (Note, error) {
@@ -485,8 +496,13 @@ func noteRow(v value) (Note, error) {
 		CreatedAt: v.at("created_at").time(),
 		UpdatedAt: v.at("updated_at").time(),
 	}
-	if !v.isObject() {
+	switch {
+	case !v.isObject():
 		return n, errNotObject
+	case n.ID == 0:
+		return n, errors.New("note without id")
+	case !v.has("notes"):
+		return n, errors.New("note without text")
 	}
 	return n, nil
 }

@@ -14,7 +14,8 @@ type Page[T any] struct {
 	// Count is how many rows match the filter, Total how many there are without
 	// the search text. Releases differ in detail; neither says when to stop.
 	Count, Total int
-	// Results are the rows, in the server's order.
+	// Results are the rows, in the server's order. They are nil when the answer has
+	// no list at all, which is not the same as an empty one.
 	Results []T
 	// Malformed are the rows that could not be read. The others are unharmed.
 	Malformed []*MalformedError

@@ -42,6 +42,9 @@ func newest(from, to int) []entry {
 
 // part is what a server gives of its rows.
 func part(rows []entry, start, limit int) connector.Page[entry] {
+	if rows == nil {
+		rows = []entry{}
+	}
 	start = min(start, len(rows))
 	return connector.Page[entry]{Count: len(rows), Total: len(rows), Results: rows[start:min(start+limit, len(rows))]}
 }
@@ -98,7 +101,8 @@ func TestRowsSince(t *testing.T) {
 			p.Malformed = []*connector.MalformedError{{Reason: "no id"}}
 			return p
 		}, -1},
-		{"an empty page that counts rows", 0, func(int, int) connector.Page[entry] { return connector.Page[entry]{Count: 3} }, -1},
+		{"no list", 0, func(int, int) connector.Page[entry] { return connector.Page[entry]{} }, -1},
+		{"an empty page that counts rows", 0, func(int, int) connector.Page[entry] { return connector.Page[entry]{Count: 3, Results: []entry{}} }, -1},
 		{"more than the bound", 0, func(start, limit int) connector.Page[entry] { return part(newest(maxLookedUp+200, 1), start, limit) }, -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -175,30 +179,67 @@ func TestRecordsWithoutTheirHosts(t *testing.T) {
 	if _, err := b.actions["file.delete"].Do(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(b.sim.CAPEM())
-	client, err := connector.New(connector.Options{
-		URL: b.sim.URL(), Username: "admin", Password: soar.SecretValue("admin"), Transport: noRows{&http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := All(Deps{Client: client, Server: "er"})["file.delete"].Find(t.Context(), c, time.Now().Add(-time.Minute))
+	actions := b.answering("/response/view", `{"status": "success", "message": "", "data": {"count": 0, "total_count": 0, "results": []}}`)
+	found, err := actions["file.delete"].Find(t.Context(), c, time.Now().Add(-time.Minute))
 	if !errors.Is(err, errIncomplete) || len(found) != 0 {
 		t.Errorf("found %+v: %v", found, err)
 	}
 }
 
-// noRows is a server that has not handed any command on yet.
-type noRows struct{ *http.Transport }
+// An answer without a list does not say that the call never arrived.
+func TestAnswersWithoutAList(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	h := b.windows()
+	alert := b.raise(h, evil)
+	for _, tt := range []struct{ action, path, data string }{
+		{"file.delete", "/v1/response", `null`},
+		{"file.delete", "/v1/response", `{}`},
+		{"file.delete", "/v1/response", `{"count": 0, "results": null}`},
+		{"carve.file", "/v1/carves", `null`},
+		{"alert.note", "/analyst/notes", `null`},
+		{"alert.note", "/analyst/notes", `{"results": {}}`},
+		{"alert.note", "/analyst/notes", `[{"id": 1, "notes": "other"}, "note"]`},
+		{"alert.note", "/analyst/notes", `[{"id": 1}]`},
+	} {
+		actions := b.answering(tt.path, `{"status": "success", "message": "", "data": `+tt.data+`}`)
+		found, err := actions[tt.action].Find(t.Context(), effects(h, alert)[tt.action], time.Now().Add(-time.Minute))
+		if err == nil || errors.Is(err, playbooks.ErrCannotTell) || len(found) != 0 {
+			t.Errorf("%s, data %s: found %+v: %v", tt.action, tt.data, found, err)
+		}
+	}
+}
 
-func (n noRows) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !strings.HasSuffix(req.URL.Path, "/response/view") {
-		return n.Transport.RoundTrip(req)
+// answering binds the actions to the simulated server, but for one path, which
+// has always the same answer.
+func (b *bench) answering(path, body string) map[string]playbooks.Action {
+	b.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(b.sim.CAPEM())
+	client, err := connector.New(connector.Options{
+		URL: b.sim.URL(), Username: "admin", Password: soar.SecretValue("admin"), Retries: -1,
+		Transport: &answering{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, path: path, body: body},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	deps := b.deps
+	deps.Client = client
+	return All(deps)
+}
+
+// answering is a connection with one answer of its own.
+type answering struct {
+	*http.Transport
+	path, body string
+}
+
+func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(req.URL.Path, a.path) {
+		return a.Transport.RoundTrip(req)
 	}
 	return &http.Response{
 		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
-		Body: io.NopCloser(strings.NewReader(`{"status": "success", "message": "", "data": {"count": 0, "total_count": 0, "results": []}}`)),
+		Body: io.NopCloser(strings.NewReader(a.body)),
 	}, nil
 }
 
