@@ -267,6 +267,10 @@ func (p *pool) evaluate(a *soar.StoredAlert) {
 		runners, err = p.e.evaluate(p.ctx, a)
 		return o, err
 	})
+	if panicked, ok := errors.AsType[*panicError](err); ok {
+		p.e.options.Log.Error("the evaluation panicked", "alert", a.Alert.Ref(), "err", panicked, "stack", string(panicked.stack))
+		err = p.e.refuse(p.ctx, a, panicked) // another attempt would panic too
+	}
 	if err != nil {
 		if p.ctx.Err() == nil {
 			p.e.options.Log.Error("evaluation failed, the alert stays pending", "alert", a.Alert.Ref(), "err", err)

@@ -114,7 +114,8 @@ func receive[T any](from <-chan T, n int) []T {
 
 // evaluate looks at one alert with all playbooks and, in one commit, ends its
 // pending evaluation, keeps the verdicts and starts the runs. A crash before that
-// commit leaves the alert pending; after it, the runs are there.
+// commit leaves the alert pending; after it, the runs are there. Errors come from
+// the journal or from ctx; what is wrong with the alert or a playbook is a verdict.
 func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, error) {
 	verdicts := map[string]string{}
 	var plain map[string]any
@@ -126,7 +127,7 @@ func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, 
 		if plain == nil {
 			v, err := plainAlert(&a.Alert)
 			if err != nil {
-				return nil, fmt.Errorf("alert %s: %w", a.Alert.Ref(), err)
+				return []*runner{}, e.refuse(ctx, a, err)
 			}
 			plain = v
 		}
@@ -155,6 +156,21 @@ func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, 
 	return e.startRuns(ctx, a, plain, matched, verdicts)
 }
 
+// refuse ends the evaluation of an alert that cannot be evaluated: every playbook
+// that takes it gets the error as its verdict.
+func (e *Engine) refuse(ctx context.Context, a *soar.StoredAlert, why error) error {
+	e.options.Log.Error("an alert cannot be evaluated", "alert", a.Alert.Ref(), "err", why)
+	verdicts := map[string]string{}
+	for _, pb := range e.Set().playbooks {
+		if pb.Takes(a.Pending) {
+			verdicts[pb.Name] = "error: " + why.Error()
+			e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
+		}
+	}
+	_, err := e.journal.Commit(ctx, soar.Change{Evaluated: []soar.Evaluation{{AlertKey: a.Key, Verdicts: verdicts}}})
+	return err
+}
+
 // startRuns commits the verdicts together with the runs, their cool-downs and, so
 // that it needs no commit of its own, the intent of their first call.
 func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[string]any, matched []*evaluation, verdicts map[string]string) (runners []*runner, err error) {
@@ -167,7 +183,25 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 	change := soar.Change{}
 	var started []*runner
 	for _, ev := range matched { // sorted by name, as reserve asks
-		r, kv, verdict, settle := e.begin(ctx, a, plain, ev)
+		var r *runner
+		var kv []soar.KV
+		var verdict string
+		var settle func(kept bool)
+		_, err := safely(func() (Outcome, error) {
+			if r, kv, verdict, settle = e.begin(ctx, a, plain, ev); r != nil {
+				r.plan(ctx)
+			}
+			return Outcome{}, nil
+		})
+		if err != nil {
+			e.options.Log.Error("a run could not be started", "playbook", ev.pb.Name, "alert", a.Alert.Ref(), "err", err)
+			e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
+			verdicts[ev.pb.Name] = "error: " + err.Error()
+			if settle != nil {
+				settle(false)
+			}
+			continue
+		}
 		if settle != nil {
 			settles = append(settles, settle)
 		}
@@ -178,18 +212,13 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 		started = append(started, r)
 		change.KV = append(change.KV, kv...)
 		e.keepVersion(&change, ev.pb)
-	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	for _, r := range started {
-		if _, perr := safely(func() (Outcome, error) { r.plan(ctx); return Outcome{}, nil }); perr != nil {
-			return nil, perr
-		}
 		change.Runs = append(change.Runs, r.run)
 		change.Entries = append(change.Entries, r.change.Entries...)
 		change.Events = append(change.Events, r.change.Events...)
 		r.change = soar.Change{}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	change.Evaluated = []soar.Evaluation{{AlertKey: a.Key, Verdicts: verdicts}}
 	for _, r := range started {

@@ -1,7 +1,9 @@
 package playbooks
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,13 +46,48 @@ func plainAlert(a *soar.Alert) (map[string]any, error) {
 		m["rule"] = map[string]any(rule)
 	}
 	if len(a.Intel) > 0 {
-		var intel any
-		if err := json.Unmarshal(a.Intel, &intel); err != nil {
-			return nil, err
+		intel, err := plainJSON(a.Intel)
+		if err != nil {
+			return nil, fmt.Errorf("intel: %w", err)
 		}
 		m["intel"] = intel
 	}
 	return m, nil
+}
+
+// plainJSON reads JSON text of others. A number that no float64 holds, such as
+// 1e999, is good JSON all the same (RFC 8259, section 6) and becomes text.
+func plainJSON(data []byte) (v any, err error) {
+	if err := json.Unmarshal(data, &v); err == nil {
+		return v, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	v = nil
+	if err := decoder.Decode(&v); err != nil {
+		return nil, err
+	}
+	return plainNumbers(v), nil
+}
+
+// plainNumbers replaces the numbers in v, in place where it can.
+func plainNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if f, err := v.Float64(); err == nil {
+			return f
+		}
+		return v.String()
+	case []any:
+		for i := range v {
+			v[i] = plainNumbers(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = plainNumbers(v[key])
+		}
+	}
+	return v
 }
 
 func plainHost(h *soar.Host) map[string]any {
