@@ -413,12 +413,15 @@ func (c *Client) judge(k call, a answer, read readFunc) error {
 			read(env.answer)
 		}
 		return nil
-	case isJSON && env.status != "":
+	case isJSON && env.status != "" && (!k.effect || env.failure()):
 		fault.kinds = refusalKinds(k)
 	default:
 		// Neither yes nor no.
 		fault.kinds = []error{ErrNotJSON}
-		if isJSON {
+		switch {
+		case isJSON && env.status != "":
+			fault.Message = oneLine(fmt.Sprintf("unknown status %q: %s", clip(env.status, 64), env.message))
+		case isJSON:
 			fault.Message = "the answer has no status"
 		}
 		if k.effect {
@@ -569,6 +572,12 @@ func (e *envelope) success(k call) bool {
 		return k.open
 	}
 	return strings.EqualFold(e.status, "success")
+}
+
+// failure reports whether the server says that it did not do what was asked. Of
+// another word, such as one for a call that is still under way, nobody knows.
+func (e *envelope) failure() bool {
+	return strings.EqualFold(e.status, "failure") || strings.EqualFold(e.status, "error")
 }
 
 // plainError takes the address out of an error of net/http, because the call is
