@@ -192,6 +192,8 @@ func sendRequest(ctx context.Context, d *Deps, call playbooks.Call, in HTTPReque
 	switch {
 	case !expected && resp.StatusCode == http.StatusTooManyRequests:
 		return out, fmt.Errorf("%s: HTTP 429: %w", req.URL.Host, playbooks.ErrTransient)
+	case !expected && in.Method != http.MethodGet && in.Method != http.MethodHead && inDoubt(resp.StatusCode):
+		return out, fmt.Errorf("%s: HTTP %d: %w", req.URL.Host, resp.StatusCode, playbooks.ErrUncertain)
 	case !expected:
 		out.State, out.Error = soar.StepFailed, fmt.Sprintf("%s answered HTTP %d", req.URL.Host, resp.StatusCode)
 	case err != nil:
@@ -199,6 +201,13 @@ func sendRequest(ctx context.Context, d *Deps, call playbooks.Call, in HTTPReque
 		out.Summary += "; answer cut short: " + err.Error()
 	}
 	return out, nil
+}
+
+// inDoubt reports whether a status leaves open if the request took effect: the
+// other side broke off in the middle, or a gateway did not hear from it in time
+// (RFC 9110, section 15.6). 501 says that it can do no such thing.
+func inDoubt(status int) bool {
+	return status == http.StatusRequestTimeout || status >= 500 && status != http.StatusNotImplemented
 }
 
 func newRequest(ctx context.Context, call playbooks.Call, in *HTTPRequest) (*http.Request, error) {

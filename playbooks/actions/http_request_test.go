@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,6 +72,9 @@ func TestHTTPRequestAnswers(t *testing.T) {
 		case "/500":
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, "broken \xff")
+		case "/408", "/501", "/504", "/418":
+			status, _ := strconv.Atoi(r.URL.Path[1:])
+			w.WriteHeader(status)
 		case "/409":
 			w.WriteHeader(http.StatusConflict)
 		case "/redirect":
@@ -95,7 +99,15 @@ func TestHTTPRequestAnswers(t *testing.T) {
 	}{
 		{"/ok", nil, soar.StepExecuted, nil, 200},
 		{"/429", nil, "", playbooks.ErrTransient, 0},
-		{"/500", nil, soar.StepFailed, nil, 500},
+		{"/500", nil, "", playbooks.ErrUncertain, 0},
+		{"/500", object{"method": "PUT"}, "", playbooks.ErrUncertain, 0},
+		{"/500", object{"method": "GET"}, soar.StepFailed, nil, 500},
+		{"/500", object{"expect": []any{500.0}}, soar.StepExecuted, nil, 500},
+		{"/504", nil, "", playbooks.ErrUncertain, 0},
+		{"/504", object{"method": "HEAD"}, soar.StepFailed, nil, 504},
+		{"/408", nil, "", playbooks.ErrUncertain, 0},
+		{"/501", nil, soar.StepFailed, nil, 501},
+		{"/418", nil, soar.StepFailed, nil, 418},
 		{"/409", object{"expect": []any{200.0, 409.0}}, soar.StepExecuted, nil, 409},
 		{"/ok", object{"expect": []any{204.0}}, soar.StepFailed, nil, 200},
 		{"/redirect", nil, soar.StepFailed, nil, 302},
