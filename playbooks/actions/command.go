@@ -236,18 +236,42 @@ func (d *Deps) findCommands(ctx context.Context, host Host, since time.Time, wan
 		if len(rows) == 0 || len(rows) < action.Hosts {
 			return nil, fmt.Errorf("%w: action %d has %d hosts, and shows %d", errIncomplete, action.ID, action.Hosts, len(rows))
 		}
-		for _, row := range rows {
-			if row.NodeID != node.ID {
-				continue
-			}
-			ref := "cmd:" + row.CommandID
-			if want.byAction {
-				ref = "openc2:" + strconv.FormatInt(action.ID, 10)
-			}
-			found = append(found, playbooks.Found{Ref: ref, At: action.CreatedAt, Mark: want.mark})
+		row, sent, err := rowOf(node, action, rows)
+		if err != nil {
+			return nil, err
 		}
+		if !sent {
+			continue
+		}
+		ref := "cmd:" + row.CommandID
+		if want.byAction || row.CommandID == "" {
+			ref = "openc2:" + strconv.FormatInt(action.ID, 10)
+		}
+		found = append(found, playbooks.Found{Ref: ref, At: action.CreatedAt, Mark: want.mark})
 	}
 	return found, nil
+}
+
+// rowOf finds the row of a host among those of an action, and says whether the
+// action went to the host at all. A row that does not tell its host may be of any,
+// unless it is the only one of the only host and bears the host's name.
+func rowOf(node connector.Host, action connector.ResponseAction, rows []connector.HostCommand) (row connector.HostCommand, sent bool, err error) {
+	unnamed := 0
+	for _, row := range rows {
+		switch row.NodeID {
+		case node.ID:
+			return row, true, nil
+		case 0:
+			unnamed++
+		}
+	}
+	switch {
+	case unnamed == 0:
+		return row, false, nil
+	case len(rows) == 1 && action.Hosts == 1 && node.Name != "" && strings.EqualFold(rows[0].Hostname, node.Name):
+		return rows[0], true, nil
+	}
+	return row, false, fmt.Errorf("%w: action %d has %d rows that do not tell their host", errIncomplete, action.ID, unnamed)
 }
 
 func findError(err error) error {

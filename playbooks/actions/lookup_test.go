@@ -186,6 +186,52 @@ func TestRecordsWithoutTheirHosts(t *testing.T) {
 	}
 }
 
+// A row that does not tell its host is not taken for that of another host.
+func TestRowsThatDoNotTellTheirHost(t *testing.T) {
+	node := connector.Host{ID: 7, Name: "WIN-7"}
+	incomplete := errIncomplete
+	for _, tt := range []struct {
+		name  string
+		hosts int
+		rows  []connector.HostCommand
+		id    int64 // of the row found; 0: none
+		err   error
+	}{
+		{"its own", 1, []connector.HostCommand{{ID: 1, NodeID: 7, CommandID: "a"}}, 1, nil},
+		{"another's", 1, []connector.HostCommand{{ID: 1, NodeID: 8, CommandID: "a"}}, 0, nil},
+		{"among others", 2, []connector.HostCommand{{ID: 1, CommandID: "a"}, {ID: 2, NodeID: 7, CommandID: "b"}}, 2, nil},
+		{"no host", 1, []connector.HostCommand{{ID: 1, CommandID: "a"}}, 0, incomplete},
+		{"no host, and its name", 1, []connector.HostCommand{{ID: 1, CommandID: "a", Hostname: "win-7"}}, 1, nil},
+		{"no host, and another's name", 1, []connector.HostCommand{{ID: 1, CommandID: "a", Hostname: "WIN-8"}}, 0, incomplete},
+		{"no host among many", 2, []connector.HostCommand{{ID: 1, Hostname: "WIN-7"}, {ID: 2, NodeID: 8}}, 0, incomplete},
+	} {
+		row, sent, err := rowOf(node, connector.ResponseAction{ID: 3, Hosts: tt.hosts}, tt.rows)
+		if row.ID != tt.id || sent != (tt.id != 0) || !errors.Is(err, tt.err) {
+			t.Errorf("%s: row %d, sent %t: %v", tt.name, row.ID, sent, err)
+		}
+	}
+}
+
+// A command without an id of its own is followed by the action's.
+func TestRowWithoutCommandID(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	h := b.windows()
+	c := effects(h, b.raise(h, evil))["file.delete"]
+	if _, err := b.actions["file.delete"].Do(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	actions := b.answering("/response/view", `{"status": "success", "message": "", "data": {"count": 1, "results": [
+		{"id": 1, "node_id": `+strconv.FormatInt(h.ID, 10)+`, "status": "failure", "message": "FILE_NOT_FOUND"}]}}`)
+	found, err := actions["file.delete"].Find(t.Context(), c, time.Now().Add(-time.Minute))
+	if err != nil || len(found) != 1 || !strings.HasPrefix(found[0].Ref, "openc2:") {
+		t.Fatalf("found %+v: %v", found, err)
+	}
+	out, err := actions["file.delete"].Poll(t.Context(), c, found[0].Ref)
+	if err != nil || out.State != soar.StepFailed {
+		t.Errorf("%+v: %v", out, err)
+	}
+}
+
 // An answer without a list does not say that the call never arrived.
 func TestAnswersWithoutAList(t *testing.T) {
 	b := newBench(t, ersim.Options{})
