@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -226,7 +227,7 @@ func (s *slackSink) head(ctx context.Context, a *soar.Alert, post bool) (*thread
 		return nil, nil
 	}
 	t := &thread{}
-	t.Channel, t.TS, err = s.post(ctx, alertCard(a, nil), a, "")
+	t.Channel, t.TS, err = s.post(ctx, alertCard(a, nil), a, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +252,7 @@ func (s *slackSink) outcome(ctx context.Context, ev *soar.Event) error {
 		return err
 	}
 	if !t.has(ev.ID) {
-		_, _, err := s.post(ctx, eventCard(ev, false), ev.Alert, t.TS)
+		_, _, err := s.post(ctx, eventCard(ev, false), ev.Alert, t)
 		if errors.Is(err, errThreadGone) {
 			// Somebody deleted the message. It is posted anew with all that is known.
 			if err := s.remember(ctx, "alert/"+ev.Alert.Ref(), "", 0); err != nil {
@@ -260,7 +261,11 @@ func (s *slackSink) outcome(ctx context.Context, ev *soar.Event) error {
 			if t, err = s.head(ctx, ev.Alert, true); err != nil {
 				return err
 			}
-			_, _, err = s.post(ctx, eventCard(ev, false), ev.Alert, t.TS)
+			_, _, err = s.post(ctx, eventCard(ev, false), ev.Alert, t)
+			if errors.Is(err, errThreadGone) {
+				// The message is new. Another one would be refused its reply as well.
+				return fmt.Errorf("%w: reply to a new message: %w", ErrPermanent, err)
+			}
 		}
 		if err != nil {
 			return err
@@ -287,19 +292,16 @@ func (s *slackSink) alone(ctx context.Context, ev *soar.Event) error {
 	} else if !errors.Is(err, soar.ErrNotFound) {
 		return err
 	}
-	parent, withAlert := "", true
+	var parent *thread
 	if ev.Alert != nil {
-		t, err := s.head(ctx, ev.Alert, false)
-		if err != nil {
+		var err error
+		if parent, err = s.head(ctx, ev.Alert, false); err != nil {
 			return err
 		}
-		if t != nil {
-			parent, withAlert = t.TS, false
-		}
 	}
-	_, ts, err := s.post(ctx, eventCard(ev, withAlert), ev.Alert, parent)
+	_, ts, err := s.post(ctx, eventCard(ev, parent == nil), ev.Alert, parent)
 	if errors.Is(err, errThreadGone) {
-		_, ts, err = s.post(ctx, eventCard(ev, true), ev.Alert, "")
+		_, ts, err = s.post(ctx, eventCard(ev, true), ev.Alert, nil)
 	}
 	if err != nil {
 		return err
@@ -312,11 +314,14 @@ var errThreadGone = errors.New("the thread is gone")
 
 // post sends chat.postMessage and returns where the message is. A notification
 // in a thread is shown in the channel as well, otherwise only those who follow
-// the thread would see it.
-func (s *slackSink) post(ctx context.Context, c card, a *soar.Alert, parent string) (channel, ts string, err error) {
+// the thread would see it. A reply goes to where its thread is: the setting may name
+// another channel by now.
+func (s *slackSink) post(ctx context.Context, c card, a *soar.Alert, parent *thread) (channel, ts string, err error) {
 	options := append(c.options(), slack.MsgOptionDisableLinkUnfurl(), slack.MsgOptionDisableMediaUnfurl())
-	if parent != "" {
-		options = append(options, slack.MsgOptionTS(parent))
+	to := s.settings.Channel
+	if parent != nil {
+		options = append(options, slack.MsgOptionTS(parent.TS))
+		to = cmp.Or(parent.Channel, to)
 	}
 	if a != nil {
 		options = append(options, slack.MsgOptionMetadata(slack.SlackMetadata{
@@ -330,9 +335,19 @@ func (s *slackSink) post(ctx context.Context, c card, a *soar.Alert, parent stri
 	if err != nil {
 		return "", "", err
 	}
-	channel, ts, err = api.PostMessageContext(ctx, s.settings.Channel, options...)
+	channel, ts, err = api.PostMessageContext(ctx, to, options...)
 	if err != nil {
-		return "", "", s.judge("chat.postMessage", err)
+		said, ok := errors.AsType[slack.SlackErrorResponse](err)
+		if ok && parent != nil && channelGone[said.Err] {
+			// Where the thread is nobody can write any more. Whether the channel of
+			// the settings works shows with the message that is posted anew.
+			return "", "", fmt.Errorf("%w: chat.postMessage: %s", errThreadGone, said.Err)
+		}
+		err = s.judge("chat.postMessage", err)
+		if parent == nil && errors.Is(err, errThreadGone) {
+			err = fmt.Errorf("%w: %w", ErrPermanent, err) // it was no reply
+		}
+		return "", "", err
 	}
 	if ts == "" {
 		return "", "", errors.New("chat.postMessage: the answer has no ts")
@@ -419,8 +434,10 @@ var (
 	busy    = set("ratelimited", "rate_limited")
 
 	// chat.update of a message that is gone or closed.
-	unchangeable = set("message_not_found", "cant_update_message", "edit_window_closed", "update_failed", "thread_not_found")
-	threadGone   = set("thread_not_found", "message_not_found", "thread_ts_not_found")
+	unchangeable = set("message_not_found", "cant_update_message", "edit_window_closed", "update_failed", "thread_not_found",
+		"channel_not_found", "not_in_channel", "is_archived")
+	channelGone = set("channel_not_found", "not_in_channel", "is_archived")
+	threadGone  = set("thread_not_found", "message_not_found", "thread_ts_not_found")
 )
 
 func set(words ...string) map[string]bool {

@@ -220,6 +220,64 @@ func TestSlackDeletedThreadIsPostedAnew(t *testing.T) {
 	}
 }
 
+// A thread stays where it began when the settings name another channel.
+func TestSlackRepliesGoToTheChannelOfTheThread(t *testing.T) {
+	channels := map[string]string{"#soc": "C1", "#night": "C2"}
+	sim := sinksim.NewSlack(sinksim.SlackOptions{Channels: channels})
+	srv := httptest.NewServer(sim)
+	t.Cleanup(srv.Close)
+	state := &sinktest.Memory{}
+	open := func(channel string) sinks.Sink {
+		return openSlack(t, &sinks.SlackSettings{Token: soar.SecretValue("xoxb-demo"), Channel: channel, APIURL: srv.URL + "/api"}, sinks.Env{Version: "1", State: state})
+	}
+	sendAll(t, open("#soc"), sinktest.Event(1))
+	notification := sinktest.Event(1)
+	notification.ID, notification.Type, notification.Text = "n-1", soar.EventNotification, "look"
+	sendAll(t, open("#night"), outcome("step-1", soar.StepVerified), notification, sinktest.Event(2))
+	var got []string
+	for _, m := range sim.Messages() {
+		got = append(got, m.Channel)
+	}
+	if want := "[C1 C1 C1 C2]"; fmt.Sprint(got) != want {
+		t.Errorf("channels %v, want %s", got, want)
+	}
+
+	// The bot was taken out of the old channel: what follows begins anew in the new one.
+	sink := open("#night")
+	sim.Next(sinksim.Answer{Error: "not_in_channel"})
+	sendAll(t, sink, outcome("step-2", soar.StepVerified))
+	if m := sim.Messages(); len(m) != 6 || m[4].Channel != "C2" || m[5].ThreadTS != m[4].TS {
+		t.Errorf("messages %+v", m)
+	}
+}
+
+// A new message that takes no reply either is not posted over and over.
+func TestSlackThreadThatIsNeverFoundIsGivenUp(t *testing.T) {
+	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
+	heads := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.PostFormValue("thread_ts") != "" {
+			_, _ = w.Write([]byte(`{"ok":false,"error":"thread_not_found"}`))
+			return
+		}
+		heads++
+		_, _ = fmt.Fprintf(w, `{"ok":true,"channel":"C1","ts":"%d.000001"}`, heads)
+	}))
+	t.Cleanup(srv.Close)
+	stubborn := openSlack(t, &sinks.SlackSettings{Token: soar.SecretValue("xoxb-demo"), Channel: "#soc", APIURL: srv.URL + "/api"},
+		sinks.Env{Version: "1", State: &sinktest.Memory{}})
+	err := stubborn.Send(t.Context(), []soar.Event{outcome("step-1", soar.StepVerified)})
+	if !errors.Is(err, sinks.ErrPermanent) || heads != 2 {
+		t.Errorf("error %v after %d heads, want ErrPermanent after 2", err, heads)
+	}
+
+	// The same for what is no reply at all.
+	sim.Next(sinksim.Answer{Error: "thread_not_found"})
+	if err := sink.Send(t.Context(), sinktest.Events(1)); !errors.Is(err, sinks.ErrPermanent) {
+		t.Errorf("error %v, want ErrPermanent", err)
+	}
+}
+
 // The store fails after the message was posted: it is not posted a second time.
 func TestSlackPostsOnceWhenTheStoreIsBusy(t *testing.T) {
 	state := &sinktest.Memory{Fail: soar.ErrBusy}
