@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -171,18 +172,56 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 	return nil
 }
 
-// deadLetter keeps the whole event, so that it can be looked at and replayed.
-func (f *Forwarder) deadLetter(it *item) soar.DeadLetter {
-	ev := it.event
+// fitPayload is the event as JSON that the store keeps whole. Cut JSON could not be
+// replayed, so what makes an event too large goes first: a feed's own answer, then
+// the ends of long texts, then the columns. The event itself stays as it is.
+func fitPayload(ev soar.Event) ([]byte, error) {
 	payload, err := json.Marshal(ev)
-	if len(payload) > maxPayloadBytes && ev.Alert != nil {
-		// A feed's own answer is what makes an event this large. Cut JSON could not
-		// be replayed; an event without it can.
+	if len(payload) <= maxPayloadBytes {
+		return payload, err
+	}
+	var columns map[string]string
+	if ev.Alert != nil {
 		alert := *ev.Alert
 		alert.Intel = nil
-		ev.Alert = &alert
+		ev.Alert, columns = &alert, alert.Event
 		payload, err = json.Marshal(ev)
 	}
+	text := ev.Text
+	for limit := 64 << 10; len(payload) > maxPayloadBytes && limit >= 64; limit /= 4 {
+		ev.Text = shorten(text, limit)
+		if ev.Alert != nil {
+			ev.Alert.Comment = shorten(ev.Alert.Comment, limit)
+			ev.Alert.Event = make(map[string]string, len(columns))
+			for name, value := range columns {
+				ev.Alert.Event[name] = shorten(value, limit)
+			}
+		}
+		payload, err = json.Marshal(ev)
+	}
+	if len(payload) > maxPayloadBytes && ev.Alert != nil { // long names, or very many
+		ev.Alert.Event = nil
+		payload, err = json.Marshal(ev)
+	}
+	return payload, err
+}
+
+// shorten cuts a text to about limit bytes, between two runes, and shows it.
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit] + "…"
+}
+
+// deadLetter keeps the whole event, so that it can be looked at and replayed; one
+// that is too large for the store keeps what fits.
+func (f *Forwarder) deadLetter(it *item) soar.DeadLetter {
+	ev := it.event
+	payload, err := fitPayload(ev)
 	if err != nil { // an event that came out of JSON goes into JSON; its id is enough to find the alert
 		f.log.Error("dead letter without its event", "event", ev.ID, "err", err)
 	}

@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -853,4 +855,50 @@ func TestForwarderWarnsOfASendThatTheStopCutShort(t *testing.T) {
 			t.Errorf("log: %s", log.String())
 		}
 	})
+}
+
+// One that is too large without the feed's answer loses the ends of its texts.
+func TestForwarderHugeColumnsStayReplayable(t *testing.T) {
+	many := map[string]string{}
+	for i := range 40_000 {
+		many[fmt.Sprintf("column-%036d", i)] = "v"
+	}
+	for _, tt := range []struct {
+		name    string
+		event   soar.Event
+		columns bool // are kept
+	}{
+		{"one column", soar.Event{Alert: &soar.Alert{Event: map[string]string{"script": strings.Repeat("€", 1<<20), "pid": "7"}}}, true},
+		{"columns that grow as JSON", soar.Event{Alert: &soar.Alert{Event: map[string]string{"a": strings.Repeat("\x01", 1<<20), "b": strings.Repeat("<", 1<<20), "pid": "7"}}}, true},
+		{"very many columns", soar.Event{Alert: &soar.Alert{Event: many}}, false},
+		{"text and comment", soar.Event{Text: strings.Repeat("€", 1<<20), Alert: &soar.Alert{Comment: strings.Repeat("€", 1<<20), Event: map[string]string{"pid": "7"}}}, true},
+		{"text without alert", soar.Event{Text: "pid 7 " + strings.Repeat("€", 1<<20)}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before, err := json.Marshal(tt.event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload, err := fitPayload(tt.event)
+			if err != nil || len(payload) > maxPayloadBytes {
+				t.Fatalf("%d bytes, %v", len(payload), err)
+			}
+			var ev soar.Event
+			if err := json.Unmarshal(payload, &ev); err != nil {
+				t.Fatalf("payload %.200s: %v", payload, err)
+			}
+			if bytes.ContainsRune(payload, utf8.RuneError) {
+				t.Error("a rune was cut")
+			}
+			if tt.columns && ev.Alert.Event["pid"] != "7" {
+				t.Errorf("columns %v", ev.Alert.Event)
+			}
+			if tt.event.Text != "" && !strings.HasPrefix(tt.event.Text, strings.TrimSuffix(ev.Text, "…")) {
+				t.Errorf("text %.100s", ev.Text)
+			}
+			if after, err := json.Marshal(tt.event); err != nil || !bytes.Equal(after, before) {
+				t.Errorf("the event itself was changed: %v", err)
+			}
+		})
+	}
 }
