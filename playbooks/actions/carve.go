@@ -79,11 +79,13 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 		return playbooks.Outcome{}, err
 	}
 	out.Output = output
-	// The list of carves does not say what is in them, so a carve that was looked
-	// up there may be another one of the same host.
-	if strings.HasPrefix(ref, "session:") && len(output.Files) > 0 && !slices.ContainsFunc(output.Files, func(name string) bool {
-		return strings.EqualFold(baseName(name), baseName(path))
-	}) {
+	if len(output.Files) == 0 {
+		out.Summary += "; not verified: the archive's list of files cannot be read"
+		return out, nil
+	}
+	// The list of carves does not say what is in them, so one that was found there,
+	// and not by the query that asked for it, may be another one of the same host.
+	if !strings.HasPrefix(ref, "query:") && !output.holdsFile() {
 		out.Summary = carvingTask(call, host, path).failed()
 		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the carve that was found on the server holds %s", strings.Join(output.Files, ", "))
 		return out, nil
@@ -95,9 +97,17 @@ func (d *Deps) followCarve(ctx context.Context, call playbooks.Call, host Host, 
 	return out, nil
 }
 
+// holdsFile reports whether a file of the wanted name is in the archive.
+func (o *CarveOutput) holdsFile() bool {
+	return slices.ContainsFunc(o.Files, func(name string) bool { return strings.EqualFold(baseName(name), baseName(o.Path)) })
+}
+
 func carvingTask(call playbooks.Call, host Host, path string) task {
 	return task{"carve", "carved", fmt.Sprintf("%s from %s", path, hostName(call, host))}
 }
+
+// manifestName is the file beside an archive that tells where it came from.
+const manifestName = "manifest.json"
 
 var errCarveTooLarge = errors.New("carve is larger than the configured limit")
 
@@ -109,15 +119,11 @@ func (d *Deps) fetchCarve(ctx context.Context, output *CarveOutput) error {
 	if !validSession(output.Session) {
 		return fmt.Errorf("carve session %q: expected letters and digits", output.Session)
 	}
-	dir := filepath.Join(d.CarveDir, output.Session)
-	manifest := filepath.Join(dir, "manifest.json")
-	if data, err := os.ReadFile(manifest); err == nil {
-		var before CarveOutput
-		if json.Unmarshal(data, &before) == nil && before.Session == output.Session && before.Mark == output.Mark {
-			*output = before
-			return nil
-		}
+	if before, ok := d.fetched(output.Session); ok && before.Mark == output.Mark && before.Path == output.Path {
+		*output = before
+		return nil
 	}
+	dir := filepath.Join(d.CarveDir, output.Session)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("carve folder: %w", err)
 	}
@@ -153,7 +159,26 @@ func (d *Deps) fetchCarve(ctx context.Context, output *CarveOutput) error {
 	if err != nil {
 		return fmt.Errorf("manifest of carve %s: %w", output.Session, err)
 	}
-	return rename(part, manifest)
+	return rename(part, filepath.Join(dir, manifestName))
+}
+
+// fetched reads the manifest of a carve that is in the folder already.
+func (d *Deps) fetched(session string) (before CarveOutput, ok bool) {
+	if d.CarveDir == "" || !validSession(session) {
+		return before, false
+	}
+	data, err := os.ReadFile(filepath.Join(d.CarveDir, session, manifestName))
+	if err != nil || json.Unmarshal(data, &before) != nil {
+		return CarveOutput{}, false
+	}
+	return before, before.Session == session
+}
+
+// othersCarve reports whether another call has fetched a carve and found in it
+// what it had asked for.
+func (d *Deps) othersCarve(call playbooks.Call, session string) bool {
+	before, ok := d.fetched(session)
+	return ok && before.Mark != call.Mark && before.holdsFile()
 }
 
 // maxListedBytes bounds how much of an archive is unpacked to see what is in it:

@@ -36,7 +36,7 @@ func init() {
 		},
 		do: carveQuarantined,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in CarveQuarantined, ref string) (playbooks.Outcome, error) {
-			carve, started, err := d.quarantineCarve(ctx, in.Host, ref)
+			carve, started, err := d.quarantineCarve(ctx, call, in.Host, ref)
 			if err != nil {
 				return playbooks.Outcome{}, err
 			}
@@ -62,6 +62,9 @@ func carveQuarantined(ctx context.Context, d *Deps, call playbooks.Call, in Carv
 	if err != nil {
 		return out, task.failure(fmt.Errorf("carves of the host: %w", readError(err)))
 	}
+	if page.Results == nil || len(page.Malformed) > 0 {
+		return out, task.failure(fmt.Errorf("carves of the host: %w: %w", playbooks.ErrTransient, errIncomplete))
+	}
 	var newest int64
 	if len(page.Results) > 0 {
 		newest = page.Results[0].ID
@@ -74,7 +77,9 @@ func carveQuarantined(ctx context.Context, d *Deps, call playbooks.Call, in Carv
 	return out, nil
 }
 
-func (d *Deps) quarantineCarve(ctx context.Context, host Host, ref string) (carve connector.Carve, started bool, err error) {
+// quarantineCarve finds the carve behind a ref: "session:" and its id, or "after:"
+// and the id of the carve before. Those that other calls have fetched are left out.
+func (d *Deps) quarantineCarve(ctx context.Context, call playbooks.Call, host Host, ref string) (carve connector.Carve, started bool, err error) {
 	kind, id, _ := strings.Cut(ref, ":")
 	if kind == "session" {
 		carve, err = d.carveBySession(ctx, host, id)
@@ -90,6 +95,9 @@ func (d *Deps) quarantineCarve(ctx context.Context, host Host, ref string) (carv
 		}
 		if c.ID <= newest {
 			break
+		}
+		if d.othersCarve(call, c.SessionID) {
+			continue
 		}
 		carve, started = c, true // the list is newest first: the last one is the first that came
 	}

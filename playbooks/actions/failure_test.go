@@ -3,6 +3,8 @@ package actions
 import (
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -343,12 +345,63 @@ func TestQuarantineCarveTakesTheNext(t *testing.T) {
 		t.Fatalf("%+v: %v", page, err)
 	}
 	d := b.actions["carve.file"].(*bound[CarveFile]).deps
-	_, started, err := d.quarantineCarve(t.Context(), Host(h.Identifier), "after:"+strconv.FormatInt(page.Results[0].ID, 10))
+	q := call("quarantined", alert, object{"host": h.Identifier, "path": evil})
+	_, started, err := d.quarantineCarve(t.Context(), q, Host(h.Identifier), "after:"+strconv.FormatInt(page.Results[0].ID, 10))
 	if err != nil || started {
 		t.Errorf("an older carve was taken: %v", err)
 	}
-	carve, started, err := d.quarantineCarve(t.Context(), Host(h.Identifier), "after:0")
+	if _, started, err = d.quarantineCarve(t.Context(), q, Host(h.Identifier), "after:0"); err != nil || started {
+		t.Errorf("a carve that another call has fetched was taken: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(b.deps.CarveDir, page.Results[0].SessionID)); err != nil {
+		t.Fatal(err)
+	}
+	carve, started, err := d.quarantineCarve(t.Context(), q, Host(h.Identifier), "after:0")
 	if err != nil || !started || carve.SessionID != page.Results[0].SessionID {
 		t.Errorf("carve %+v: %v", carve, err)
+	}
+
+	// One that another call has asked for, and not fetched yet.
+	q.With["path"] = `C:\Users\Public\dropper.exe`
+	out, err := b.actions["carve.quarantined"].Poll(t.Context(), q, "after:0")
+	if err != nil || out.State != soar.StepFailed || !strings.Contains(out.Error, "holds") {
+		t.Errorf("the carve of another file: %+v: %v", out, err)
+	}
+	if _, started, err = d.quarantineCarve(t.Context(), call("third", alert, nil), Host(h.Identifier), "after:0"); err != nil || !started {
+		t.Errorf("a carve that was fetched by mistake is taken for claimed: %v", err)
+	}
+}
+
+// What is in an archive that cannot be read nobody has seen.
+func TestUnreadableArchiveIsNotVerified(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	h := b.windows()
+	c := effects(h, b.raise(h, evil))["carve.file"]
+	if out := b.run("carve.file", c); out.State != soar.StepVerified {
+		t.Fatalf("%+v", out)
+	}
+	page, err := b.deps.Client.Carves.Page(t.Context(), carvesOf(h))
+	if err != nil || len(page.Results) != 1 {
+		t.Fatalf("%+v: %v", page, err)
+	}
+	carve := page.Results[0]
+	broken := make([]byte, 1024) // the magic number of zstd, and nothing that follows from it
+	copy(broken, "\x28\xb5\x2f\xfd\xff\xff\xff")
+	c.Mark += "/again" // the archive of the first is not taken
+	actions := b.answering("/carves/download/"+carve.SessionID, string(broken))
+	out, err := actions["carve.file"].Poll(t.Context(), c, "session:"+carve.SessionID)
+	if err != nil || out.State != soar.StepExecuted || !strings.Contains(out.Summary, "not verified") {
+		t.Errorf("%+v: %v", out, err)
+	}
+}
+
+// Without the list of carves nobody knows which one comes next.
+func TestQuarantineCarveNeedsTheList(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	h := b.windows()
+	actions := b.answering("/v1/carves", `{"status": "success", "message": "", "data": null}`)
+	_, err := actions["carve.quarantined"].Do(t.Context(), call("q", b.raise(h, evil), object{"host": h.Identifier, "path": evil}))
+	if !errors.Is(err, playbooks.ErrTransient) || len(b.sim.Commands()) != 0 {
+		t.Errorf("sent %d commands: %v", len(b.sim.Commands()), err)
 	}
 }

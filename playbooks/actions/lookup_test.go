@@ -283,8 +283,12 @@ func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.HasSuffix(req.URL.Path, a.path) {
 		return a.Transport.RoundTrip(req)
 	}
+	kind := "application/json"
+	if !strings.HasPrefix(a.body, "{") {
+		kind = "application/octet-stream"
+	}
 	return &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req,
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {kind}}, Request: req, ContentLength: int64(len(a.body)),
 		Body: io.NopCloser(strings.NewReader(a.body)),
 	}, nil
 }
