@@ -419,25 +419,6 @@ func (p *pool) goOn(run soar.Run, interrupted bool) {
 	}
 }
 
-// giveUp ends a run whose playbook, alert or journal cannot be read any more.
-func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
-	entries, err := e.journal.Entries(ctx, run.ID)
-	if err != nil {
-		return err
-	}
-	r := &runner{e: e, run: run, pb: &Playbook{Name: run.Playbook}, alert: &soar.Alert{}, log: e.options.Log}
-	for i := range entries {
-		r.seq = max(r.seq, entries[i].Seq)
-	}
-	r.run.Error = why.Error()
-	seq := r.entry("", soar.EntryDecision, "", Decision{Reason: why.Error()})
-	r.end(soar.RunFailed)
-	r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
-		ev.Text = fmt.Sprintf("run %s of %s was given up: %v. A command that it had sent may still be carried out.", run.ID, run.Playbook, why)
-	})
-	return r.commit(ctx)
-}
-
 // commit writes a change, and keeps at it while the store cannot: what it holds has
 // happened already. Only a stopping engine gives up, and a run that somebody else
 // went on with.

@@ -231,6 +231,9 @@ func (e *Engine) Settle(ctx context.Context, id soar.RunID, step string, happene
 		return fmt.Errorf("%w: run %s is %s", ErrNotUnknown, id, run.State)
 	}
 	r, err := e.resume(ctx, run)
+	if errors.Is(err, errBrokenRun) || errors.Is(err, soar.ErrNotFound) {
+		return e.settleBroken(ctx, run, step, happened, by, reason, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -242,10 +245,7 @@ func (e *Engine) Settle(ctx context.Context, id soar.RunID, step string, happene
 	r.run.Epoch++
 	r.cur.started = r.now()
 	r.entry(step, soar.EntryDecision, "", Decision{By: by, Reason: reason, Happened: &happened})
-	result := Result{State: soar.StepExecuted, Summary: fmt.Sprintf("settled by %s: it happened", by)}
-	if !happened {
-		result = Result{State: soar.StepFailed, Error: fmt.Sprintf("settled by %s: it did not happen", by)}
-	}
+	result := settled(happened, by)
 	if old, ok := r.in.object["steps"].(map[string]any)[step].(map[string]any); ok {
 		result.Ref, _ = old["ref"].(string)
 	}
@@ -256,6 +256,14 @@ func (e *Engine) Settle(ctx context.Context, id soar.RunID, step string, happene
 	r.change.Runs = []soar.Run{r.run}
 	_, err = e.journal.Commit(ctx, r.change)
 	return err
+}
+
+// settled is the result of a step that a person settled.
+func settled(happened bool, by string) Result {
+	if happened {
+		return Result{State: soar.StepExecuted, Summary: fmt.Sprintf("settled by %s: it happened", by)}
+	}
+	return Result{State: soar.StepFailed, Error: fmt.Sprintf("settled by %s: it did not happen", by)}
 }
 
 // ErrNotUnknown means that there is nothing to settle.
