@@ -60,12 +60,35 @@ func (c *checker) check() {
 	c.positive(cfg.Store.Retention.Alerts, "store", "retention", "alerts")
 	c.positive(cfg.Store.Retention.Runs, "store", "retention", "runs")
 	c.positive(cfg.Store.Retention.DeadLetters, "store", "retention", "dead_letters")
+	c.checkKept()
 	c.positive(cfg.Limits.Shutdown, "limits", "shutdown")
 	c.positive(cfg.Limits.Settle, "limits", "settle")
 	c.within(cfg.Server.Retries, 0, 20, "server", "retries")
 	c.within(cfg.Limits.Workers, 1, 1024, "limits", "workers")
 	c.within(cfg.Limits.Calls, 1, 256, "limits", "calls")
 	c.within(cfg.Limits.Queue, 16, 1<<20, "limits", "queue")
+}
+
+// checkKept compares how long alerts are kept with how far back they are read: one
+// that was forgotten and is read again would be a new alert, and acted on again.
+func (c *checker) checkKept() {
+	kept, poll := c.cfg.Store.Retention.Alerts, c.cfg.Sources.Poll
+	name, longest := "overlap", poll.Overlap
+	if poll.SweepWindow > longest {
+		name, longest = "sweep_window", poll.SweepWindow
+	}
+	if poll.Backfill > longest {
+		name, longest = "backfill", poll.Backfill
+	}
+	if kept <= 0 || kept-day >= longest {
+		return
+	}
+	at := []string{"store", "retention", "alerts"}
+	if find(c.root, at...) == nil { // the default is too short for what the file says
+		at = []string{"sources", "poll", name}
+	}
+	c.addf(at, "out-of-range", "keep alerts at least a day longer than they are read back, or they come in again as new ones",
+		"alerts are kept for %s, and sources.poll.%s reads %s back", kept, name, longest)
 }
 
 func (c *checker) positive(d time.Duration, path ...string) {

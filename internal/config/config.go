@@ -162,7 +162,8 @@ type Store struct {
 
 // Retention says how long things are kept.
 type Retention struct {
-	// Alerts is for alerts, from when they were taken in.
+	// Alerts is for alerts, from when they were taken in. It is at least a day longer
+	// than sources.poll reads back: overlap, sweep_window and backfill.
 	Alerts time.Duration `yaml:"alerts"`
 
 	// Runs is for runs and their journals, from when they ended.

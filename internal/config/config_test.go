@@ -77,6 +77,10 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:2:8: expected a mapping of names to sinks [wrong-type]; such as soc-slack: {type: slack, channel: "#soc"}`},
 		{"workers", least + `limits: {workers: 0}`, `c.yaml:2:19: workers is 0, and must be from 1 to 1024 [out-of-range]`},
 		{"no time to settle", least + `limits: {settle: 0s}`, `c.yaml:2:18: settle must be longer than nothing [out-of-range]`},
+		{"alerts kept too short", least + `store: {retention: {alerts: 47h}}`,
+			`c.yaml:2:29: alerts are kept for 47h0m0s, and sources.poll.backfill reads 24h0m0s back [out-of-range]; keep alerts at least a day longer than they are read back, or they come in again as new ones`},
+		{"alerts read back too far", least + `sources: {poll: {sweep_window: 90d}}`,
+			`c.yaml:2:32: alerts are kept for 2160h0m0s, and sources.poll.sweep_window reads 2160h0m0s back [out-of-range]; keep alerts at least a day longer than they are read back, or they come in again as new ones`},
 		{"network", least + `actions: {allowed_networks: ["10.0.0.0"]}`,
 			`c.yaml:2:29: network "10.0.0.0": expected a CIDR such as 169.254.10.0/24 [bad-network]`},
 		{"sender without proof", least + `sources: {webhook: {listen: "127.0.0.1:1", senders: {a: {verify: fetch}}}}`,
@@ -107,6 +111,7 @@ func TestGood(t *testing.T) {
 		{"one port on two addresses", least + "console: {listen: \"127.0.0.1:514\"}\nsources: {push: {listen: \"10.1.2.3:514\"}}"},
 		{"IPv6 loopback", least + `console: {listen: "[::1]:8088"}`},
 		{"pin with colons", `server: {url: "https://a:8443/x", username: b, password: {env: C}, pin_sha256: "` + strings.Repeat("AB:", 31) + `AB"}`},
+		{"alerts kept just long enough", least + "store: {retention: {alerts: 4d}}\nsources: {poll: {overlap: 3d}}"},
 		{"empty sections", least + "sources:\nsinks:\nplaybooks:\nstore:\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
