@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -78,6 +79,7 @@ type sinkPart struct {
 	sink      sinks.Sink
 	forwarder *sinks.Forwarder
 	part      *part
+	left      atomic.Bool // stopped by a reload, and did not end within its time
 }
 
 // openSink makes a sink; it opens no connection.
@@ -95,7 +97,11 @@ func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error
 
 func (s *sinkPart) start(g *group) { s.part = g.start("sink "+s.name, s.forwarder.Run) }
 
+// close closes the sink, unless a Send that did not end still uses it.
 func (s *sinkPart) close() error {
+	if s.part != nil && !s.part.ended() {
+		return nil
+	}
 	if err := s.sink.Close(); err != nil {
 		return fmt.Errorf("sink %s: %w", s.name, err)
 	}

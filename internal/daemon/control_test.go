@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -226,5 +227,54 @@ func TestSinkStatusComesFromTheStore(t *testing.T) {
 func TestStorePathThatDoesNotFitASocket(t *testing.T) {
 	if _, err := listenControl(t.Context(), "/tmp/"+strings.Repeat("x", 120), nil, discardLog()); !errors.Is(err, ErrConfig) {
 		t.Errorf("listenControl = %v", err)
+	}
+}
+
+func TestReplayTwiceQueuesOnce(t *testing.T) {
+	s := newSite(t)
+	s.configure(quickPoll + "sinks:\n" + s.fileSink("archive"))
+	d, _ := s.start()
+	for range 2 {
+		letter(t, d.Store(), "sink:archive", event(t))
+	}
+	dead, err := d.Store().DeadLetters(t.Context(), store.DeadLetterFilter{Limit: 10})
+	if err != nil || len(dead) != 2 {
+		t.Fatalf("%d letters, %v", len(dead), err)
+	}
+	lines := func() int {
+		data, err := os.ReadFile(s.path("archive.ndjson"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return strings.Count(string(data), "replayed")
+	}
+
+	// One id twice in one call.
+	if err := d.Replay(t.Context(), []int64{dead[0].ID, dead[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	// One id in several calls at once: all but one find the letter gone.
+	const calls = 8
+	results := make(chan error, calls)
+	for range calls {
+		go func() { results <- d.Replay(t.Context(), []int64{dead[1].ID}) }()
+	}
+	done := 0
+	for range calls {
+		if err := <-results; err == nil {
+			done++
+		} else if !errors.Is(err, soar.ErrNotFound) {
+			t.Error(err)
+		}
+	}
+	if done != 1 {
+		t.Errorf("%d replays of one letter went through", done)
+	}
+	s.until(func() bool {
+		left, err := d.Store().Redeliveries(t.Context(), "archive", 10)
+		return err == nil && len(left) == 0
+	})
+	if n := lines(); n != 2 {
+		t.Errorf("delivered %d times, want 2", n)
 	}
 }

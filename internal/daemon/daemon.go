@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,7 +59,9 @@ type Daemon struct {
 	health *health
 	ready  chan struct{} // closed when all stages have started
 
-	reloading sync.Mutex // held while parts are replaced or stopped
+	reloading sync.Mutex  // held while parts are replaced
+	stopping  atomic.Bool // set before shutdown waits for reloading
+	replaying sync.Mutex  // held while dead letters are read and replayed
 
 	mu      sync.Mutex // guards everything below, which Run and Reload set
 	cfg     *config.Config
@@ -285,10 +288,12 @@ func (d *Daemon) stageTime() time.Duration { return d.first.Limits.Shutdown / 3 
 // steps, then what is still to be delivered, and the disk last.
 func (d *Daemon) shutdown(running *stages) error {
 	d.health.stopping()
-	d.reloading.Lock() // a reload that is under way ends first; none begins later
+	d.stopping.Store(true) // no reload begins from here on
+	d.reloading.Lock()     // one that is under way ends first
 	d.mu.Lock()
 	sources, sinkParts := d.sources, d.sinks
 	d.mu.Unlock()
+	d.reloading.Unlock()
 
 	share := d.stageTime()
 	var parts []*part
@@ -327,7 +332,7 @@ func (d *Daemon) drain(allowed time.Duration, parts []*sinkPart) {
 	for {
 		behind := slices.ContainsFunc(parts, func(s *sinkPart) bool {
 			status := s.forwarder.Status()
-			return status.State == sinks.StateOK && status.Cursor < head
+			return !s.left.Load() && status.State == sinks.StateOK && status.Cursor < head
 		})
 		if !behind {
 			return

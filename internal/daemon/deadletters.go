@@ -13,13 +13,20 @@ import (
 
 // Replay delivers dead letters of sinks again and takes those of sources in again.
 // Those of sinks are queued all together, or nothing is done. A letter of a source
-// that still cannot be understood stays.
+// that still cannot be understood stays. Of two replays of one letter at the same
+// time, the second finds it gone.
 func (d *Daemon) Replay(ctx context.Context, ids []int64) error {
+	d.replaying.Lock()
+	defer d.replaying.Unlock()
 	return replay(ctx, d.Store(), ids, d.configured().Names(), d.takeAgain)
 }
 
 // Drop forgets dead letters.
-func (d *Daemon) Drop(ctx context.Context, ids []int64) error { return drop(ctx, d.Store(), ids) }
+func (d *Daemon) Drop(ctx context.Context, ids []int64) error {
+	d.replaying.Lock()
+	defer d.replaying.Unlock()
+	return drop(ctx, d.Store(), ids)
+}
 
 // takeAgain hands what a source could not understand to the source again.
 func (d *Daemon) takeAgain(ctx context.Context, letter soar.DeadLetter) error {
@@ -69,7 +76,12 @@ func replay(ctx context.Context, st letters, ids []int64, sinks []string, takeAg
 	var change soar.Change
 	var inputs []soar.DeadLetter
 	var problems []error
+	seen := make(map[int64]bool, len(ids))
 	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
 		letter, err := st.DeadLetter(ctx, id)
 		if err != nil {
 			problems = append(problems, err) // it names the letter

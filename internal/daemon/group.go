@@ -52,6 +52,16 @@ type part struct {
 	err    error // how it ended after it was stopped; valid after done
 }
 
+// ended reports whether the part's function has returned.
+func (p *part) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // start runs a part.
 func (g *group) start(name string, run func(context.Context) error) *part {
 	ctx, cancel := context.WithCancel(g.ctx)
@@ -87,10 +97,9 @@ func stop(allowed time.Duration, parts ...*part) error {
 			problems = append(problems, p.err)
 		case <-timer.C:
 			for _, late := range parts[i:] {
-				select {
-				case <-late.done:
+				if late.ended() {
 					problems = append(problems, late.err)
-				default:
+				} else {
 					problems = append(problems, fmt.Errorf("%s: still running after %s", late.name, allowed))
 				}
 			}

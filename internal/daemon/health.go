@@ -81,7 +81,11 @@ func (h *health) readiness(context.Context) console.Readiness {
 			}
 		}
 		for _, s := range sinkParts {
-			if status := s.forwarder.Status(); status.State != sinks.StateOK {
+			status := s.forwarder.Status()
+			switch {
+			case s.left.Load():
+				r.Warnings["sink "+s.name] = fmt.Sprintf("not running, %d events wait: %s", status.Backlog, leftReason)
+			case status.State != sinks.StateOK:
 				r.Warnings["sink "+s.name] = fmt.Sprintf("%s, %d events wait: %s", status.State, status.Backlog, status.LastError)
 			}
 		}

@@ -22,14 +22,27 @@ var restartOnly = [][]string{
 	{"server"}, {"store"}, {"console"}, {"log"}, {"limits"}, {"actions"}, {"playbooks", "mode"},
 }
 
+// errStopping is what a reload gets that comes too late.
+var errStopping = errors.New("reload: the daemon is stopping")
+
+// leftReason says of a sink that a reload stopped why it was not replaced.
+const leftReason = "its last delivery has not ended; reload again when it has"
+
 // Reload reads the configuration file and the playbooks again. Everything is read,
 // checked and built before anything is replaced: after an error, what ran before
 // runs on. Playbooks are swapped as a whole, and runs go on with the version they
 // began with; sinks and sources whose settings changed are replaced, the others
-// are not touched.
+// are not touched. A sink whose last delivery does not end in time is stopped and
+// not replaced; the error names it.
 func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
+	if d.stopping.Load() {
+		return Reloaded{}, errStopping
+	}
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	if d.stopping.Load() { // since it began to wait
+		return Reloaded{}, errStopping
+	}
 	d.mu.Lock()
 	old, g, engine := d.cfg, d.group, d.engine
 	d.mu.Unlock()
@@ -88,7 +101,9 @@ func (d *Daemon) plan(ctx context.Context, cfg *config.Config) (next plan, err e
 	d.mu.Unlock()
 	for i := range cfg.Sinks {
 		c := &cfg.Sinks[i]
-		same := slices.IndexFunc(oldSinks, func(s *sinkPart) bool { return s.name == c.Name && s.settings == cfg.Section("sinks", c.Name) })
+		same := slices.IndexFunc(oldSinks, func(s *sinkPart) bool {
+			return s.name == c.Name && s.settings == cfg.Section("sinks", c.Name) && !s.left.Load()
+		})
 		if same >= 0 {
 			next.sinks = append(next.sinks, oldSinks[same])
 			continue
@@ -167,9 +182,6 @@ func (d *Daemon) replace(ctx context.Context, next plan) (Reloaded, error) {
 	for _, s := range oldSinks {
 		if !slices.Contains(next.sinks, s) {
 			parts = append(parts, s.part)
-			if !slices.ContainsFunc(next.sinks, func(n *sinkPart) bool { return n.name == s.name }) {
-				result.Stopped = append(result.Stopped, "sink "+s.name)
-			}
 		}
 	}
 	problems = append(problems, stop(share, parts...))
@@ -179,9 +191,27 @@ func (d *Daemon) replace(ctx context.Context, next plan) (Reloaded, error) {
 		}
 	}
 	for _, s := range oldSinks {
-		if !slices.Contains(next.sinks, s) {
-			problems = append(problems, s.close())
+		if slices.Contains(next.sinks, s) {
+			continue
 		}
+		successor := slices.IndexFunc(next.sinks, func(n *sinkPart) bool { return n.name == s.name })
+		if s.part.ended() {
+			problems = append(problems, s.close())
+			if successor < 0 {
+				result.Stopped = append(result.Stopped, "sink "+s.name)
+			}
+			continue
+		}
+		// Its Send may still deliver. A second forwarder beside it would deliver the
+		// same events, and both would move one cursor.
+		s.left.Store(true)
+		problems = append(problems, fmt.Errorf("sink %s was stopped and not replaced: %s", s.name, leftReason))
+		if successor < 0 {
+			next.sinks = append(next.sinks, s)
+			continue
+		}
+		problems = append(problems, next.sinks[successor].close())
+		next.sinks[successor] = s
 	}
 
 	for _, s := range next.sinks {

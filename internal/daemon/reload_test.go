@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/erbridge/erbridge/connector/ersim"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 func (d *Daemon) sinkParts() map[string]*sinkPart {
@@ -127,4 +130,82 @@ func TestReloadWithoutChangeTouchesNothing(t *testing.T) {
 	if len(result.Started)+len(result.Stopped) != 0 || d.sinkParts()["archive"] != before["archive"] {
 		t.Errorf("replaced: %+v", result)
 	}
+}
+
+func TestReloadWhileStopping(t *testing.T) {
+	s := newSite(t)
+	s.configure(quickPoll)
+	d, stop := s.start()
+	d.reloading.Lock() // a reload is under way
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	s.until(d.stopping.Load)
+	if _, err := d.Reload(t.Context()); !errors.Is(err, errStopping) {
+		t.Errorf("Reload while stopping = %v", err)
+	}
+	d.reloading.Unlock()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if _, err := d.Reload(t.Context()); !errors.Is(err, errStopping) {
+		t.Errorf("Reload after the stop = %v", err)
+	}
+}
+
+// closeCounter counts how often a sink is closed.
+type closeCounter struct {
+	sinks.Sink
+	closed int
+}
+
+func (c *closeCounter) Close() error { c.closed++; return c.Sink.Close() }
+
+// Two forwarders of one name would deliver the same events twice.
+func TestReloadDoesNotReplaceASinkThatStillDelivers(t *testing.T) {
+	s := newSite(t)
+	first := quickPoll + "sinks:\n" + s.fileSink("archive")
+	second := strings.Replace(first, "type: file", "type: file, keep: 3", 1)
+	s.configure(first)
+	d, _ := s.start()
+	d.first.Limits.Shutdown /= 100 // the time that a stop may take
+	defer func() { d.first.Limits.Shutdown *= 100 }()
+
+	old := d.sinkParts()["archive"]
+	if err := stop(time.Minute, old.part); err != nil {
+		t.Fatal(err)
+	}
+	release, counter := make(chan struct{}), &closeCounter{Sink: old.sink}
+	old.sink = counter
+	old.part = d.group.start("sink archive", func(context.Context) error { <-release; return nil })
+
+	for _, text := range []string{second, first, quickPoll} { // other settings, those it had, and none
+		s.configure(text)
+		result, err := d.Reload(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "sink archive was stopped and not replaced: its last delivery has not ended") {
+			t.Errorf("Reload = %v", err)
+		}
+		if len(result.Started)+len(result.Stopped) != 0 || d.sinkParts()["archive"] != old || counter.closed != 0 {
+			t.Errorf("%+v, closed %d times", result, counter.closed)
+		}
+		if warning := d.Readiness(t.Context()).Warnings["sink archive"]; !strings.Contains(warning, "reload again") {
+			t.Errorf("readiness says %q", warning)
+		}
+		status, err := d.SinkStatus(t.Context())
+		if err != nil || len(status) != 1 || status[0].State != StateNotRunning {
+			t.Errorf("status %+v, %v", status, err)
+		}
+	}
+
+	close(release)
+	<-old.part.done
+	s.configure(first)
+	result, err := d.Reload(t.Context())
+	if err != nil || !slices.Equal(result.Started, []string{"sink archive"}) || counter.closed != 1 || d.sinkParts()["archive"] == old {
+		t.Errorf("Reload = %+v, %v; closed %d times", result, err, counter.closed)
+	}
+	id := s.sim.Raise(ersim.AlertSpec{Severity: "HIGH"})
+	s.until(func() bool {
+		data, err := os.ReadFile(s.path("archive.ndjson"))
+		return err == nil && strings.Contains(string(data), fmt.Sprintf("er-%d", id))
+	})
 }

@@ -9,14 +9,16 @@ import (
 	"github.com/erbridge/erbridge/internal/store"
 )
 
-// StateNotRunning is the state of every sink while no daemon runs.
+// StateNotRunning is the state of every sink while no daemon runs, and of one that
+// a reload could not replace.
 const StateNotRunning = "not running"
 
 // SinkStatus is how a sink is doing. Where it stands and what was set aside comes
 // from the store, so it is the same with and without a running daemon.
 type SinkStatus struct {
 	Name string `json:"name"`
-	// State is ok, retrying or paused, or not running.
+	// State is ok, retrying or paused, or not running: no daemon runs, or a reload
+	// could not replace the sink.
 	State string `json:"state"`
 	// LastError is why the sink is not ok.
 	LastError string `json:"last_error,omitempty"`
@@ -43,6 +45,9 @@ func (d *Daemon) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 	all := make([]SinkStatus, 0, len(parts))
 	for _, p := range parts {
 		s := p.forwarder.Status()
+		if p.left.Load() {
+			s.State, s.LastError, s.NextTry = StateNotRunning, leftReason, time.Time{}
+		}
 		all = append(all, SinkStatus{
 			Name: s.Name, State: s.State, LastError: s.LastError, NextTry: s.NextTry, LastSuccess: s.LastSuccess, Delivered: &s.Delivered,
 		})
