@@ -260,6 +260,8 @@ func TestSQL(t *testing.T) {
 		{"select pid from t where pid = 9 or pid = 10 and name = 'x'", "9"},
 		{"select t.pid from t where t.pid != 9 and pid <> 10", "100"},
 		{"select count(*) as pid from t where pid > 9", "2"},
+		{"select coalesce(pid, '') as pid from t where pid = 9", "9"},
+		{"select coalesce(nothing, 'none') as pid from t where pid = 9", "none"},
 	} {
 		st, err := parseSQL(tt.sql)
 		if err != nil {
@@ -278,7 +280,7 @@ func TestSQL(t *testing.T) {
 		"", "select", "select from t", "select pid t", "select * from", "select pid from t where", "select pid from t where pid",
 		"select pid from t where pid = ", "select pid from t where (pid = 1", "select pid from t limit x", "select pid from t order pid",
 		"select pid from t where pid = 'x", "insert into t values (1)", "select 1; select 2", "select pid from a join b", "select count(pid) from t",
-		"select pid from t where pid not = 1", strings.Repeat("(", 20_000),
+		"select coalesce(pid) from t", "select coalesce(pid, '' from t", "select coalesce('', pid) from t", "select pid from t where pid not = 1", strings.Repeat("(", 20_000),
 	} {
 		if _, err := parseSQL(bad); err == nil {
 			t.Errorf("%.40q was understood", bad)

@@ -12,8 +12,8 @@ import (
 
 // statement is what the simulator understands of SQL: one table, a condition of
 // comparisons joined by and, or, not and parentheses, order by one column, limit;
-// columns, count(*), * or constants. Joins, functions and subqueries are refused as
-// invalid, though a real server would take them.
+// columns, count(*), coalesce(column, constant), * or constants. Joins, other
+// functions and subqueries are refused as invalid, though a real server would take them.
 type statement struct {
 	columns []column
 	table   string // empty: select 1
@@ -24,10 +24,11 @@ type statement struct {
 	write   bool
 }
 
-// column is one result column: a name, a constant, * or count(*).
+// column is one result column: a name, a constant, *, count(*) or coalesce.
 type column struct {
 	name, as string
 	constant bool
+	fallback string // in place of null
 }
 
 type row = map[string]string
@@ -194,19 +195,8 @@ func (p *parser) value() (string, bool) {
 
 func (p *parser) selection(st *statement) error {
 	for {
-		var c column
-		if value, ok := p.value(); ok {
-			c = column{name: value, as: value, constant: true}
-		} else if p.word("*") {
-			c = column{name: "*"}
-		} else if name := p.name(); name == "count" && p.word("(") {
-			if !p.word("*") || !p.word(")") {
-				return errSQL
-			}
-			c = column{name: "count(*)", as: "count(*)"}
-		} else if name != "" {
-			c = column{name: name, as: name}
-		} else {
+		c, ok := p.column()
+		if !ok {
 			return errSQL
 		}
 		if p.word("as") {
@@ -231,6 +221,37 @@ func (p *parser) selection(st *statement) error {
 		return errSQL
 	}
 	return p.tail(st)
+}
+
+// column takes one result column, but for its other name.
+func (p *parser) column() (c column, ok bool) {
+	if value, ok := p.value(); ok {
+		return column{name: value, as: value, constant: true}, true
+	}
+	if p.word("*") {
+		return column{name: "*"}, true
+	}
+	name := p.name()
+	switch {
+	case name == "count" && p.word("("):
+		return column{name: "count(*)", as: "count(*)"}, p.word("*") && p.word(")")
+	case name == "coalesce" && p.word("("):
+		return p.coalesce()
+	}
+	return column{name: name, as: name}, name != ""
+}
+
+// coalesce takes what stands between the parentheses, and the closing one.
+func (p *parser) coalesce() (c column, ok bool) {
+	c.name = p.name()
+	if c.name == "" || !p.word(",") {
+		return c, false
+	}
+	c.as = "coalesce(" + c.name + ")"
+	if c.fallback, ok = p.value(); !ok {
+		return c, false
+	}
+	return c, p.word(")")
 }
 
 func (p *parser) tail(st *statement) (err error) {
@@ -393,7 +414,11 @@ func (st *statement) project(r row, known []string) row {
 		case c.constant:
 			out[c.as] = c.name
 		default:
-			out[c.as] = r[c.name]
+			value, there := r[c.name]
+			if !there {
+				value = c.fallback
+			}
+			out[c.as] = value
 		}
 	}
 	return out
