@@ -258,7 +258,17 @@ func TestVerificationContradicts(t *testing.T) {
 		t.Error("a process that still runs is not told from one that has got its pid")
 	}
 
+	if in.maybeRuns([]map[string]string{{"name": "", "path": ""}}) == "" || in.maybeRuns(rows) != "" {
+		t.Error("a process without name and path is not told from one that has them")
+	}
+
 	d := b.actions["process.kill"].(*bound[ProcessKill]).deps
+	bare := probe{
+		task: task{"stop", "stopped", "it"}, sql: "select '' as name, '' as path from processes limit 1", wrong: in.stillRuns, unclear: in.maybeRuns,
+	}
+	if out := d.verify(t.Context(), Host(h.Identifier), bare); out.State != soar.StepExecuted || !strings.Contains(out.Summary, "not verified: pid 7 is still there") {
+		t.Errorf("a process that tells nothing of itself: %+v", out)
+	}
 	still := probe{
 		task: task{"delete", "deleted", "it"}, sql: "select pid from processes", wrong: func([]map[string]string) string { return "it is still there" },
 	}

@@ -45,6 +45,9 @@ type probe struct {
 	values map[string]any
 	// wrong looks at the rows and says what contradicts the report; empty: nothing.
 	wrong func(rows []map[string]string) string
+	// unclear says why rows that contradict nothing confirm nothing either; nil for
+	// never.
+	unclear func(rows []map[string]string) string
 }
 
 // verify looks whether a host did what it reports. A process may take a moment to
@@ -56,11 +59,16 @@ func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome
 		if err != nil {
 			return playbooks.Outcome{State: soar.StepExecuted, Summary: fmt.Sprintf("%s; not verified: %v", p.task.finished(), err)}
 		}
-		wrong := p.wrong(rows)
-		if wrong == "" {
-			return playbooks.Outcome{State: soar.StepVerified, Summary: p.task.finished() + "; verified on the host"}
+		wrong, unclear := p.wrong(rows), ""
+		if p.unclear != nil {
+			unclear = p.unclear(rows)
 		}
-		if attempt == 2 {
+		switch {
+		case wrong == "" && unclear != "" && attempt == 2:
+			return playbooks.Outcome{State: soar.StepExecuted, Summary: p.task.finished() + "; not verified: " + unclear}
+		case wrong == "" && unclear == "":
+			return playbooks.Outcome{State: soar.StepVerified, Summary: p.task.finished() + "; verified on the host"}
+		case attempt == 2:
 			return playbooks.Outcome{
 				State: soar.StepFailed, Summary: p.task.failed(), Error: "the host reports success, but " + wrong,
 			}

@@ -1,6 +1,7 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -52,8 +53,8 @@ func init() {
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in ProcessKill, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.task(call), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				out := d.verify(ctx, in.Host, probe{
-					task: in.task(call), sql: "select name, path from processes where pid = :pid", values: map[string]any{"pid": float64(in.PID)},
-					wrong: in.stillRuns,
+					task: in.task(call), sql: processProbe, values: map[string]any{"pid": float64(in.PID)},
+					wrong: in.stillRuns, unclear: in.maybeRuns,
 				})
 				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
 				return out
@@ -65,12 +66,26 @@ func init() {
 	})
 }
 
+// processProbe has no null in its rows, because the server drops those that have
+// one, and the process would look stopped.
+const processProbe = "select coalesce(name, '') as name, coalesce(path, '') as path from processes where pid = :pid"
+
 // stillRuns looks for the process; another one may have got its pid meanwhile.
 func (in ProcessKill) stillRuns(rows []map[string]string) string {
 	for _, row := range rows {
 		// The column name is cut to 15 characters on Linux (proc(5), comm).
 		if strings.EqualFold(row["name"], baseName(in.Name)) || strings.EqualFold(baseName(row["path"]), baseName(in.Name)) {
-			return fmt.Sprintf("pid %d is still %s", in.PID, row["path"])
+			return fmt.Sprintf("pid %d is still %s", in.PID, cmp.Or(row["path"], row["name"]))
+		}
+	}
+	return ""
+}
+
+// maybeRuns looks for a process of which the host tells neither name nor path.
+func (in ProcessKill) maybeRuns(rows []map[string]string) string {
+	for _, row := range rows {
+		if row["name"] == "" && row["path"] == "" {
+			return fmt.Sprintf("pid %d is still there, and the host does not tell what it is", in.PID)
 		}
 	}
 	return ""
