@@ -443,10 +443,14 @@ func blob(v driver.Value) []byte {
 	return b
 }
 
+// decodeAlert reads what is kept of an alert; errors are errUnreadable.
 func decodeAlert(packed []byte) (a soar.Alert, err error) {
 	data, err := unpack(packed)
-	if err != nil {
-		return a, err
+	if err == nil {
+		err = json.Unmarshal(data, &a)
 	}
-	return a, json.Unmarshal(data, &a)
+	if err != nil {
+		return soar.Alert{}, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return a, nil
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -160,7 +161,8 @@ func (w *writer) flushAlerts() error {
 	return nil
 }
 
-// update replaces the stored copy of an alert that has changed.
+// update replaces the stored copy of an alert that has changed. A copy that cannot
+// be read, or that would grow too large, gives way to the incoming alert as it is.
 func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 	// The alert may have come with this group and wait in a bulk.
 	if err := w.flushAlerts(); err != nil {
@@ -171,15 +173,22 @@ func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 		stored, err = decodeAlert(blob(row[0]))
 		return err
 	})
-	if err != nil {
+	merged, body := *a.Alert, a.body
+	switch {
+	case errors.Is(err, errUnreadable):
+	case err != nil:
 		return err
+	default:
+		both := merge(&stored, a.Alert)
+		data, err := json.Marshal(&both)
+		if err != nil {
+			return err
+		}
+		if checkSize(data) == nil {
+			merged, body = both, pack(data)
+		}
 	}
-	merged := merge(&stored, a.Alert)
-	data, err := json.Marshal(&merged)
-	if err != nil {
-		return err
-	}
-	if _, err := w.updateBody.exec(pack(data), known.key); err != nil {
+	if _, err := w.updateBody.exec(body, known.key); err != nil {
 		return err
 	}
 	if _, err := w.updateAlert.exec(string(merged.Severity), merged.Status, merged.Verdict, int64(merged.EventCount), hostName(&merged),

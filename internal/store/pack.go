@@ -32,6 +32,24 @@ var s2Dictionary = s2.MakeDict(dictionary1, nil)
 // maxUnpacked bounds what a packed value may grow to.
 const maxUnpacked = 64 << 20
 
+// maxRecord bounds the JSON of one alert or event. It is well below maxUnpacked,
+// because an alert that is merged with its stored copy grows.
+const maxRecord = 16 << 20
+
+// ErrTooLarge means that an alert or event is too large to be kept. The same one
+// will always be.
+var ErrTooLarge = errors.New("too large to be kept")
+
+func checkSize(data []byte) error {
+	if len(data) > maxRecord {
+		return fmt.Errorf("%w: %d bytes of JSON are more than %d", ErrTooLarge, len(data), maxRecord)
+	}
+	return nil
+}
+
+// errUnreadable means that what is on disk is not what was once written.
+var errUnreadable = errors.New("the stored record cannot be read")
+
 func pack(data []byte) []byte {
 	kind, body := byte(packedPlain), data
 	if len(data) >= minPacked {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,6 +29,7 @@ const maxLimit = 10_000
 type Reader struct {
 	db  *sql.DB
 	now func() time.Time
+	log *slog.Logger // of what cannot be read
 }
 
 // OpenReader opens the store in dir for reading, beside a running erbridge or
@@ -56,7 +58,7 @@ func openReader(ctx context.Context, dir string, now func() time.Time) (*Reader,
 	}
 	db.SetMaxOpenConns(runtime.GOMAXPROCS(0) + 2)
 	db.SetMaxIdleConns(runtime.GOMAXPROCS(0) + 2)
-	r := &Reader{db: db, now: now}
+	r := &Reader{db: db, now: now, log: slog.Default()}
 	var version int64
 	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	if err == nil && version == 0 {
@@ -163,18 +165,46 @@ func scanAlert(row *sql.Rows) (a soar.StoredAlert, err error) {
 	return a, err
 }
 
+// listAlerts collects alerts and leaves out those that cannot be read, so that one
+// of them does not hide the others; unreadable are their keys.
+func (r *Reader) listAlerts(ctx context.Context, query string, args []any) (found []soar.StoredAlert, unreadable []int64, err error) {
+	all, err := list(ctx, r, query, args, func(row *sql.Rows) (*soar.StoredAlert, error) {
+		a, err := scanAlert(row)
+		if errors.Is(err, errUnreadable) {
+			r.log.Error("an alert is left out", "key", a.Key, "err", err)
+			unreadable = append(unreadable, a.Key)
+			return nil, nil
+		}
+		return &a, err
+	})
+	for _, a := range all {
+		if a != nil {
+			found = append(found, *a)
+		}
+	}
+	return found, unreadable, err
+}
+
 // Pending returns alerts with keys above after that await evaluation, oldest key
 // first. An alert that changes while it is evaluated stays pending after its
 // Evaluation, as alert.updated.
 func (r *Reader) Pending(ctx context.Context, after int64, limit int) ([]soar.StoredAlert, error) {
-	return list(ctx, r, `SELECT p.key, a.received_at, b.body, p.kind, v.body
-		FROM pending p CROSS JOIN alert a ON a.key = p.key JOIN alert_body b ON b.key = p.key LEFT JOIN verdict v ON v.key = p.key
-		WHERE p.key > ? ORDER BY p.key LIMIT ?`, []any{after, limited(limit)}, scanAlert)
+	found, _, err := r.pending(ctx, after, limit)
+	return found, err
 }
 
-// AlertByKey returns one alert.
+func (r *Reader) pending(ctx context.Context, after int64, limit int) (found []soar.StoredAlert, unreadable []int64, err error) {
+	return r.listAlerts(ctx, `SELECT p.key, a.received_at, b.body, p.kind, v.body
+		FROM pending p CROSS JOIN alert a ON a.key = p.key JOIN alert_body b ON b.key = p.key LEFT JOIN verdict v ON v.key = p.key
+		WHERE p.key > ? ORDER BY p.key LIMIT ?`, []any{after, limited(limit)})
+}
+
+// AlertByKey returns one alert. One that cannot be read counts as not found.
 func (r *Reader) AlertByKey(ctx context.Context, key int64) (soar.StoredAlert, error) {
 	a, err := one(ctx, r, selectAlerts+" WHERE a.key = ?", []any{key}, scanAlert)
+	if errors.Is(err, errUnreadable) {
+		err = fmt.Errorf("%w: %w", soar.ErrNotFound, err)
+	}
 	if err != nil {
 		return a, fmt.Errorf("alert with key %d: %w", key, err)
 	}
@@ -241,7 +271,7 @@ func (r *Reader) Alerts(ctx context.Context, f AlertFilter) ([]soar.StoredAlert,
 	if f.Before > 0 {
 		w.add("a.key < ?", f.Before)
 	}
-	found, err := list(ctx, r, selectAlerts+w.where()+" ORDER BY a.key DESC LIMIT ?", append(w.args, limited(f.Limit)), scanAlert)
+	found, _, err := r.listAlerts(ctx, selectAlerts+w.where()+" ORDER BY a.key DESC LIMIT ?", append(w.args, limited(f.Limit)))
 	if err != nil {
 		return nil, fmt.Errorf("list alerts: %w", err)
 	}
@@ -251,8 +281,8 @@ func (r *Reader) Alerts(ctx context.Context, f AlertFilter) ([]soar.StoredAlert,
 // KnownOpen returns open alerts of a server that were created at or after since,
 // newest first: those whose event count may still grow.
 func (r *Reader) KnownOpen(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error) {
-	found, err := list(ctx, r, selectAlerts+" WHERE a.created_at >= ? AND a.status = ? AND a.server = ? ORDER BY a.created_at DESC LIMIT ?",
-		[]any{micros(since), soar.StatusOpen, server, limited(limit)}, scanAlert)
+	found, _, err := r.listAlerts(ctx, selectAlerts+" WHERE a.created_at >= ? AND a.status = ? AND a.server = ? ORDER BY a.created_at DESC LIMIT ?",
+		[]any{micros(since), soar.StatusOpen, server, limited(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("open alerts of %q: %w", server, err)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -12,7 +13,8 @@ import (
 
 // Feed returns events with positions above after, in order. Events about a stored
 // alert carry it as it is now, not as it was when the event came about; their id
-// and everything else are as they were.
+// and everything else are as they were. What cannot be read of an event is left
+// out and its Text says so; an event of which nothing is left becomes trouble.
 //
 // The ids of the store's own events are "alert.received/<ref>" and
 // "alert.updated/<ref>/<hash of what it became>".
@@ -31,6 +33,15 @@ func (r *Reader) Feed(ctx context.Context, after int64, limit int) ([]soar.Event
 				return ev, err
 			}
 			ev, err = joinEvent(body, alert)
+			if err != nil {
+				r.log.Error("an event cannot be read as it was written", "pos", pos, "type", kind, "err", err)
+				ev = unreadableEvent(ev, body != nil, fmt.Sprintf("event %d (%s)", pos, kind), err)
+				ev.Pos, ev.AlertKey = pos, key.Int64
+				if ev.ID == "" {
+					ev.ID, ev.At = cmp.Or(id.String, fmt.Sprintf("unreadable/%d", pos)), fromMicros(at)
+				}
+				return ev, nil
+			}
 			ev.Pos, ev.AlertKey, ev.Type = pos, key.Int64, soar.EventType(kind)
 			if body == nil {
 				ev.At, ev.ID = fromMicros(at), id.String
@@ -38,7 +49,7 @@ func (r *Reader) Feed(ctx context.Context, after int64, limit int) ([]soar.Event
 					ev.ID = receivedID(ev.Alert)
 				}
 			}
-			return ev, err
+			return ev, nil
 		})
 	if err != nil {
 		return nil, fmt.Errorf("feed after %d: %w", after, err)
@@ -46,15 +57,31 @@ func (r *Reader) Feed(ctx context.Context, after int64, limit int) ([]soar.Event
 	return events, nil
 }
 
+// unreadableEvent is what to hand out of an event whose body or alert cannot be
+// read. Without its body nothing is left to deliver but the news itself.
+func unreadableEvent(ev soar.Event, hasBody bool, name string, why error) soar.Event {
+	text := fmt.Sprintf("%s: %v", name, why)
+	switch {
+	case !hasBody || ev.ID == "":
+		return soar.Event{Type: soar.EventTrouble, Text: text}
+	case ev.Text == "":
+		ev.Text = text
+	default:
+		ev.Text += " (" + text + ")"
+	}
+	return ev
+}
+
 // joinEvent puts an event and its alert together again; either may be absent.
+// Errors are errUnreadable, beside what could be read.
 func joinEvent(body, alert []byte) (ev soar.Event, err error) {
 	if body != nil {
 		data, err := unpack(body)
-		if err != nil {
-			return ev, err
+		if err == nil {
+			err = json.Unmarshal(data, &ev)
 		}
-		if err := json.Unmarshal(data, &ev); err != nil {
-			return ev, err
+		if err != nil {
+			return soar.Event{}, fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 	}
 	if alert != nil {
@@ -109,8 +136,13 @@ func (r *Reader) Redeliveries(ctx context.Context, sink string, limit int) ([]so
 				return d, err
 			}
 			d.Event, err = joinEvent(body, alert)
+			if err != nil {
+				r.log.Error("a redelivery cannot be read as it was written", "id", d.ID, "err", err)
+				d.Event = unreadableEvent(d.Event, true, fmt.Sprintf("redelivery %d", d.ID), err)
+				d.Event.ID = cmp.Or(d.Event.ID, fmt.Sprintf("unreadable/redelivery/%d", d.ID))
+			}
 			d.Event.AlertKey = key.Int64
-			return d, err
+			return d, nil
 		})
 }
 

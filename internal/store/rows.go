@@ -47,6 +47,9 @@ func makeRows(change *soar.Change) (rows, error) {
 			return rows{}, fmt.Errorf("alert %d: server %q and id %q must both be set", i, a.Server, a.ID)
 		}
 		data, err := json.Marshal(a)
+		if err == nil {
+			err = checkSize(data)
+		}
 		if err != nil {
 			return rows{}, fmt.Errorf("alert %q: %w", a.Ref(), err)
 		}
@@ -115,6 +118,9 @@ func makeEvent(ev *soar.Event) (eventRow, error) {
 		slim.Alert = nil
 	}
 	data, err := json.Marshal(&slim)
+	if err == nil {
+		err = checkSize(data)
+	}
 	if err != nil {
 		return eventRow{}, fmt.Errorf("event %q: %w", ev.ID, err)
 	}

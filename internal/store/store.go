@@ -149,6 +149,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.Reader, err = openReader(ctx, dir, s.now); err != nil {
 		return nil, errors.Join(err, s.writer.close())
 	}
+	s.Reader.log = s.log
 	if s.metrics, err = newMetrics(o.Registerer, s); err != nil {
 		return nil, errors.Join(err, s.Reader.Close(), s.writer.close())
 	}
@@ -245,6 +246,25 @@ func (s *Store) Commit(ctx context.Context, change soar.Change) (soar.Committed,
 		return soar.Committed{}, err
 	}
 	return s.submit(ctx, &request{change: rows, bytes: rows.sizeInBytes})
+}
+
+// Pending is Reader.Pending. An alert that cannot be read will never be evaluated,
+// so that its evaluation ends here.
+func (s *Store) Pending(ctx context.Context, after int64, limit int) ([]soar.StoredAlert, error) {
+	for {
+		found, unreadable, err := s.pending(ctx, after, limit)
+		if err != nil || len(unreadable) == 0 {
+			return found, err
+		}
+		var change soar.Change
+		for _, key := range unreadable {
+			s.log.Error("an alert that cannot be read is not evaluated", "key", key)
+			change.Evaluated = append(change.Evaluated, soar.Evaluation{AlertKey: key})
+		}
+		if _, err := s.Commit(ctx, change); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (s *Store) submit(ctx context.Context, r *request) (soar.Committed, error) {
