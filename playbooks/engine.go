@@ -35,6 +35,10 @@ type EngineOptions struct {
 	// twice is not sent again before. The server's own proxy gives up after 150s, of
 	// releases up to 3.x after 300s.
 	SettleFor time.Duration
+	// ClockOffset is how far the server's clock is ahead of Now, for looking up lost
+	// calls by the server's own times; nil means not at all. It is called from many
+	// goroutines.
+	ClockOffset func() time.Duration
 	// Ceiling holds all playbooks at observe when it is ModeObserve.
 	Ceiling soar.Mode
 	// Drain is how long calls under way may take to end when the engine stops; 10s

@@ -141,12 +141,13 @@ func (r *runner) lookUp(ctx context.Context) error {
 	settled := r.cur.intentAt.Add(r.e.options.SettleFor)
 	underWay := s.spec.Effect == Once && r.now().Before(settled)
 	over := r.now().Sub(r.cur.started) >= s.timeout && !underWay
+	sentAt := r.sentAt()
 	callCtx, cancel := context.WithTimeout(ctx, r.e.options.CallTimeout)
-	list, err := safelyFind(func() ([]Found, error) { return s.action.Find(callCtx, r.call(s), r.cur.intentAt.Add(-clockSkew)) })
+	list, err := safelyFind(func() ([]Found, error) { return s.action.Find(callCtx, r.call(s), sentAt.Add(-clockSkew)) })
 	cancel()
 	var ref string
 	if err == nil {
-		ref, err = r.pick(ctx, list)
+		ref, err = r.pick(ctx, list, sentAt)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -186,16 +187,26 @@ func (r *runner) lookAgainAt() time.Time {
 	return now.Add(min(max(now.Sub(r.cur.intentAt)/4, time.Second), 30*time.Second))
 }
 
-// clockSkew is how far the server's clock may be behind ours. Calls that others
-// made in that time are told apart by their mark and by being taken already.
-const clockSkew = 2 * time.Minute
+// clockSkew is how far the server's clock may be behind where ClockOffset says it
+// is. A command of ours that a look-up misses is sent twice; calls that others made
+// in that time are told apart by their mark and by being taken already.
+const clockSkew = 15 * time.Minute
+
+// sentAt is when the call was sent, by the server's clock as far as we know it.
+func (r *runner) sentAt() time.Time {
+	if offset := r.e.options.ClockOffset; offset != nil {
+		return r.cur.intentAt.Add(offset())
+	}
+	return r.cur.intentAt
+}
 
 // pick chooses the command that is ours: the one that carries the mark, else the
-// oldest without any mark that belongs to no other step. "" means there is none.
-func (r *runner) pick(ctx context.Context, list []Found) (string, error) {
+// one without any mark that belongs to no other step and came nearest to sentAt. ""
+// means there is none.
+func (r *runner) pick(ctx context.Context, list []Found, sentAt time.Time) (string, error) {
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b Found) int {
-		return cmp.Or(-cmp.Compare(b2i(a.Mark == r.cur.mark), b2i(b.Mark == r.cur.mark)), a.At.Compare(b.At))
+		return cmp.Or(-cmp.Compare(b2i(a.Mark == r.cur.mark), b2i(b.Mark == r.cur.mark)), cmp.Compare(a.At.Sub(sentAt).Abs(), b.At.Sub(sentAt).Abs()))
 	})
 	for _, f := range list {
 		if f.Ref == "" || f.Mark != "" && f.Mark != r.cur.mark {
