@@ -50,7 +50,7 @@ func TestLookUpByTheServersClock(t *testing.T) {
 // The mark decides, whatever the times say; without one, the nearest time does.
 func TestPick(t *testing.T) {
 	sentAt := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return sentAt.Add(d) }
+	at := sentAt.Add
 	old, near, after := Found{Ref: "old", At: at(-14 * time.Minute)}, Found{Ref: "near", At: at(time.Second)}, Found{Ref: "after", At: at(time.Minute)}
 	for name, tt := range map[string]struct {
 		list []Found
