@@ -85,6 +85,7 @@ type Client struct {
 
 	base    baseFinder
 	session session
+	clock   clock
 }
 
 const (
@@ -153,7 +154,7 @@ func New(o Options) (*Client, error) {
 			transport = newTransport(tlsConfig, o.MaxConcurrent, keep, o.Timeout)
 		}
 		return &http.Client{
-			Transport: &limiter{next: transport, slots: slots},
+			Transport: &limiter{next: transport, slots: slots, clock: &c.clock},
 			Timeout:   timeout,
 			// A redirect would carry the token to another place: the answer is taken as it is.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -197,6 +198,10 @@ func serverURL(text string) (*url.URL, error) {
 	}
 	return u, nil
 }
+
+// ClockOffset is how far the server's clock is ahead of ours, by the Date of its last
+// answer, to the second; negative when it is behind.
+func (c *Client) ClockOffset() time.Duration { return time.Duration(c.clock.offset.Load()) }
 
 // Timeout is how long one request may take.
 func (c *Client) Timeout() time.Duration { return c.o.Timeout }

@@ -3,6 +3,7 @@ package connector
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,6 +51,9 @@ func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (so
 		}
 	}
 	done, err := p.env.Intake.Commit(ctx, soar.Change{Alerts: alerts})
+	if errors.Is(err, soar.ErrTooLarge) {
+		return p.storeApart(ctx, rows, from, err)
+	}
 	if err != nil {
 		return soar.Committed{}, fmt.Errorf("poll: store %d alerts: %w", len(alerts), err)
 	}
@@ -62,6 +66,40 @@ func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (so
 	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
 	p.metrics.alerts.WithLabelValues("known").Add(float64(done.Known))
 	return done, nil
+}
+
+// storeApart commits rows one by one, so that the one which is too large to be kept
+// becomes a dead letter and the others are taken in.
+func (p *Poller) storeApart(ctx context.Context, rows []pollRow, from pollCursor, tooLarge error) (soar.Committed, error) {
+	if len(rows) == 1 {
+		row := &rows[0]
+		short, err := json.Marshal(map[string]any{"id": row.id, "created_at": row.alert.CreatedAt, "host": row.alert.Host.Name, "rule": row.alert.Rule})
+		if err == nil {
+			_, err = p.rejects.keep(ctx, short, fmt.Errorf("alert %s: %w", row.alert.Ref(), tooLarge))
+		}
+		if err != nil {
+			return soar.Committed{}, err
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.seen[row.id] = lookOf(&row.alert)
+		return soar.Committed{}, nil
+	}
+	var all soar.Committed
+	for i := range rows {
+		done, err := p.store(ctx, rows[i:i+1], from)
+		if err != nil {
+			return all, err
+		}
+		if len(done.New) > 0 {
+			all.New = append(all.New, i)
+		}
+		if len(done.Updated) > 0 {
+			all.Updated = append(all.Updated, i)
+		}
+		all.Known += done.Known
+	}
+	return all, nil
 }
 
 // remembered is from when on the store surely has every alert that was taken in.

@@ -532,3 +532,19 @@ func TestFetchOfAForgottenAlertActsOnNothing(t *testing.T) {
 		t.Error("playbooks would act on an alert of a hundred days ago")
 	}
 }
+
+// One alert that is too large to be kept does not hold up those around it.
+func TestPollSetsAHugeAlertAside(t *testing.T) {
+	sim, client := startSim(t, ersim.Options{})
+	in := newIntake()
+	p := newTestPoller(t, client, in, nil)
+	poll(t, p, 0)
+	raise(sim, 2)
+	sim.Raise(ersim.AlertSpec{Severity: "HIGH", Separate: true, Columns: map[string]string{"cmdline": strings.Repeat("x", 20_000)}})
+	raise(sim, 2)
+	poll(t, p, 4)
+	poll(t, p, 0)
+	if len(in.letters) != 1 || !strings.Contains(in.letters[0].Reason, "too large") {
+		t.Errorf("dead letters %+v", in.letters)
+	}
+}

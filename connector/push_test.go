@@ -37,6 +37,11 @@ func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error
 	if s.refuse != nil {
 		return soar.Committed{}, s.refuse
 	}
+	for _, a := range c.Alerts {
+		if len(a.Event["cmdline"]) > 10_000 {
+			return soar.Committed{}, fmt.Errorf("alert %s: %w", a.Ref(), soar.ErrTooLarge)
+		}
+	}
 	var done soar.Committed
 	for i, a := range c.Alerts {
 		known, ok := s.alerts[a.Ref()]

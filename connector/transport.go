@@ -194,6 +194,7 @@ func retryAfter(header http.Header, now time.Time) (time.Duration, bool) {
 type limiter struct {
 	next  http.RoundTripper
 	slots chan struct{}
+	clock *clock
 }
 
 // RoundTrip waits for a slot.
@@ -217,6 +218,7 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 		<-l.slots
 		return nil, err
 	}
+	l.clock.observe(resp.Header.Get("Date"), time.Now())
 	resp.Body = &slotBody{ReadCloser: resp.Body, release: sync.OnceFunc(func() { <-l.slots })}
 	return resp, nil
 }

@@ -51,7 +51,11 @@ func (w *Webhook) trust(ctx context.Context, s *sender, items []any) (int, error
 	if len(alerts) == 0 {
 		return 0, nil
 	}
-	if _, err := w.env.Intake.Commit(ctx, soar.Change{Alerts: alerts}); err != nil {
+	_, err := w.env.Intake.Commit(ctx, soar.Change{Alerts: alerts})
+	if errors.Is(err, soar.ErrTooLarge) {
+		return 0, malformed("%w", err)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("store alerts of webhook sender %q: %w", s.name, err)
 	}
 	return len(alerts), nil

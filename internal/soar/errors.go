@@ -14,4 +14,7 @@ var (
 	// ErrNotAccepting means that the store cannot write (disk full, shutting
 	// down) and takes nothing until it can.
 	ErrNotAccepting = errors.New("store accepts nothing")
+	// ErrTooLarge means that an alert or event is too large to be kept. The same one
+	// will always be.
+	ErrTooLarge = errors.New("too large to be kept")
 )

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/s2"
+
+	"github.com/erbridge/erbridge/internal/soar"
 )
 
 // The first byte of a packed value says how it is packed. packedS2 is S2 with
@@ -36,13 +38,9 @@ const maxUnpacked = 64 << 20
 // because an alert that is merged with its stored copy grows.
 const maxRecord = 16 << 20
 
-// ErrTooLarge means that an alert or event is too large to be kept. The same one
-// will always be.
-var ErrTooLarge = errors.New("too large to be kept")
-
 func checkSize(data []byte) error {
 	if len(data) > maxRecord {
-		return fmt.Errorf("%w: %d bytes of JSON are more than %d", ErrTooLarge, len(data), maxRecord)
+		return fmt.Errorf("%w: %d bytes of JSON are more than %d", soar.ErrTooLarge, len(data), maxRecord)
 	}
 	return nil
 }

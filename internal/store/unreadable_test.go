@@ -23,7 +23,7 @@ func TestTooLargeIsRefused(t *testing.T) {
 		"event":      {Alerts: []soar.Alert{small}, Events: []soar.Event{trouble}},
 		"redelivery": {Alerts: []soar.Alert{small}, Redeliver: []soar.Redelivery{{Sink: "s", Event: trouble}}},
 	} {
-		if _, err := s.Commit(t.Context(), change); !errors.Is(err, ErrTooLarge) {
+		if _, err := s.Commit(t.Context(), change); !errors.Is(err, soar.ErrTooLarge) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
