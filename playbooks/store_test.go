@@ -10,6 +10,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/internal/testenv"
 )
 
 var _ Journal = (*store.Store)(nil)
@@ -148,6 +149,7 @@ steps:
 			stop() // waits until the last outcome is on disk
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
+			testenv.ReportMachine(b, testAlert("1"))
 			counts, err := s.Counts(b.Context())
 			if err != nil || counts.RunsByState[soar.RunDone] != int64(b.N) && counts.Pending != 0 {
 				b.Fatalf("counts %+v, %v", counts, err)

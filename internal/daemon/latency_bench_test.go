@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/testenv"
 )
 
 // The rate and length of the measurement.
@@ -100,6 +102,8 @@ func BenchmarkWebhookToFirstAction(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(milliseconds(took[len(took)/2]), "p50_ms")
 	b.ReportMetric(milliseconds(took[len(took)*99/100]), "p99_ms")
+	testenv.ReportMachine(b, soar.Alert{
+		Server: "bench", ID: "1", Severity: soar.SeverityHigh, Host: soar.Host{Name: "WS-1"}, Event: map[string]string{"cmdline": "x"}})
 	syncs := fsyncs(b, dir)
 	b.ReportMetric(milliseconds(syncs[len(syncs)/2]), "fsync_p50_ms")
 	b.ReportMetric(milliseconds(syncs[len(syncs)*99/100]), "fsync_p99_ms")

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/testenv"
 )
 
 // running opens a store in a folder of the test and runs it until the test ends.
@@ -55,43 +54,6 @@ func prepare(tb testing.TB, dir string, o Options) (s *Store, run, stop func()) 
 			tb.Errorf("Close: %v", err)
 		}
 	})
-}
-
-// reportMachine puts a figure of the store next to those of the machine: a store
-// is as fast as its disk syncs and its processor handles JSON.
-func reportMachine(b *testing.B) {
-	b.Helper()
-	f, err := os.Create(filepath.Join(b.TempDir(), "fsync"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	page := make([]byte, 4096)
-	start, n := time.Now(), 0
-	for ; time.Since(start) < 300*time.Millisecond; n++ {
-		if _, err := f.Write(page); err != nil {
-			b.Fatal(err)
-		}
-		if err := f.Sync(); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "machine-fsyncs/s")
-	if err := f.Close(); err != nil {
-		b.Fatal(err)
-	}
-	a := sampleAlert(1)
-	data, err := json.Marshal(&a)
-	if err != nil {
-		b.Fatal(err)
-	}
-	start, n = time.Now(), 0
-	for ; time.Since(start) < 300*time.Millisecond; n++ {
-		var a soar.Alert
-		if err := json.Unmarshal(data, &a); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "machine-json-alerts/s")
 }
 
 // ingest commits n alerts in batches from several callers; every second alert
@@ -150,7 +112,7 @@ func BenchmarkIngest(b *testing.B) {
 			ingest(b, s, b.N, 8, 500, ids.id)
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "alerts/s")
-			reportMachine(b)
+			testenv.ReportMachine(b, sampleAlert(1))
 		})
 	}
 }
@@ -205,5 +167,5 @@ func BenchmarkRuns(b *testing.B) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
-	reportMachine(b)
+	testenv.ReportMachine(b, sampleAlert(1))
 }
