@@ -182,6 +182,7 @@ func TestNotFoundIsSaidOnce(t *testing.T) {
 		want string
 	}{
 		{[]string{"alerts", "show", "er-999"}, "er-999"},
+		{[]string{"playbook", "explain", filepath.Join(dir, "playbooks/note.yaml"), "er-999"}, "er-999"},
 		{[]string{"runs", "show", "0cn3fpqka0002"}, "0cn3fpqka0002"},
 		{[]string{"runs", "settle", "0cn3fpqka0002", "--step", "a", "--reason", "b", "--by", "c", "--happened"}, "0cn3fpqka0002"},
 		{[]string{"deadletters", "show", "99"}, "dead letter 99"},

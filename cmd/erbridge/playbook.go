@@ -259,10 +259,7 @@ func storedAlert(ctx context.Context, file *configFlag, ref string) (soar.Alert,
 	}
 	defer r.Close()
 	stored, err := r.AlertByRef(ctx, ref)
-	if err != nil {
-		return soar.Alert{}, fmt.Errorf("alert %q: %w", ref, err)
-	}
-	return stored.Alert, nil
+	return stored.Alert, err // it names the alert
 }
 
 // readAlert takes an alert by itself, or as alerts show prints it.
