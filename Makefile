@@ -36,7 +36,8 @@ $(LINTER): tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 .PHONY: generate
-generate: ## write docs/reference and the JSON Schemas
+generate: ## write the client's call table, docs/reference and the JSON Schemas
+	$(GO) run ./connector/catalogue/gen
 	$(GO) run ./internal/gendocs/cmd
 	$(GO) test ./cmd/erbridge -run '^TestReference$$' -count=1 -update
 

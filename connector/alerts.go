@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,7 +139,7 @@ func (s *AlertsService) Page(ctx context.Context, q AlertQuery) (page Page[Alert
 		}
 	}
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, alertsList, in, data(func(v value) { page = rows(v, alertRow) }))
+	err = s.c.do(ctx, callAlertsList, in, data(func(v value) { page = rows(v, alertRow) }))
 	return page, err
 }
 
@@ -180,7 +181,7 @@ func (s *AlertsService) List(ctx context.Context, q AlertQuery) iter.Seq2[Alert,
 // event count nor result id, which only the list has. ErrNotFound if there is none.
 // API: GET /alerts/{alert_id} (REST guide 4.0.0, "Get an alert").
 func (s *AlertsService) Get(ctx context.Context, id int64) (a Alert, err error) {
-	k, err := alertsGet.with(strconv.FormatInt(id, 10))
+	k, err := callAlertsGet.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return Alert{}, err
 	}
@@ -209,7 +210,7 @@ func (s *AlertsService) Resolve(ctx context.Context, ids []int64, verdict bool, 
 	}
 	in := map[string]any{"resolve": true, "alert_ids": ids, "verdict": verdict}
 	set(in, "comment", comment)
-	return s.c.do(ctx, alertsUpdate, in, nil)
+	return s.c.do(ctx, callAlertsUpdate, in, nil)
 }
 
 // Reopen opens resolved alerts again and wipes verdict and comment. It needs the
@@ -219,7 +220,7 @@ func (s *AlertsService) Reopen(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return fmt.Errorf("reopen alerts: %w", ErrEmptyTarget)
 	}
-	return s.c.do(ctx, alertsUpdate, map[string]any{"resolve": false, "alert_ids": ids}, nil)
+	return s.c.do(ctx, callAlertsUpdate, map[string]any{"resolve": false, "alert_ids": ids}, nil)
 }
 
 // AggregatedQuery chooses among the events of an alert.
@@ -282,7 +283,7 @@ func (s *AlertsService) AggregatedEvents(ctx context.Context, id int64, q Aggreg
 	read := data(func(v value) { page = rows(v, eventRow) })
 
 	text := strconv.FormatInt(id, 10)
-	k, err := alertsAggregated.with(text)
+	k, err := callAlertsAlertedEvents.with(text)
 	if err != nil {
 		return page, err
 	}
@@ -290,9 +291,7 @@ func (s *AlertsService) AggregatedEvents(ctx context.Context, id int64, q Aggreg
 	if refusal, ok := errors.AsType[*APIError](err); !ok || refusal.Status != 405 {
 		return page, err
 	}
-	if k, err = alertsAggregated2x.with(text); err != nil {
-		return page, err
-	}
+	k.method = http.MethodGet // release 2.x
 	return page, s.c.do(ctx, k, nil, read)
 }
 
@@ -313,7 +312,7 @@ type QueryRows struct {
 // RelatedEvents fetches the events around an alert. Enterprise only.
 // API: GET /alerts/{alert_id}/events (REST guide 4.0.0, "Get events of an alert").
 func (s *AlertsService) RelatedEvents(ctx context.Context, id int64) (related RelatedEvents, err error) {
-	k, err := alertsRelated.with(strconv.FormatInt(id, 10))
+	k, err := callAlertsEvents.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return related, err
 	}
@@ -379,7 +378,7 @@ func (s *AlertsService) ProcessTree(ctx context.Context, q ProcessQuery) (tree P
 	}
 	in := map[string]any{"process_guid": q.GUID, "node_id": q.NodeID}
 	set(in, "alert_id", q.AlertID)
-	err = s.c.do(ctx, alertsProcess, in, data(func(v value) {
+	err = s.c.do(ctx, callAlertsProcess, in, data(func(v value) {
 		tree = ProcessTree{
 			Name:     v.at("name").text(),
 			Path:     v.at("path").text(),
@@ -450,7 +449,7 @@ func (s *AlertsService) ProcessChildren(ctx context.Context, q ChildQuery) (chil
 	if !q.After.IsZero() {
 		in["last_time"] = q.After.Unix()
 	}
-	err = s.c.do(ctx, alertsProcessChild, in, data(func(v value) {
+	err = s.c.do(ctx, callAlertsProcessChild, in, data(func(v value) {
 		children = ProcessChildren{Events: processEvents(v.at("child_data")), LastTime: v.at("last_time").time()}
 	}))
 	return children, err
@@ -470,7 +469,7 @@ type Note struct {
 // *MalformedError, and the others are returned all the same.
 // API: GET /alerts/{alert_id}/analyst/notes (REST guide 4.0.0, "Get analyst notes").
 func (s *AlertsService) Notes(ctx context.Context, id int64) (notes []Note, err error) {
-	k, err := notesList.with(strconv.FormatInt(id, 10))
+	k, err := callAlertsNotesList.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return nil, err
 	}
@@ -514,7 +513,7 @@ func (s *AlertsService) AddNote(ctx context.Context, id int64, text string) (not
 	if text == "" {
 		return 0, fmt.Errorf("add note: %w: the note is empty", ErrInvalid)
 	}
-	k, err := notesAdd.with(strconv.FormatInt(id, 10))
+	k, err := callAlertsNotesAdd.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return 0, err
 	}
@@ -534,7 +533,7 @@ func (s *AlertsService) UpdateNote(ctx context.Context, id, noteID int64, text s
 	if text == "" {
 		return fmt.Errorf("update note: %w: the note is empty", ErrInvalid)
 	}
-	k, err := notesUpdate.with(strconv.FormatInt(id, 10))
+	k, err := callAlertsNotesUpdate.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return err
 	}
@@ -544,7 +543,7 @@ func (s *AlertsService) UpdateNote(ctx context.Context, id, noteID int64, text s
 // DeleteNote removes a note. Enterprise only.
 // API: DELETE /alerts/{alert_id}/analyst/notes (REST guide 4.0.0, "Delete analyst note").
 func (s *AlertsService) DeleteNote(ctx context.Context, id, noteID int64) error {
-	k, err := notesDelete.with(strconv.FormatInt(id, 10))
+	k, err := callAlertsNotesDelete.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return err
 	}

@@ -94,24 +94,24 @@ func (c *Client) Login(ctx context.Context) error {
 // login makes the call.
 // API: POST /login (REST guide 4.0.0, "Login"). Wrong credentials are HTTP 200.
 func (c *Client) login(ctx context.Context) (text string, err error) {
-	defer c.metrics.observe(authLogin.id, time.Now(), &err)
+	defer c.metrics.observe(callAuthLogin.id, time.Now(), &err)
 	password, err := c.o.Password.Reveal()
 	if err != nil {
 		return "", fmt.Errorf("login: password: %w", err)
 	}
-	body, err := json.Marshal(struct {
+	data, err := json.Marshal(struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
 	}{c.o.Username, password})
 	if err != nil {
 		return "", errors.New("login: credentials cannot be written as JSON")
 	}
-	a, err := c.send(ctx, authLogin, "", body)
+	a, err := c.send(ctx, callAuthLogin, "", body{typeJSON, data})
 	if err != nil {
 		return "", err
 	}
 	var mustChange bool
-	err = c.judge(authLogin, a, func(v value) {
+	err = c.judge(callAuthLogin, a, func(v value) {
 		text = v.at("token").text()
 		mustChange = v.at("reset_password").truth()
 	})
@@ -148,12 +148,12 @@ func (c *Client) Logout(ctx context.Context) (err error) {
 	if text == "" {
 		return nil
 	}
-	defer c.metrics.observe(authLogout.id, time.Now(), &err)
-	a, err := c.send(ctx, authLogout, text, nil)
+	defer c.metrics.observe(callAuthLogout.id, time.Now(), &err)
+	a, err := c.send(ctx, callAuthLogout, text, body{})
 	if err != nil {
 		return err
 	}
-	return c.judge(authLogout, a, nil)
+	return c.judge(callAuthLogout, a, nil)
 }
 
 // Index is what the server tells without a login.
@@ -168,13 +168,13 @@ type Index struct {
 // Index asks what can be known without a login.
 // API: GET /index (REST guide 4.0.0, "Index").
 func (c *Client) Index(ctx context.Context) (index Index, err error) {
-	defer c.metrics.observe(authIndex.id, time.Now(), &err)
-	a, err := c.send(ctx, authIndex, "", nil)
+	defer c.metrics.observe(callAuthIndex.id, time.Now(), &err)
+	a, err := c.send(ctx, callAuthIndex, "", body{})
 	if err != nil {
 		return Index{}, err
 	}
-	err = c.judge(authIndex, a, func(v value) { index.SSO = v.at("sso_status").truth() })
-	if errors.Is(err, ErrNotFound) {
+	err = c.judge(callAuthIndex, a, func(v value) { index.SSO = v.at("sso_status").truth() })
+	if errors.Is(err, ErrUnavailable) {
 		return Index{Before35: true}, nil
 	}
 	return index, err

@@ -80,6 +80,19 @@ func (c *Client) Base(ctx context.Context) (string, error) {
 	}
 }
 
+// baseOf is what the path of a call is below, without a slash at the end.
+func (c *Client) baseOf(ctx context.Context, k call) (string, error) {
+	switch k.base {
+	case baseServer:
+		return c.server.Scheme + "://" + c.server.Host, nil
+	case baseV0:
+		// Releases that serve both have them side by side.
+		base, err := c.Base(ctx)
+		return strings.TrimSuffix(base, "/v1") + "/v0", err
+	}
+	return c.Base(ctx)
+}
+
 // probeAll tries each candidate once. again says that another round may help.
 func (c *Client) probeAll(ctx context.Context) (found string, again bool, err error) {
 	problem := errors.New("no Endpoint Response API found; set base_path if it lives elsewhere")
@@ -102,7 +115,7 @@ func (c *Client) probeAll(ctx context.Context) (found string, again bool, err er
 }
 
 func (c *Client) probe(ctx context.Context, base string) (answer, error) {
-	req, err := c.request(ctx, authProbe, base, "", nil)
+	req, err := c.request(ctx, authProbe, base, "", body{})
 	if err != nil {
 		return answer{}, err
 	}

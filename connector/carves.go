@@ -10,12 +10,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/go-retryablehttp"
 )
 
 // CarvesService is the section "Carves" of the REST guide.
@@ -86,7 +83,7 @@ func (s *CarvesService) Page(ctx context.Context, q CarveQuery) (page Page[Carve
 	set(in, "host_identifier", q.Host)
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, carvesList, in, data(func(v value) { page = rows(v, carveRow) }))
+	err = s.c.do(ctx, callCarvesList, in, data(func(v value) { page = rows(v, carveRow) }))
 	return page, err
 }
 
@@ -107,9 +104,9 @@ func (s *CarvesService) ByQuery(ctx context.Context, queryID int64, host string)
 		return c, fmt.Errorf("carve of a query: %w", ErrEmptyTarget)
 	}
 	in := map[string]any{"query_id": strconv.FormatInt(queryID, 10), "host_identifier": host}
-	err = s.c.do(ctx, carvesQuery, in, data(func(v value) { c = readCarve(v) }))
+	err = s.c.do(ctx, callCarvesQuery, in, data(func(v value) { c = readCarve(v) }))
 	if err == nil && c.SessionID == "" {
-		err = missing(carvesQuery)
+		err = missing(callCarvesQuery)
 	}
 	return c, err
 }
@@ -121,7 +118,7 @@ func (s *CarvesService) Delete(ctx context.Context, sessions ...string) error {
 	if err != nil {
 		return err
 	}
-	return s.c.do(ctx, carvesDelete, map[string]any{"session_id": joined}, nil)
+	return s.c.do(ctx, callCarvesDelete, map[string]any{"session_id": joined}, nil)
 }
 
 // DownloadInfo says what was downloaded.
@@ -137,94 +134,16 @@ type DownloadInfo struct {
 // of no known kind is ErrBadArchive; an unknown session is ErrNotFound.
 // API: GET /carves/download/{session_id} (REST guide 4.0.0, "Download carves").
 func (s *CarvesService) Download(ctx context.Context, session string, w io.Writer) (info DownloadInfo, err error) {
-	defer s.c.metrics.observe(carvesDownload.id, time.Now(), &err)
-	k, err := carvesDownload.with(session)
+	defer s.c.metrics.observe(callCarvesDownload.id, time.Now(), &err)
+	k, err := callCarvesDownload.with(session)
 	if err != nil {
 		return info, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	resp, err := s.c.open(ctx, k)
-	if err != nil {
-		return info, downloadError(ctx, k, err)
-	}
-	defer resp.Body.Close()
-	// The whole may take long; silence may not.
-	watchdog := time.AfterFunc(s.c.o.Timeout, func() { cancel(errSilent) })
-	defer watchdog.Stop()
-	body := &watchedReader{r: resp.Body, stir: func() { watchdog.Reset(s.c.o.Timeout) }}
-
-	if info, err = copyArchive(w, body, resp.ContentLength); err != nil {
-		return info, downloadError(ctx, k, err)
-	}
-	return info, nil
-}
-
-var errSilent = errors.New("the server fell silent")
-
-func downloadError(ctx context.Context, k call, err error) error {
-	if _, ok := errors.AsType[*APIError](err); ok {
+	err = s.c.stream(ctx, k, nil, isFile, func(r io.Reader, length int64) error {
+		info, err = copyArchive(w, r, length)
 		return err
-	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
-	}
-	if _, ok := errors.AsType[*callError](err); ok {
-		return err
-	}
-	return &callError{method: k.method, path: k.path, err: err}
-}
-
-// open sends a read and returns the answer with its body open. Anything but a
-// file is an error.
-func (c *Client) open(ctx context.Context, k call) (*http.Response, error) {
-	base, err := c.Base(ctx)
-	if err != nil {
-		return nil, err
-	}
-	tok, err := c.session.get(ctx, c, 0)
-	if err != nil {
-		return nil, err
-	}
-	for again := false; ; again = true {
-		req, err := c.request(ctx, k, base, tok.text, nil)
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Accept", "application/octet-stream, application/json")
-		// Compressed on the way, the length would no longer be the file's.
-		req.Header.Set("Accept-Encoding", "identity")
-		retryable, err := retryablehttp.FromRequest(req)
-		if err != nil {
-			return nil, err
-		}
-		resp, err := c.downloads.Do(retryable)
-		if err != nil {
-			return nil, plainError(err)
-		}
-		if resp.StatusCode == http.StatusOK && !isDocument(resp.Header.Get("Content-Type")) {
-			return resp, nil
-		}
-		a, err := readAnswer(resp)
-		if err != nil {
-			return nil, err
-		}
-		if a.status == http.StatusUnauthorized && !again {
-			if tok, err = c.session.get(ctx, c, tok.generation); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if err := c.judge(k, a, nil); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%w: got JSON in place of a file", ErrBadArchive)
-	}
-}
-
-// isDocument reports whether a content type is JSON or a page, and no archive.
-func isDocument(contentType string) bool {
-	return strings.HasPrefix(contentType, "application/json") || strings.HasPrefix(contentType, "text/")
+	})
+	return info, err
 }
 
 // copyArchive copies r to w and checks kind and length; length is -1 if unknown.
@@ -288,33 +207,4 @@ func tarChecksum(block []byte) bool {
 		sum += int64(b)
 	}
 	return sum == want
-}
-
-// checkedWriter keeps the error of w apart from errors of reading.
-type checkedWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (c *checkedWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	c.err = err
-	return n, err
-}
-
-// watchedReader calls stir whenever something arrives.
-type watchedReader struct {
-	r    io.Reader
-	stir func()
-}
-
-func (w *watchedReader) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if n > 0 {
-		w.stir()
-	}
-	return n, err
 }

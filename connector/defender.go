@@ -34,19 +34,19 @@ func (s *DefenderService) Scan(ctx context.Context, host string, kind ScanKind, 
 	case path != "":
 		in["file_path"] = path
 	}
-	return s.queue(ctx, defenderScan, host, in)
+	return s.queue(ctx, callDefenderScanNow, host, in)
 }
 
 // ComputerStatus asks a host for its threats and protection.
 // API: POST /defender-management/computer-status (REST guide 4.0.0, "Computer status").
 func (s *DefenderService) ComputerStatus(ctx context.Context, host string) (Command, error) {
-	return s.queue(ctx, defenderStatus, host, map[string]any{})
+	return s.queue(ctx, callDefenderComputerStatus, host, map[string]any{})
 }
 
 // Quarantine asks a host for the list of its quarantined threats.
 // API: POST /defender-management/get-quarantine (REST guide 4.0.0, "Get quarantine").
 func (s *DefenderService) Quarantine(ctx context.Context, host string) (Command, error) {
-	return s.queue(ctx, defenderQuarantine, host, map[string]any{})
+	return s.queue(ctx, callDefenderGetQuarantine, host, map[string]any{})
 }
 
 // CarveQuarantined has a quarantined file copied to the server. No id comes back:
@@ -56,7 +56,7 @@ func (s *DefenderService) CarveQuarantined(ctx context.Context, host, path strin
 	if path == "" {
 		return fmt.Errorf("carve quarantined file: %w: path is empty", ErrInvalid)
 	}
-	_, err := s.queue(ctx, defenderCarve, host, map[string]any{"path": path})
+	_, err := s.queue(ctx, callDefenderQuarantineCarve, host, map[string]any{"path": path})
 	return err
 }
 

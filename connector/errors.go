@@ -26,8 +26,9 @@ var (
 	// ErrForbidden means that the account's role does not allow the call.
 	ErrForbidden = errors.New("the account's role does not allow this")
 	// ErrUnavailable means that the server does not have the call: Community
-	// servers lack response actions, Defender, notes and process trees.
-	ErrUnavailable = errors.New("not available on this server (Enterprise only)")
+	// servers lack response actions, Defender, notes and process trees, old releases
+	// lack what came later. The message names what has it.
+	ErrUnavailable = errors.New("not available on this server")
 	// ErrNotFound means that there is no such object, or no such path.
 	ErrNotFound = errors.New("not found")
 	// ErrNotJSON means that something else than the JSON that was due came back,
@@ -92,6 +93,18 @@ func (e *APIError) Error() string {
 
 // Unwrap gives what the error means.
 func (e *APIError) Unwrap() []error { return e.kinds }
+
+// unavailable is ErrUnavailable with what a server must be to have the call.
+type unavailable struct{ call call }
+
+func (u unavailable) Error() string {
+	if u.call.enterprise {
+		return ErrUnavailable.Error() + " (Enterprise only)"
+	}
+	return ErrUnavailable.Error() + " (releases: " + u.call.releases + ")"
+}
+
+func (unavailable) Unwrap() error { return ErrUnavailable }
 
 // callError is a call that brought no answer.
 type callError struct {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,33 +18,8 @@ import (
 // simulate starts a simulator and a client that has to find its way by itself.
 func simulate(t *testing.T, profile string) (*ersim.Server, *connector.Client) {
 	t.Helper()
-	server, err := ersim.New(ersim.Options{Profile: profile, Seed: 1, Hosts: 6, CommandDelay: time.Millisecond, AggregationWindow: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	stopped := make(chan error, 1)
-	go func() { stopped <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-stopped; err != nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("simulator: %v", err)
-		}
-	})
-	caFile := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(caFile, server.CAPEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := connector.New(connector.Options{
-		URL: server.URL(), Username: "admin", Password: soar.SecretValue("admin"), CAFile: caFile, Timeout: 10 * time.Second,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return server, c
+	r := newCrossRig(t, cross{profile: profile})
+	return r.sim, r.client
 }
 
 // hostOf is a host of the fleet that is online and of a platform.

@@ -125,7 +125,7 @@ func (s *HostsService) Page(ctx context.Context, q HostQuery) (page Page[Host], 
 	set(in, "platform", q.Platform)
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, hostsList, in, data(func(v value) { page = rows(v, hostRow) }))
+	err = s.c.do(ctx, callHostsList, in, data(func(v value) { page = rows(v, hostRow) }))
 	return page, err
 }
 
@@ -142,7 +142,7 @@ func (s *HostsService) List(ctx context.Context, q HostQuery) iter.Seq2[Host, er
 // not say whether the host is online. ErrNotFound if there is none.
 // API: GET /hosts/{node_id} (REST guide 4.0.0, "Get a host").
 func (s *HostsService) Get(ctx context.Context, ref string) (h Host, err error) {
-	k, err := hostsGet.with(ref)
+	k, err := callHostsGet.with(ref)
 	if err != nil {
 		return Host{}, err
 	}
@@ -166,7 +166,7 @@ type PlatformCount struct {
 // API: GET /hosts/count (REST guide 4.0.0, "Get count of hosts").
 func (s *HostsService) Count(ctx context.Context) (counts map[string]PlatformCount, err error) {
 	counts = make(map[string]PlatformCount)
-	err = s.c.do(ctx, hostsCount, nil, data(func(v value) {
+	err = s.c.do(ctx, callHostsCount, nil, data(func(v value) {
 		for platform, n := range v.fields() {
 			counts[platform] = PlatformCount{
 				Online:  n.at("online").count(),
@@ -181,7 +181,7 @@ func (s *HostsService) Count(ctx context.Context) (counts map[string]PlatformCou
 // Tags fetches the tags of a host.
 // API: GET /hosts/{node_id}/tags (REST guide 4.0.0, "List tags of a host").
 func (s *HostsService) Tags(ctx context.Context, ref string) (tags []string, err error) {
-	k, err := hostsTagsList.with(ref)
+	k, err := callHostsTagsList.with(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -193,13 +193,13 @@ func (s *HostsService) Tags(ctx context.Context, ref string) (tags []string, err
 // release 4.0.
 // API: POST /hosts/{node_id}/tags (REST guide 4.0.0, "Add tags to a host").
 func (s *HostsService) AddTag(ctx context.Context, ref, tag string) error {
-	return s.tag(ctx, hostsTagsAdd, ref, tag)
+	return s.tag(ctx, callHostsTagsAdd, ref, tag)
 }
 
 // RemoveTag takes a tag off a host, which may not have it.
 // API: DELETE /hosts/{node_id}/tags (REST guide 4.0.0, "Remove tags of a host").
 func (s *HostsService) RemoveTag(ctx context.Context, ref, tag string) error {
-	return s.tag(ctx, hostsTagsRemove, ref, tag)
+	return s.tag(ctx, callHostsTagsRemove, ref, tag)
 }
 
 func (s *HostsService) tag(ctx context.Context, k call, ref, tag string) error {

@@ -57,7 +57,7 @@ type HostRows struct {
 //
 // API: websocket distributed/result (REST guide 4.0.0, "Get query results").
 func (s *QueriesService) Results(ctx context.Context, t LiveTicket, deadline time.Duration) (results LiveResults, err error) {
-	defer s.c.metrics.observe("distributed-result", time.Now(), &err)
+	defer s.c.metrics.observe("ws-distributed-result", time.Now(), &err)
 	results.Online = t.Online
 	if t.QueryID == 0 {
 		return results, fmt.Errorf("live results: %w: query id is 0", ErrInvalid)

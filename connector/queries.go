@@ -55,7 +55,7 @@ func (s *QueriesService) Live(ctx context.Context, q LiveQuery) (t LiveTicket, e
 			return t, fmt.Errorf("live query: find all hosts: %w", err)
 		}
 	}
-	err = s.c.do(ctx, distributedAdd, in, data(func(v value) {
+	err = s.c.do(ctx, callDistributedAdd, in, data(func(v value) {
 		t = LiveTicket{
 			QueryID: v.at("query_id").id(),
 			Online:  v.at("onlineNodes").count(),
@@ -70,7 +70,7 @@ func (s *QueriesService) Live(ctx context.Context, q LiveQuery) (t LiveTicket, e
 		t.Online = n
 	}
 	if t.QueryID == 0 {
-		return t, &APIError{Method: distributedAdd.method, Path: distributedAdd.path, Status: 200,
+		return t, &APIError{Method: callDistributedAdd.method, Path: callDistributedAdd.path, Status: 200,
 			Message: "the answer holds no query id", kinds: []error{ErrNotJSON, ErrUncertain}}
 	}
 	return t, nil

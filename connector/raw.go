@@ -20,7 +20,7 @@ type RawAnswer struct {
 // whatever its status. path begins with a slash and may carry a query. GET and
 // HEAD are reads and repeated; everything else is taken to have an effect. An
 // error means that there is no answer, or that there was no login.
-func (c *Client) Raw(ctx context.Context, method, path string, body []byte) (_ RawAnswer, err error) {
+func (c *Client) Raw(ctx context.Context, method, path string, data []byte) (_ RawAnswer, err error) {
 	defer c.metrics.observe("raw", time.Now(), &err)
 	u, err := url.Parse(path)
 	if err != nil || !strings.HasPrefix(path, "/") || u.Host != "" || u.Fragment != "" {
@@ -35,7 +35,11 @@ func (c *Client) Raw(ctx context.Context, method, path string, body []byte) (_ R
 	if k.method == http.MethodGet || k.method == http.MethodHead {
 		k.effect = false
 	}
-	a, err := c.authorized(ctx, k, body)
+	var sent body
+	if data != nil {
+		sent = body{typeJSON, data}
+	}
+	a, err := c.authorized(ctx, k, sent)
 	if err != nil {
 		return RawAnswer{}, err
 	}

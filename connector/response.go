@@ -98,7 +98,7 @@ func (s *ResponsesService) Page(ctx context.Context, q ResponseQuery) (page Page
 	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, responseList, in, data(func(v value) { page = rows(v, actionRow) }))
+	err = s.c.do(ctx, callResponseList, in, data(func(v value) { page = rows(v, actionRow) }))
 	return page, err
 }
 
@@ -161,7 +161,7 @@ func (s *ResponsesService) View(ctx context.Context, openC2ID int64) ([]HostComm
 	var all []HostCommand
 	pages := list(ctx, 0, func(ctx context.Context, start, limit int) (page Page[HostCommand], err error) {
 		in := map[string]any{"openc2_id": openC2ID, "start": start, "limit": limit}
-		err = s.c.do(ctx, responseView, in, data(func(v value) { page = rows(v, hostCommandRow) }))
+		err = s.c.do(ctx, callResponseView, in, data(func(v value) { page = rows(v, hostCommandRow) }))
 		return page, err
 	}, func(h *HostCommand) string { return strconv.FormatInt(h.ID, 10) + "/" + h.CommandID })
 	for h, err := range pages {
@@ -176,7 +176,7 @@ func (s *ResponsesService) View(ctx context.Context, openC2ID int64) ([]HostComm
 // Get fetches one action on one host. ErrNotFound if there is none.
 // API: GET /response/{command_id} (REST guide 4.0.0, "Get a response action").
 func (s *ResponsesService) Get(ctx context.Context, commandID string) (h HostCommand, err error) {
-	k, err := responseGet.with(commandID)
+	k, err := callResponseGet.with(commandID)
 	if err != nil {
 		return h, err
 	}
@@ -199,7 +199,7 @@ func (s *ResponsesService) Status(ctx context.Context, host string) (ch Channel,
 	if host == "" {
 		return ch, fmt.Errorf("response status: %w", ErrEmptyTarget)
 	}
-	err = s.c.do(ctx, responseStatus, map[string]any{"host_identifier": host}, ch.read)
+	err = s.c.do(ctx, callResponseStatus, map[string]any{"host_identifier": host}, ch.read)
 	return ch, err
 }
 
@@ -223,7 +223,7 @@ type HostChannel struct {
 // StatusAll fetches the channels of all hosts.
 // API: GET /response/status/all (REST guide 4.0.0, "Get connection status for all hosts").
 func (s *ResponsesService) StatusAll(ctx context.Context) (all []HostChannel, err error) {
-	err = s.c.do(ctx, responseStatusAll, nil, data(func(v value) {
+	err = s.c.do(ctx, callResponseStatusAll, nil, data(func(v value) {
 		for host := range v.items() {
 			if !host.isObject() {
 				continue
@@ -338,7 +338,7 @@ func (s *ResponsesService) add(ctx context.Context, hosts []string, in map[strin
 	if in["actuator_id"], err = commaList("response action", hosts); err != nil {
 		return cmd, err
 	}
-	err = s.c.do(ctx, responseAdd, in, cmd.read)
+	err = s.c.do(ctx, callResponseAdd, in, cmd.read)
 	return cmd, err
 }
 
@@ -404,7 +404,7 @@ func (s *ResponsesService) RunScript(ctx context.Context, r Script) (cmd Command
 	}
 	set(in, "params", r.Params)
 	set(in, "script_name", r.Name)
-	err = s.c.do(ctx, responseCustom, in, cmd.read)
+	err = s.c.do(ctx, callResponseCustomAction, in, cmd.read)
 	return cmd, err
 }
 
@@ -414,7 +414,7 @@ func (s *ResponsesService) Cancel(ctx context.Context, commandID string) error {
 	if commandID == "" {
 		return fmt.Errorf("cancel response: %w: command id is empty", ErrInvalid)
 	}
-	return s.c.do(ctx, responseCancel, map[string]any{"command_id": commandID}, nil)
+	return s.c.do(ctx, callResponseCancel, map[string]any{"command_id": commandID}, nil)
 }
 
 // RestartAgent restarts the agent of an online host. The server returns no id, so
@@ -424,5 +424,5 @@ func (s *ResponsesService) RestartAgent(ctx context.Context, host string) error 
 	if host == "" {
 		return fmt.Errorf("restart agent: %w", ErrEmptyTarget)
 	}
-	return s.c.do(ctx, responseRestart, map[string]any{"host_identifier": host}, nil)
+	return s.c.do(ctx, callResponseRestartAgent, map[string]any{"host_identifier": host}, nil)
 }

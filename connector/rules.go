@@ -27,7 +27,7 @@ type Rule struct {
 // Get fetches a rule. ErrNotFound if there is none.
 // API: GET /rules/{rule_id} (REST guide 4.0.0, "Get a rule").
 func (s *RulesService) Get(ctx context.Context, id int64) (r Rule, err error) {
-	k, err := rulesGet.with(strconv.FormatInt(id, 10))
+	k, err := callRulesGet.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return Rule{}, err
 	}

@@ -13,6 +13,7 @@ go mod tidy -diff >/dev/null || say "go.mod is not tidy: run go mod tidy"
 go vet ./... || say "go vet found something"
 
 out=$(mktemp -d) && trap 'rm -rf "$out"' EXIT
+go run ./connector/catalogue/gen -out "$out"
 go run ./internal/gendocs/cmd -out "$out"
 while IFS= read -r file; do
 	cmp -s "$out/$file" "$file" || say "$file is not up to date: run make generate"

@@ -91,6 +91,25 @@ type Server struct {
 	schedule schedule
 	pushed   int64 // lines handed to the rsyslog alerter
 
+	// State of the sections that only some clients use, each in its own file.
+	account    accountState
+	management managementState
+	email      emailState
+	dashboard  dashboardState
+	hostcare   hostcareState
+	tags       tagsState
+	configs    configsState
+	packs      packsState
+	scheduled  scheduledState
+	rulecare   rulecareState
+	schema     schemaState
+	yara       yaraState
+	iocs       iocsState
+	hunt       huntState
+	search     searchState
+	alertcare  alertcareState
+	release2   release2State
+
 	lastAlert, lastEvent, lastNote, lastQuery, lastCarve, lastPlay, lastRaise int64
 }
 
@@ -153,6 +172,23 @@ func New(o Options) (*Server, error) {
 	s.routes = s.table()
 	s.buildRules()
 	s.buildFleet()
+	s.buildAccount()
+	s.buildManagement()
+	s.buildEmail()
+	s.buildDashboard()
+	s.buildHostcare()
+	s.buildTags()
+	s.buildConfigs()
+	s.buildPacks()
+	s.buildScheduled()
+	s.buildRulecare()
+	s.buildSchema()
+	s.buildYara()
+	s.buildIocs()
+	s.buildHunt()
+	s.buildSearch()
+	s.buildAlertcare()
+	s.buildRelease2()
 
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // as the product's proxy; websockets need it

@@ -138,7 +138,7 @@ func (s *Server) actionTable() []route {
 
 		{"distributed-add", "POST", "/distributed/add", needToken, s.distributedAdd, nil},
 		{"carves-list", "POST", "/carves", needToken, s.carvesList, nil},
-		{"undoc-carves-query", "POST", "/carves/query", needToken, s.carvesQuery, nil},
+		{"carves-query", "POST", "/carves/query", needToken, s.carvesQuery, nil},
 		{"carves-download", "GET", "/carves/download/{session}", needToken, s.carvesDownload, nil},
 		{"carves-delete", "POST", "/carves/delete", needToken | needAdmin, s.carvesDelete, nil},
 	}

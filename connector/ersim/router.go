@@ -75,7 +75,9 @@ func (s *Server) table() []route {
 		{"rules-list", "POST", "/rules", token, s.rulesList, nil},
 		{"rules-get", "GET", "/rules/{id:int}", token, s.rulesGet, nil},
 	}
-	routes = append(routes, s.actionTable()...)
+	routes = slices.Concat(routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.hostcareTable(), s.tagsTable(),
+		s.configsTable(), s.packsTable(), s.scheduledTable(), s.rulecareTable(), s.schemaTable(), s.yaraTable(),
+		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertcareTable(), s.release2Table())
 	for i := range routes {
 		routes[i].parts = strings.Split(routes[i].path, "/")
 	}

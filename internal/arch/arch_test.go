@@ -23,8 +23,12 @@ var arrows = map[string][]string{
 	"internal/registry": {"internal/soar"},
 	"internal/jq":       {"internal/soar", "internal/registry"},
 
+	// The list of the server's calls.
+	"connector/catalogue":     {},
+	"connector/catalogue/gen": {"connector/catalogue"},
+
 	// The parts. None of them knows another.
-	"connector":         {"internal/soar", "internal/registry", "internal/jq"},
+	"connector":         {"connector/catalogue", "internal/soar", "internal/registry", "internal/jq"},
 	"playbooks":         {"internal/soar", "internal/registry", "internal/jq"},
 	"playbooks/library": {},
 	"sinks":             {"internal/soar", "internal/registry", "internal/jq", "sinks/format"},
@@ -45,11 +49,11 @@ var arrows = map[string][]string{
 	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/library"},
 	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/jq",
 		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
-	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector", "sinks",
-		"playbooks", "playbooks/actions", "playbooks/library"},
+	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
+		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/store", "internal/jq",
-		"connector", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "sinks", "sinks/sinksim"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "sinks", "sinks/sinksim"},
 }
 
 // stdlibOnly are the packages that must not import another module either.

@@ -1,0 +1,3 @@
+package connector_test
+
+var crossGeneral = map[string]cross{}

@@ -1,0 +1,3 @@
+package connector_test
+
+var crossV0 = map[string]cross{}
