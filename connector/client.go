@@ -66,6 +66,9 @@ type Client struct {
 	Carves    *CarvesService
 	Queries   *QueriesService
 	Rules     *RulesService
+	Configs   *ConfigsService
+	Packs     *PacksService
+	Release2  *Release2Service
 
 	o       Options
 	server  *url.URL
@@ -167,6 +170,9 @@ func New(o Options) (*Client, error) {
 	c.Carves = &CarvesService{c}
 	c.Queries = &QueriesService{c}
 	c.Rules = &RulesService{c}
+	c.Configs = &ConfigsService{c}
+	c.Packs = &PacksService{c}
+	c.Release2 = &Release2Service{c}
 	return c, nil
 }
 

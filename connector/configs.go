@@ -1,0 +1,4 @@
+package connector
+
+// ConfigsService is the section "Config" of the REST guide.
+type ConfigsService struct{ c *Client }

@@ -1,0 +1,4 @@
+package connector
+
+// PacksService is the section "Packs" of the REST guide.
+type PacksService struct{ c *Client }
