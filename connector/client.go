@@ -59,16 +59,20 @@ type Options struct {
 
 // Client is a connection to one server.
 type Client struct {
-	Hosts     *HostsService
-	Alerts    *AlertsService
-	Responses *ResponsesService
-	Defender  *DefenderService
-	Carves    *CarvesService
-	Queries   *QueriesService
-	Rules     *RulesService
-	Configs   *ConfigsService
-	Packs     *PacksService
-	Release2  *Release2Service
+	Hosts      *HostsService
+	Alerts     *AlertsService
+	Responses  *ResponsesService
+	Defender   *DefenderService
+	Carves     *CarvesService
+	Queries    *QueriesService
+	Rules      *RulesService
+	Configs    *ConfigsService
+	Packs      *PacksService
+	Release2   *Release2Service
+	Downloads  *DownloadsService
+	Users      *UsersService
+	Management *ManagementService
+	Email      *EmailService
 
 	o       Options
 	server  *url.URL
@@ -173,6 +177,10 @@ func New(o Options) (*Client, error) {
 	c.Configs = &ConfigsService{c}
 	c.Packs = &PacksService{c}
 	c.Release2 = &Release2Service{c}
+	c.Downloads = &DownloadsService{c}
+	c.Users = &UsersService{c}
+	c.Management = &ManagementService{c}
+	c.Email = &EmailService{c}
 	return c, nil
 }
 
