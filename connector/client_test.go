@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -718,60 +717,6 @@ func TestAggregatedEventsOfBothReleases(t *testing.T) {
 				t.Errorf("got %+v", e)
 			}
 		})
-	}
-}
-
-func TestListWalksOnce(t *testing.T) {
-	// Two alerts arrive between the pages: rows move back by two.
-	pages := map[int][]int64{0: {9, 8, 7}, 3: {8, 7, 6}, 6: {5, 4}}
-	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
-		var in struct{ Start, Limit int }
-		_ = json.NewDecoder(r.Body).Decode(&in)
-		if in.Limit != 3 {
-			t.Errorf("limit %d", in.Limit)
-		}
-		var rows []string
-		for _, id := range pages[in.Start] {
-			rows = append(rows, fmt.Sprintf(`{"id":%d}`, id))
-		}
-		if in.Start == 6 {
-			rows[1] = `{"odd":true}`
-		}
-		answerJSON(w, 200, `{"status":"success","data":{"count":0,"results":[`+strings.Join(rows, ",")+`]}}`)
-	})
-	c := newClient(t, server.URL)
-	var ids []int64
-	odd := 0
-	for a, err := range c.Alerts.List(t.Context(), AlertQuery{Limit: 3}) {
-		if _, malformed := errors.AsType[*MalformedError](err); malformed {
-			odd++
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, a.ID)
-	}
-	if !slices.Equal(ids, []int64{9, 8, 7, 6, 5}) || odd != 1 {
-		t.Errorf("got %v and %d odd rows", ids, odd)
-	}
-}
-
-func TestListEndsWhenTheServerIgnoresStart(t *testing.T) {
-	var calls atomic.Int32
-	server := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
-		calls.Add(1)
-		answerJSON(w, 200, `{"status":"success","data":{"results":[{"id":2},{"id":1}]}}`)
-	})
-	n := 0
-	for _, err := range newClient(t, server.URL).Hosts.List(t.Context(), HostQuery{Limit: 2}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		n++
-	}
-	if n != 2 || calls.Load() != 3 {
-		t.Errorf("%d rows in %d calls", n, calls.Load())
 	}
 }
 

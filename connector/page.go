@@ -2,11 +2,8 @@ package connector
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"iter"
 )
 
 // Page is one page of a list.
@@ -32,7 +29,6 @@ func (e *MalformedError) Error() string { return "malformed row: " + e.Reason }
 
 const (
 	defaultPageSize = 100
-	maxListed       = 1_000_000 // rows of one List; more is a server that ignores start
 	maxMalformed    = 1 << 20
 )
 
@@ -92,57 +88,3 @@ func clipBytes(b json.RawMessage, limit int) json.RawMessage {
 }
 
 var errNotObject = errors.New("not an object")
-
-// list walks through the pages of a list by offset. Rows that turn up twice,
-// because the list grew in front, are given once. A malformed row is given as a
-// *MalformedError and the listing goes on; any other error ends it.
-func list[T any](ctx context.Context, size int, page func(ctx context.Context, start, limit int) (Page[T], error),
-	id func(*T) string) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		if size <= 0 {
-			size = defaultPageSize
-		}
-		var zero T
-		seen := make(map[string]bool)
-		stale := 0
-		for start := 0; start < maxListed; {
-			p, err := page(ctx, start, size)
-			if err != nil {
-				yield(zero, err)
-				return
-			}
-			for _, bad := range p.Malformed {
-				if !yield(zero, bad) {
-					return
-				}
-			}
-			fresh := 0
-			for i := range p.Results {
-				row := &p.Results[i]
-				key := id(row)
-				if seen[key] {
-					continue
-				}
-				seen[key] = true
-				fresh++
-				if !yield(*row, nil) {
-					return
-				}
-			}
-			got := len(p.Results) + len(p.Malformed)
-			if got < size {
-				return
-			}
-			// One page of repeats is a list that grew by a page meanwhile; two are
-			// a server that ignores start.
-			if stale++; fresh > 0 {
-				stale = 0
-			}
-			if stale == 2 {
-				return
-			}
-			start += got
-		}
-		yield(zero, fmt.Errorf("list has more than %d rows", maxListed))
-	}
-}
