@@ -45,7 +45,7 @@ authentication and listens on loopback only.`,
 	f := cmd.Flags()
 	f.StringVar(&s.options.Listen, "listen", "127.0.0.1:8443", "address of the API")
 	f.StringVar(&s.options.ControlListen, "control", "127.0.0.1:8444", "address of the control API, on loopback; empty for none")
-	f.StringVar(&s.options.Profile, "profile", "4.0", "release to play: 4.0, 4.0-community or 2.1.2")
+	f.StringVar(&s.options.Profile, "profile", "4.0", "release to play: 4.0, 4.0-community, 2.1.2 or 2.0 (API v0 only)")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "decides names, delays and scenarios")
 	f.IntVar(&s.options.Hosts, "hosts", 12, "how many hosts the fleet has")
 	f.StringVar(&s.options.Username, "username", "admin", "the administrator's account")

@@ -15,7 +15,7 @@ import (
 // Options configures a Server. The zero value is a release 4.0 Enterprise server
 // with twelve hosts on a free port of 127.0.0.1, user admin, password admin.
 type Options struct {
-	// Profile is "4.0" (default), "4.0-community" or "2.1.2".
+	// Profile is "4.0" (default), "4.0-community", "2.1.2" or "2.0".
 	Profile string
 	// Seed decides names, identifiers, delays and scenarios.
 	Seed uint64
@@ -56,7 +56,7 @@ type Server struct {
 	profile profile
 	log     *slog.Logger
 	now     func() time.Time
-	routes  []route
+	apis    []api
 	cert    *tls.Certificate
 	caPEM   []byte
 	signKey []byte
@@ -116,7 +116,8 @@ type Server struct {
 // profile is what distinguishes the releases.
 type profile struct {
 	name       string
-	base       string // path prefix of the API
+	base       string // path prefix of API v1; empty where it is unknown
+	base0      string // path prefix of API v0, likewise
 	v4         bool
 	enterprise bool
 	sockets    []string // paths of the live-query websocket
@@ -131,7 +132,8 @@ var profiles = []profile{
 		name: "4.0-community", base: "/esp-ui/services/api/v1", v4: true,
 		sockets: []string{"/esp-ui/distributed/result", "/esp-ui/websocket/distributed/result"},
 	},
-	{name: "2.1.2", base: "/services/api/v1", sockets: []string{"/distributed/result"}},
+	{name: "2.1.2", base: "/services/api/v1", base0: "/services/api/v0", sockets: []string{"/distributed/result"}},
+	{name: "2.0", base0: "/services/api/v0", enterprise: true, sockets: []string{"/distributed/result"}},
 }
 
 // New validates the options and builds the fleet. It opens nothing.
@@ -169,7 +171,7 @@ func New(o Options) (*Server, error) {
 		{id: 1, name: s.opts.Username, password: s.opts.Password, role: roleAdmin},
 		{id: 2, name: s.opts.AnalystUsername, password: s.opts.AnalystPassword, role: roleAnalyst},
 	}
-	s.routes = s.table()
+	s.apis = s.buildAPIs()
 	s.buildRules()
 	s.buildFleet()
 	s.buildAccount()
@@ -236,7 +238,7 @@ func findProfile(name string) (profile, error) {
 			return p, nil
 		}
 	}
-	return profile{}, fmt.Errorf("ersim: unknown profile %q; there are 4.0, 4.0-community and 2.1.2", name)
+	return profile{}, fmt.Errorf("ersim: unknown profile %q; there are 4.0, 4.0-community, 2.1.2 and 2.0", name)
 }
 
 func loopback(address string) bool {
@@ -324,8 +326,9 @@ func (s *Server) ControlURL() string {
 	return "http://" + s.controlListener.Addr().String()
 }
 
-// BasePath is the path below which the API lives in this profile.
-func (s *Server) BasePath() string { return s.profile.base }
+// BasePath is the path below which the API lives in this profile: v1 where there
+// is one, else v0.
+func (s *Server) BasePath() string { return defaultText(s.profile.base, s.profile.base0) }
 
 // CAPEM is the certificate of the authority that signed the server's own, in PEM.
 func (s *Server) CAPEM() []byte { return append([]byte(nil), s.caPEM...) }

@@ -152,6 +152,13 @@ func (h *host) details() obj {
 	}
 }
 
+func (h *host) nodeInfo() obj {
+	return obj{
+		"computer_name": h.name, "hardware_model": "HVM domU", "hardware_serial": "ec2-" + h.nodeKey[:4],
+		"hardware_vendor": "Xen", "physical_memory": "8589934592", "cpu_physical_cores": "2",
+	}
+}
+
 // API: POST /hosts. Without limit the whole table comes back, online hosts first.
 func (s *Server) hostsList(c *call) answer {
 	online := c.truthy("status")
@@ -312,10 +319,7 @@ func (s *Server) hostsGet(c *call) answer {
 	data := obj{
 		"id": h.id, "host_identifier": h.identifier, "node_key": h.nodeKey, "last_ip": h.ip,
 		"os_info": h.osInfo(), "network_info": h.networkInfo(), "host_details": h.details(),
-		"node_info": obj{
-			"computer_name": h.name, "hardware_model": "HVM domU", "hardware_serial": "ec2-" + h.nodeKey[:4],
-			"hardware_vendor": "Xen", "physical_memory": "8589934592", "cpu_physical_cores": "2",
-		},
+		"node_info":    h.nodeInfo(),
 		"last_checkin": seen, "enrolled_on": form(h.enrolled), "last_status": seen, "last_result": seen,
 		"last_config": nil, "last_query_read": seen, "last_query_write": seen,
 	}

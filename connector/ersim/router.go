@@ -18,6 +18,12 @@ type route struct {
 	parts []string
 }
 
+// api is one version of the API: its calls, and what their paths are below.
+type api struct {
+	base   string
+	routes []route
+}
+
 // routeKind is a set of conditions under which a route exists and answers.
 type routeKind int
 
@@ -27,6 +33,7 @@ const (
 	enterprise           // absent in the community edition
 	only4                // absent in release 2.1.2
 	only2                // absent in release 4.0
+	only20               // absent in release 2.1.2 and later: a call of v0 that was given up
 )
 
 // call is one request on its way through a handler.
@@ -38,7 +45,34 @@ type call struct {
 	user    *user
 }
 
-// table lists the calls. A literal part stands before a {x} in the same place.
+// buildAPIs makes the versions of the API that the profile serves. The proxy hands
+// everything below services to the application, which answers 404 to the rest.
+func (s *Server) buildAPIs() []api {
+	var apis []api
+	if s.profile.base != "" {
+		apis = append(apis, api{s.profile.base, s.prepare(s.table())})
+	}
+	if s.profile.base0 != "" {
+		apis = append(apis, api{s.profile.base0, s.prepare(s.v0Table())})
+	}
+	services, _, _ := strings.Cut(s.BasePath(), "/api/")
+	return append(apis, api{base: services})
+}
+
+// prepare splits the paths of the calls, and leaves out those that the profile
+// does not have.
+func (s *Server) prepare(routes []route) []route {
+	for i := range routes {
+		routes[i].parts = strings.Split(routes[i].path, "/")
+	}
+	return slices.DeleteFunc(routes, func(r route) bool {
+		return r.kind&enterprise != 0 && !s.profile.enterprise ||
+			r.kind&only4 != 0 && !s.profile.v4 || r.kind&only2 != 0 && s.profile.v4 ||
+			r.kind&only20 != 0 && s.profile.base != ""
+	})
+}
+
+// table lists the calls of v1. A literal part stands before a {x} in the same place.
 func (s *Server) table() []route {
 	const (
 		open  = routeKind(0)
@@ -75,35 +109,31 @@ func (s *Server) table() []route {
 		{"rules-list", "POST", "/rules", token, s.rulesList, nil},
 		{"rules-get", "GET", "/rules/{id:int}", token, s.rulesGet, nil},
 	}
-	routes = slices.Concat(routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.hostcareTable(), s.tagsTable(),
+	return slices.Concat(routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.hostcareTable(), s.tagsTable(),
 		s.configsTable(), s.packsTable(), s.scheduledTable(), s.rulecareTable(), s.schemaTable(), s.yaraTable(),
 		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertcareTable(), s.release2Table())
-	for i := range routes {
-		routes[i].parts = strings.Split(routes[i].path, "/")
-	}
-	return slices.DeleteFunc(routes, func(r route) bool {
-		return r.kind&enterprise != 0 && !s.profile.enterprise ||
-			r.kind&only4 != 0 && !s.profile.v4 || r.kind&only2 != 0 && s.profile.v4
-	})
 }
 
 // find looks the request up. Without a route the answer says why there is none.
-func (s *Server) find(method, path string) (*route, map[string]string, answer) {
+func (a *api) find(method, path string) (*route, map[string]string, answer) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
 	parts := strings.Split(path, "/")
+	slashed := append(slices.Clone(parts), "")
 	var allowed []string
 	html := false
-	for i := range s.routes {
-		values, ok := s.routes[i].match(parts)
+	for i := range a.routes {
+		values, ok := a.routes[i].match(parts)
 		switch {
+		case !ok && a.routes[i].method == method && a.routes[i].matches(slashed):
+			return nil, nil, redirect(a.base + path + "/")
 		case !ok:
-		case s.routes[i].method == method:
-			return &s.routes[i], values, answer{}
+		case a.routes[i].method == method:
+			return &a.routes[i], values, answer{}
 		default:
-			allowed = append(allowed, s.routes[i].method)
-			html = s.routes[i].kind&needToken == 0
+			allowed = append(allowed, a.routes[i].method)
+			html = a.routes[i].kind&needToken == 0
 		}
 	}
 	if len(allowed) == 0 {
@@ -143,6 +173,11 @@ func (r *route) match(parts []string) (map[string]string, bool) {
 	return values, true
 }
 
+func (r *route) matches(parts []string) bool {
+	_, ok := r.match(parts)
+	return ok
+}
+
 // ServeHTTP answers one request to the API port, so that tests can do without a
 // listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -150,10 +185,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveSocket(w, r)
 		return
 	}
-	path, inside := strings.CutPrefix(r.URL.Path, s.profile.base)
+	for i := range s.apis {
+		if path, inside := strings.CutPrefix(r.URL.Path, s.apis[i].base); inside && strings.HasPrefix(path, "/") {
+			s.serveAPI(w, r, &s.apis[i], path)
+			return
+		}
+	}
 	switch {
-	case inside && strings.HasPrefix(path, "/"):
-		s.serveAPI(w, r, path)
 	case r.URL.Path == "/downloads/certificate.crt" && s.profile.v4:
 		answer{status: http.StatusOK, contentType: "application/octet-stream", body: s.caPEM}.write(w, r, false)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -163,8 +201,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, path string) {
-	found, values, refusal := s.find(r.Method, path)
+func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, a *api, path string) {
+	found, values, refusal := a.find(r.Method, path)
 	id := "unknown"
 	if found != nil {
 		id = found.id
@@ -195,7 +233,7 @@ func (s *Server) handle(found *route, values map[string]string, r *http.Request)
 	}
 	var bad *answer
 	if c.args, bad = s.readArgs(r); bad != nil {
-		if found.id == "auth-login" && !s.profile.v4 {
+		if found.path == "/login" && !s.profile.v4 {
 			return s.crash() // observed on release 2.1.2
 		}
 		return *bad
