@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ It prints one line of JSON with its addresses and serves until it is interrupted
 The control API raises alerts, plays scenarios and injects faults; it has no
 authentication and listens on loopback only.`,
 		Example: `  erbridge simulate --listen 127.0.0.1:8443 --ca-out sim-ca.pem --scenario ransomware
+  erbridge simulate --listen :8443 --profile 4.0 --hosts 500 --alerts-per-second 5
   curl -d '{"scenario": "noise"}' http://127.0.0.1:8444/sim/play`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
@@ -54,8 +56,8 @@ authentication and listens on loopback only.`,
 	f.DurationVar(&s.options.CommandDelay, "command-delay", 0, "about how long an agent takes for a command (default 300ms)")
 	f.DurationVar(&s.options.AggregationWindow, "aggregation-window", 0, "how long an alert absorbs further matches; negative for never (default 1m)")
 	f.StringSliceVar(&s.scenarios, "scenario", nil, "scenarios to play at the start, one after the other; list shows them")
-	f.IntVar(&s.count, "alerts", 0, "how many alerts to raise at the start")
-	f.Float64Var(&s.rate, "alerts-per-second", 0, "at which rate; 0 raises all of them at once")
+	f.IntVar(&s.count, "alerts", 0, "how many alerts to raise; 0 with --alerts-per-second goes on until the end")
+	f.Float64Var(&s.rate, "alerts-per-second", 0, "how many alerts to raise a second; 0 raises all of --alerts at once")
 	f.StringVar(&s.caOut, "ca-out", "", "file to write the certificate of the simulator's authority to, for server.ca_file")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "log every call")
 	return cmd
@@ -67,6 +69,9 @@ func (s *simulation) run(cmd *cobra.Command) (err error) {
 		level = slog.LevelDebug
 	}
 	s.options.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	if s.count < 0 || s.rate < 0 {
+		return usagef("--alerts and --alerts-per-second cannot be negative")
+	}
 	sim, err := ersim.New(s.options)
 	if err != nil {
 		return usagef("%v", err)
@@ -108,6 +113,9 @@ func (s *simulation) run(cmd *cobra.Command) (err error) {
 			}
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
+	}
+	if s.count == 0 && s.rate > 0 {
+		s.count = math.MaxInt
 	}
 	if s.count > 0 {
 		if err := sim.RaiseLoad(ersim.AlertSpec{}, s.count, s.rate); err != nil {
