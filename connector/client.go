@@ -73,6 +73,11 @@ type Client struct {
 	Users      *UsersService
 	Management *ManagementService
 	Email      *EmailService
+	Search     *SearchService
+	Hunt       *HuntService
+	Schema     *SchemaService
+	YARA       *YARAService
+	IOCs       *IOCsService
 
 	o       Options
 	server  *url.URL
@@ -181,6 +186,11 @@ func New(o Options) (*Client, error) {
 	c.Users = &UsersService{c}
 	c.Management = &ManagementService{c}
 	c.Email = &EmailService{c}
+	c.Search = &SearchService{c}
+	c.Hunt = &HuntService{c}
+	c.Schema = &SchemaService{c}
+	c.YARA = &YARAService{c}
+	c.IOCs = &IOCsService{c, make(chan struct{}, 1)}
 	return c, nil
 }
 

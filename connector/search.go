@@ -1,0 +1,4 @@
+package connector
+
+// SearchService is the section "Search" of the REST guide.
+type SearchService struct{ c *Client }
