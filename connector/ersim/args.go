@@ -25,6 +25,7 @@ const (
 type args struct {
 	values map[string]any
 	file   []byte            // content of the upload named file
+	name   string            // what the upload calls itself
 	bad    map[string]string // argument to what release 2.1.2 says about it
 	help   map[string]string // argument to its help text, which is all that 4.0 says
 }

@@ -36,7 +36,7 @@ func (a *args) readMultipart(body []byte, boundary string) error {
 			return fmt.Errorf("multipart: %w", err)
 		}
 		if part.FormName() == "file" && part.FileName() != "" {
-			a.file = content
+			a.file, a.name = content, part.FileName()
 			continue
 		}
 		a.values[part.FormName()] = string(content)
