@@ -48,38 +48,48 @@ func (s *Server) distributedAdd(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	st, err := parseSQL(c.text("query"))
-	if err != nil || st.write && s.profile.v4 {
-		return s.fail(badSQL)
-	}
-	if t, known := tables[st.table]; st.table != "" && (!known || !st.valid(t.columns)) {
-		return s.fail(badSQL)
-	}
-	nodes, tags, osNames := c.list("nodes"), c.list("tags"), c.array("os_name")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var hosts []*host
+	q, hosts, refusal := s.startQuery(c.text("query"), c.list("nodes"), c.list("tags"), c.array("os_name"))
+	if refusal != "" {
+		return s.fail(refusal)
+	}
+	details := []obj{}
+	for _, h := range hosts {
+		details = append(details, obj{"host_identifier": h.identifier, "hostname": h.name, "node_id": h.id})
+	}
+	return s.ok("Distributed query is sent successfully",
+		obj{"query_id": q.id, "onlineNodes": len(hosts), "online_nodes_details": details})
+}
+
+// startQuery sends a live query to the hosts that are online, or says why not.
+func (s *Server) startQuery(sql string, nodes, tags, osNames []string) (q *liveQuery, hosts []*host, refusal string) {
+	st, err := parseSQL(sql)
+	if err != nil || st.write && s.profile.v4 {
+		return nil, nil, badSQL
+	}
+	if t, known := tables[st.table]; st.table != "" && (!known || !st.valid(t.columns)) {
+		return nil, nil, badSQL
+	}
 	switch {
 	case len(nodes)+len(tags)+len(osNames) > 0:
 		// A host that is named twice, by tag and by node, gets two tasks.
 		hosts = append(s.targets(nil, tags, osNames), s.targets(nodes, nil, nil)...)
 	case s.profile.v4:
-		return s.fail("Please provide at least one of nodes, tags or os_name!")
+		return nil, nil, "Please provide at least one of nodes, tags or os_name!"
 	default:
 		hosts = slices.Clone(s.hosts) // observed on release 2.1.2: no target is every host
 		slices.Reverse(hosts)
 	}
 	hosts = slices.DeleteFunc(hosts, func(h *host) bool { return !h.online })
 	if len(hosts) == 0 {
-		return s.fail(noActive)
+		return nil, nil, noActive
 	}
 	s.lastQuery++
-	q := &liveQuery{id: s.lastQuery}
+	q = &liveQuery{id: s.lastQuery}
 	s.queries[q.id] = q
 	s.after(resultLifetime, func() { s.forget(q) })
-	details := []obj{}
 	for i, h := range hosts {
-		details = append(details, obj{"host_identifier": h.identifier, "hostname": h.name, "node_id": h.id})
 		wait := s.jitter(s.opts.CommandDelay/2, "live-query", q.id<<20+int64(i))
 		s.after(wait, func() {
 			if h.online {
@@ -87,8 +97,7 @@ func (s *Server) distributedAdd(c *call) answer {
 			}
 		})
 	}
-	return s.ok("Distributed query is sent successfully",
-		obj{"query_id": q.id, "onlineNodes": len(hosts), "online_nodes_details": details})
+	return q, hosts, ""
 }
 
 // answerQuery is what the agent does with a live query.

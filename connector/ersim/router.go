@@ -205,7 +205,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, a *api, path s
 	found, values, refusal := a.find(r.Method, path)
 	id := "unknown"
 	if found != nil {
-		id = found.id
+		id = found.variant(r)
 	}
 	effect := s.meet(id, path)
 	if instead := effect.before(w, r); instead != nil {
