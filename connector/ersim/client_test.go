@@ -85,6 +85,11 @@ func (r *rig) login(name string) {
 // send makes a call and returns the whole answer.
 func (r *rig) send(method, path string, body any) *httptest.ResponseRecorder {
 	r.t.Helper()
+	return r.sendTo(r.s.BasePath()+path, method, body)
+}
+
+func (r *rig) sendTo(path, method string, body any) *httptest.ResponseRecorder {
+	r.t.Helper()
 	var payload io.Reader
 	if body != nil {
 		encoded, err := json.Marshal(body)
@@ -93,7 +98,7 @@ func (r *rig) send(method, path string, body any) *httptest.ResponseRecorder {
 		}
 		payload = bytes.NewReader(encoded)
 	}
-	req := httptest.NewRequestWithContext(r.t.Context(), method, r.s.BasePath()+path, payload)
+	req := httptest.NewRequestWithContext(r.t.Context(), method, path, payload)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -106,10 +111,15 @@ func (r *rig) send(method, path string, body any) *httptest.ResponseRecorder {
 // call makes a call that is answered with JSON.
 func (r *rig) call(method, path string, body any) obj {
 	r.t.Helper()
-	w := r.send(method, path, body)
+	return r.object(r.send(method, path, body))
+}
+
+// object is an answer that is a JSON object.
+func (r *rig) object(w *httptest.ResponseRecorder) obj {
+	r.t.Helper()
 	var out obj
 	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
-		r.t.Fatalf("%s %s: %d %s: %v", method, path, w.Code, w.Body, err)
+		r.t.Fatalf("%d %s: %v", w.Code, w.Body, err)
 	}
 	return out
 }

@@ -125,10 +125,11 @@ func (a *api) find(method, path string) (*route, map[string]string, answer) {
 	html := false
 	for i := range a.routes {
 		values, ok := a.routes[i].match(parts)
+		onlySlash := !ok && a.routes[i].matches(slashed)
 		switch {
-		case !ok && a.routes[i].method == method && a.routes[i].matches(slashed):
+		case !ok && !onlySlash:
+		case a.routes[i].method == method && onlySlash:
 			return nil, nil, redirect(a.base + path + "/")
-		case !ok:
 		case a.routes[i].method == method:
 			return &a.routes[i], values, answer{}
 		default:
