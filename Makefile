@@ -6,8 +6,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GO      ?= go
 LINTER  := $(BIN)/golangci-lint
 
-# How long each fuzz target runs in fuzz-smoke.
-FUZZTIME ?= 5s
+# How long each fuzz target runs in fuzz-smoke; make fuzz runs them longer.
+FUZZTIME ?= 10s
 # The short form of the crash loop; the full form is kills=200 alerts=5000.
 KILLS  ?= 15
 ALERTS ?= 600
@@ -52,6 +52,10 @@ bench: ## measure throughput and latency, beside what the machine can do
 .PHONY: fuzz-smoke
 fuzz-smoke: ## run every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) ./scripts/fuzz-smoke.sh
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for ten minutes, or for FUZZTIME
+	@FUZZTIME=$(if $(filter command line environment,$(origin FUZZTIME)),$(FUZZTIME),10m) ./scripts/fuzz-smoke.sh
 
 .PHONY: crash-short
 crash-short: build ## kill the daemon KILLS times while ALERTS alerts arrive; nothing may be lost or done twice

@@ -6,6 +6,9 @@ import (
 	"maps"
 	"mime/multipart"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Upload is a file for the server.
@@ -23,8 +26,11 @@ func multipartBody(file Upload, fields map[string]string) (body, error) {
 	if len(file.Content) > maxUploadBytes {
 		return body{}, fmt.Errorf("upload %q: %w: %d bytes; the server takes at most %d", clip(file.Name, 80), ErrInvalid, len(file.Content), maxUploadBytes)
 	}
-	if file.Name == "" || len(file.Content) == 0 {
-		return body{}, fmt.Errorf("upload %q: %w: it has no name or is empty", clip(file.Name, 80), ErrInvalid)
+	if len(file.Content) == 0 {
+		return body{}, fmt.Errorf("upload %q: %w: it is empty", clip(file.Name, 80), ErrInvalid)
+	}
+	if file.Name == "" || len(file.Name) > 255 || !utf8.ValidString(file.Name) || strings.ContainsFunc(file.Name, unicode.IsControl) {
+		return body{}, fmt.Errorf("upload %q: %w: a file name has 1 to 255 characters and no control characters", clip(file.Name, 80), ErrInvalid)
 	}
 	var out bytes.Buffer
 	w := multipart.NewWriter(&out)
