@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -309,11 +310,16 @@ func (s *Server) Run(ctx context.Context) error {
 	return closed
 }
 
-// URL is the server's address without a path, such as https://127.0.0.1:41234.
-// It is empty before Start.
+// URL is the server's address without a path, such as https://127.0.0.1:41234. A
+// server that listens on all addresses gives the loopback one. It is empty before
+// Start.
 func (s *Server) URL() string {
 	if s.apiListener == nil {
 		return ""
+	}
+	address, ok := s.apiListener.Addr().(*net.TCPAddr)
+	if ok && address.IP.IsUnspecified() {
+		return "https://" + net.JoinHostPort("localhost", strconv.Itoa(address.Port))
 	}
 	return "https://" + s.apiListener.Addr().String()
 }

@@ -11,12 +11,13 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"os"
 	"time"
 )
 
 // newCertificates makes an authority and a server certificate signed by it, valid
-// for the loopback names and addresses, for one day either side of now and ten
-// years ahead. It returns the authority's certificate as PEM.
+// for the loopback names and for those of this machine, from the day before now and
+// ten years ahead. It returns the authority's certificate as PEM.
 func newCertificates(now time.Time) (*tls.Certificate, []byte, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -48,6 +49,17 @@ func newCertificates(now time.Time) (*tls.Certificate, []byte, error) {
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:     []string{"localhost"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	// What listens on all addresses is called by them. A machine that does not tell
+	// its name or addresses is called by the loopback ones.
+	if name, err := os.Hostname(); err == nil && name != "" {
+		leaf.DNSNames = append(leaf.DNSNames, name)
+	}
+	addresses, _ := net.InterfaceAddrs()
+	for _, address := range addresses {
+		if ip, ok := address.(*net.IPNet); ok && !ip.IP.IsLoopback() {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip.IP)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
 	if err != nil {
