@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,105 +16,29 @@ import (
 )
 
 const (
-	// maxLiveWait is when the server gives up on a live query.
+	// maxLiveWait is when the server gives up on a live query or a live response.
 	maxLiveWait = 10 * time.Minute
 	// pingInterval keeps the socket open: proxies cut idle ones after 60 s.
 	pingInterval = 20 * time.Second
-	// maxLiveBytes bounds all results of one query.
+	// maxLiveBytes bounds all that comes over one socket.
 	maxLiveBytes = 64 << 20
 )
 
-// LiveResults are the answers to a live query.
-type LiveResults struct {
-	// Hosts holds one entry for each host that answered, in the order of arrival.
-	Hosts []HostRows
-	// Online is how many hosts were asked.
-	Online int
-	// Complete reports whether all of them answered.
-	Complete bool
-}
-
-// HostRows are the rows of one host.
-type HostRows struct {
-	NodeID     int64
-	Identifier string // empty on releases that do not tell it
-	Name       string
-	// Failed reports that the query failed on the host, not that it has no rows.
-	Failed bool
-	Rows   []map[string]string
-}
-
-// Results waits for the answers to a live query, at most until deadline or ten
-// minutes, when the server forgets them. Not all hosts answering in time is no
-// error: Complete is false then. With an error, what has come so far is returned
-// all the same.
-//
-// It opens one socket and never a second: two share the results between them, and
-// the server goes on feeding one that has died. So call it once for a ticket.
-//
-// Rows with a null in them are missing: the server drops them.
-//
-// API: websocket distributed/result (REST guide 4.0.0, "Get query results").
-func (s *QueriesService) Results(ctx context.Context, t LiveTicket, deadline time.Duration) (results LiveResults, err error) {
-	defer s.c.metrics.observe("ws-distributed-result", time.Now(), &err)
-	results.Online = t.Online
-	if t.QueryID == 0 {
-		return results, fmt.Errorf("live results: %w: query id is 0", ErrInvalid)
-	}
-	if deadline <= 0 || deadline > maxLiveWait {
-		deadline = maxLiveWait
-	}
-	outer := ctx
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-
-	conn, err := s.dial(ctx)
-	if err != nil {
-		return results, fmt.Errorf("live results of query %d: %w", t.QueryID, err)
-	}
-	collector := &liveCollector{ticket: t, results: results, at: make(map[string]int)}
-	err = collector.run(ctx, conn)
-	switch {
-	case outer.Err() != nil:
-		err = context.Cause(outer)
-	case ctx.Err() != nil:
-		err = nil // the deadline: partial results
-	}
-	if err != nil {
-		err = fmt.Errorf("live results of query %d: %w", t.QueryID, err)
-	}
-	return collector.results, err
-}
-
-// dial opens the socket at the first address that has one. A refused handshake
-// opens nothing on the server, so the next address may be tried.
-func (s *QueriesService) dial(ctx context.Context) (*websocket.Conn, error) {
-	base, err := s.c.Base(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, address := range liveURLs(base) {
-		var conn *websocket.Conn
-		if conn, err = s.c.dialer.dial(ctx, address); err == nil {
-			return conn, nil
-		}
-		if !errors.Is(err, websocket.ErrBadHandshake) {
-			return nil, err
-		}
-	}
-	return nil, err
-}
-
-// liveURLs derives the socket's addresses from the base. Release 4.0 has it below
-// the prefix of the API, with an alias; 2.x at the root of the host.
+// liveURLs are the addresses that the results of live queries may have.
 func liveURLs(base string) []string {
-	prefix := strings.TrimSuffix(base, "/services/api/v1")
+	return liveAddresses(base, "/distributed/result", "/websocket/distributed/result")
+}
+
+// liveAddresses derives the addresses of a socket from the base. Release 4.0 has it
+// below the prefix of the API, under two paths; 2.x at the root of the host.
+func liveAddresses(base, path, alias string) []string {
+	prefix, _, _ := strings.Cut(base, "/services/api/")
 	if scheme, rest, ok := strings.Cut(prefix, "://"); ok {
 		prefix = strings.Replace(scheme, "http", "ws", 1) + "://" + rest
 	}
-	list := []string{prefix + "/distributed/result", prefix + "/websocket/distributed/result"}
+	list := []string{prefix + path, prefix + alias}
 	if u, err := url.Parse(prefix); err == nil && u.Path != "" {
-		list = append(list, u.Scheme+"://"+u.Host+"/distributed/result")
+		list = append(list, u.Scheme+"://"+u.Host+path)
 	}
 	return list
 }
@@ -148,46 +71,55 @@ func (l *liveDialer) dial(ctx context.Context, address string) (*websocket.Conn,
 	return conn, nil
 }
 
-// liveCollector reads the frames of one query. It belongs to one goroutine.
-type liveCollector struct {
-	ticket  LiveTicket
-	results LiveResults
-	at      map[string]int // host to its index in results.Hosts
-	bytes   int64
+// dialAny opens a socket at the first address that has one. A refused handshake
+// opens nothing on the server, so the next address may be tried; the error of the
+// last is websocket.ErrBadHandshake when all were refused.
+func (l *liveDialer) dialAny(ctx context.Context, addresses []string) (conn *websocket.Conn, err error) {
+	for _, address := range addresses {
+		if conn, err = l.dial(ctx, address); err == nil {
+			return conn, nil
+		}
+		if !errors.Is(err, websocket.ErrBadHandshake) {
+			return nil, err
+		}
+	}
+	return nil, err
 }
 
-// run sends the query id and reads frames until all hosts have answered or ctx
-// ends. It closes the socket.
-func (l *liveCollector) run(ctx context.Context, conn *websocket.Conn) error {
+// listen sends a text and hands every frame to take, until take says that it has
+// all. ctx ending ends it, with an error of reading. It closes the socket.
+func listen(ctx context.Context, conn *websocket.Conn, text string, take func(frame []byte) (all bool)) error {
 	var keeper sync.WaitGroup
 	done := make(chan struct{})
 	keeper.Go(func() { keepOpen(ctx, conn, done) })
 	defer keeper.Wait()
 	defer close(done)
 
-	if err := conn.WriteMessage(websocket.TextMessage, []byte(strconv.FormatInt(l.ticket.QueryID, 10))); err != nil {
-		return fmt.Errorf("ask for results: %w", err)
+	if err := conn.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+		return fmt.Errorf("ask: %w", err)
 	}
-	for !l.complete() {
-		_, frame, err := conn.NextReader()
+	left := int64(maxLiveBytes)
+	for {
+		_, reader, err := conn.NextReader()
 		if err != nil {
-			return fmt.Errorf("connection lost with %d of %d hosts heard: %w", len(l.results.Hosts), l.ticket.Online, err)
+			return err
 		}
-		body, err := io.ReadAll(io.LimitReader(frame, maxLiveBytes-l.bytes+1))
+		frame, err := io.ReadAll(io.LimitReader(reader, left+1))
 		if err != nil {
-			return fmt.Errorf("connection lost within a result: %w", err)
+			return fmt.Errorf("within a frame: %w", err)
 		}
-		if l.bytes += int64(len(body)); l.bytes > maxLiveBytes {
-			return fmt.Errorf("results are larger than %d MiB", maxLiveBytes>>20)
+		if left -= int64(len(frame)); left < 0 {
+			return fmt.Errorf("more than %d MiB came", maxLiveBytes>>20)
 		}
-		l.take(body)
+		if take(frame) {
+			return nil
+		}
 	}
-	l.results.Complete = true
-	return nil
 }
 
 // keepOpen pings until done and closes the socket when ctx ends, which ends the
-// read, or at done.
+// read, or at done. It does not wait for answers to the pings: the server reads a
+// socket only between two results.
 func keepOpen(ctx context.Context, conn *websocket.Conn, done <-chan struct{}) {
 	defer conn.Close()
 	ping := time.NewTicker(pingInterval)
@@ -207,54 +139,22 @@ func keepOpen(ctx context.Context, conn *websocket.Conn, done <-chan struct{}) {
 	}
 }
 
-func (l *liveCollector) complete() bool { return len(l.results.Hosts) >= l.ticket.Online }
-
-// take reads a frame. Results are JSON, in binary frames as a rule; the
-// acknowledgement is a sentence.
-func (l *liveCollector) take(body []byte) {
-	v, err := parse(body)
-	node := v.at("node")
-	queryID := v.at("query_id").id()
-	if err != nil || !node.isObject() || queryID != 0 && queryID != l.ticket.QueryID {
-		return
+// liveDeadline bounds how long a socket is listened to.
+func liveDeadline(ctx context.Context, deadline time.Duration) (context.Context, context.CancelFunc) {
+	if deadline <= 0 || deadline > maxLiveWait {
+		deadline = maxLiveWait
 	}
-	l.keep(HostRows{
-		NodeID:     node.at("id").id(),
-		Name:       node.at("name").text(),
-		Identifier: node.at("host_identifier").text(),
-		Rows:       columnRows(v.at("data")),
-		Failed:     v.at("status").id() != 0,
-	})
+	return context.WithTimeout(ctx, deadline)
 }
 
-// keep remembers the answer of a host. A host that is asked twice, by name and by
-// tag, answers twice: the second counts if the first failed.
-func (l *liveCollector) keep(h HostRows) {
-	key := strconv.FormatInt(h.NodeID, 10)
-	if h.NodeID == 0 {
-		key = h.Identifier + "/" + h.Name
+// liveEnd says what the end of listening means: that the deadline is over is no
+// error, what came until then is a partial result.
+func liveEnd(outer, inner context.Context, err error) error {
+	switch {
+	case outer.Err() != nil:
+		return context.Cause(outer)
+	case inner.Err() != nil:
+		return nil
 	}
-	i, known := l.at[key]
-	if !known {
-		if h.Identifier == "" {
-			h.Identifier = l.identifier(h.NodeID)
-		}
-		l.at[key] = len(l.results.Hosts)
-		l.results.Hosts = append(l.results.Hosts, h)
-		return
-	}
-	if l.results.Hosts[i].Failed && !h.Failed {
-		h.Identifier = l.results.Hosts[i].Identifier
-		l.results.Hosts[i] = h
-	}
-}
-
-// identifier looks up what release 2.1.2 leaves out of the frame.
-func (l *liveCollector) identifier(nodeID int64) string {
-	for _, h := range l.ticket.Hosts {
-		if h.NodeID == nodeID && nodeID != 0 {
-			return h.Identifier
-		}
-	}
-	return ""
+	return err
 }
