@@ -37,6 +37,7 @@ func (s *Server) begin(cmd *command) {
 	}
 	now := s.now().Truncate(time.Microsecond)
 	cmd.status, cmd.started, cmd.updated = CommandRunning, now, now
+	s.say(cmd, outputReceived, "", "")
 	if !cmd.host.response {
 		s.end(cmd, CommandFailure, codeDisabled)
 		return
@@ -47,6 +48,8 @@ func (s *Server) begin(cmd *command) {
 		}
 		message := defaultText(f.Message, codeFault)
 		cmd.do = func(*host) (string, bool) { return message, false }
+	} else {
+		s.speak(cmd)
 	}
 	s.after(cmd.work, func() { s.finish(cmd) })
 }
@@ -70,4 +73,6 @@ func (s *Server) finish(cmd *command) {
 func (s *Server) end(cmd *command, status, message string) {
 	now := s.now().Truncate(time.Microsecond)
 	cmd.status, cmd.message, cmd.ended, cmd.updated = status, message, now, now
+	s.say(cmd, status, "", cmd.reason())
+	cmd.hush()
 }

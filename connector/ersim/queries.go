@@ -191,10 +191,14 @@ func (s *Server) deliver(q *liveQuery) {
 func (s *Server) listen(id int64) *listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := s.queries[id]
-	if q == nil {
-		return nil
+	if q := s.queries[id]; q != nil {
+		return s.attend(q)
 	}
+	return nil
+}
+
+// attend adds a socket to those that get frames. Server.mu is held.
+func (s *Server) attend(q *liveQuery) *listener {
 	l := &listener{query: q, wake: make(chan struct{}, 1)}
 	q.listeners = append(q.listeners, l)
 	s.deliver(q)

@@ -83,6 +83,7 @@ type command struct {
 	message string
 	work    time.Duration
 	do      func(*host) (message string, done bool)
+	output  *liveQuery // of a live response: what its websocket says
 
 	received, started, ended, updated time.Time
 }
@@ -382,10 +383,24 @@ func (a *action) mentions(search string) bool {
 	return slices.ContainsFunc(a.commands, func(c *command) bool { return strings.Contains(strings.ToLower(c.host.name), search) })
 }
 
+// reason is why a command failed.
+func (c *command) reason() string {
+	if c.status == CommandSuccess {
+		return ""
+	}
+	return c.message
+}
+
+// row is a command as the API shows it. What a host printed is in data, which the
+// guide does not show and the vendor's console reads.
 func (c *command) row() obj {
+	data := ""
+	if c.status == CommandSuccess {
+		data = c.message
+	}
 	return obj{
 		"id": c.id, "command": c.action.body, "created_at": pySpace(c.received), "updated_at": pySpace(c.updated),
-		"node_id": c.host.id, "command_id": c.uid, "status": c.status, "message": c.message, "hostname": c.host.name,
+		"node_id": c.host.id, "command_id": c.uid, "status": c.status, "message": c.reason(), "data": data, "hostname": c.host.name,
 		"target": c.action.target, "action": c.action.verb,
 	}
 }

@@ -319,7 +319,7 @@ func TestDefender(t *testing.T) {
 		if row["status"] != "success" {
 			t.Fatalf("%s: %v", path, row)
 		}
-		return row["message"].(string)
+		return row["data"].(string)
 	}
 	ask("configure", obj{"action": "add", "path": `C:\Users\Public`})
 	if got := ask("scan-now", obj{"scan_type": 1}); !strings.Contains(got, `"ThreatsFound":0`) {

@@ -182,8 +182,8 @@ func (r *route) matches(parts []string) bool {
 // ServeHTTP answers one request to the API port, so that tests can do without a
 // listener.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if slices.Contains(s.profile.sockets, r.URL.Path) {
-		s.serveSocket(w, r)
+	if one := s.socketAt(r.URL.Path); one != nil {
+		s.serveSocket(w, r, one)
 		return
 	}
 	for i := range s.apis {

@@ -1,7 +1,6 @@
 package ersim
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -57,11 +56,44 @@ const maxSocketMessage = 1 << 10
 // upgrader takes any origin, as the server does: there is no authentication either.
 var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 
-// serveSocket is the live-query websocket: the client sends the query's id as text
-// and gets a text frame, then a binary frame for each host that answers. No token
-// is asked for.
-func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
-	effect := s.meet("ws-distributed-result", r.URL.Path)
+// socket is a websocket of the server: the client says in a text frame what it wants
+// to hear of, gets a sentence in a text frame, and then binary frames of JSON. No
+// token is asked for.
+type socket struct {
+	id       string // as in the endpoint catalogue
+	path     string
+	sentence string // before what the client said
+	// serve writes the frames until there are no more or gone is closed.
+	serve func(conn *websocket.Conn, wanted string, gone <-chan struct{})
+}
+
+// socketTable lists the websockets of the profile.
+func (s *Server) socketTable() []socket {
+	var table []socket
+	for _, path := range s.profile.sockets {
+		table = append(table, socket{"ws-distributed-result", path, "Fetching results for query with query id : ", s.serveQuery})
+	}
+	if s.profile.v4 && s.profile.enterprise {
+		// The guide names the addresses of live queries here; this one is that of the
+		// vendor's own console.
+		table = append(table, socket{"ws-live-response", "/esp-ui/websocket/action/result", "Fetching results for command with command id : ", s.serveOutput})
+	}
+	return table
+}
+
+// socketAt is the websocket at a path, nil if there is none.
+func (s *Server) socketAt(path string) *socket {
+	for _, one := range s.socketTable() {
+		if one.path == path {
+			return &one
+		}
+	}
+	return nil
+}
+
+// serveSocket takes a client in, hears what it wants and serves it.
+func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request, one *socket) {
+	effect := s.meet(one.id, r.URL.Path)
 	if instead := effect.before(w, r); instead != nil {
 		instead.write(w, r, false)
 		return
@@ -81,9 +113,8 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	text := strings.TrimSpace(string(message))
-	ack := fmt.Appendf(nil, "Fetching results for query with query id : %s", text)
-	if err := conn.WriteMessage(websocket.TextMessage, ack); err != nil {
+	wanted := strings.TrimSpace(string(message))
+	if err := conn.WriteMessage(websocket.TextMessage, []byte(one.sentence+wanted)); err != nil {
 		return
 	}
 	effect.after() // a dropped socket: nothing was taken from the queue
@@ -98,18 +129,23 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	})
-	id, _ := strconv.ParseInt(text, 10, 64) // there is no query 0
-	if l := s.listen(id); l != nil {
-		s.serveResults(conn, l, gone)
-	} else if !s.profile.v4 {
-		<-gone // release 2.1.2 stays silent, 4.0 closes
-	}
+	one.serve(conn, wanted, gone)
 	_ = conn.Close() // ends the reader
 	reader.Wait()
 }
 
-// serveResults writes frames until either side has had enough.
-func (s *Server) serveResults(conn *websocket.Conn, l *listener, gone <-chan struct{}) {
+// serveQuery sends the results of a live query, a frame for each host that answers.
+func (s *Server) serveQuery(conn *websocket.Conn, wanted string, gone <-chan struct{}) {
+	id, _ := strconv.ParseInt(wanted, 10, 64) // there is no query 0
+	if l := s.listen(id); l != nil {
+		s.serveFrames(conn, l, gone)
+	} else if !s.profile.v4 {
+		<-gone // release 2.1.2 stays silent, 4.0 closes
+	}
+}
+
+// serveFrames writes frames until either side has had enough.
+func (s *Server) serveFrames(conn *websocket.Conn, l *listener, gone <-chan struct{}) {
 	for {
 		frames, ended := s.takeFrames(l)
 		for i, frame := range frames {
