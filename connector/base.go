@@ -1,12 +1,14 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,9 +21,20 @@ type baseFinder struct {
 	turn       chan struct{} // holds one token: who has it may probe
 }
 
+// The versions of the API that a client can speak.
+const (
+	apiV1 = "v1"
+	apiV0 = "v0"
+)
+
 // baseCandidates lists where the API may be. A path that was given is the only
 // candidate; so is one that stands in the URL.
-func baseCandidates(server *url.URL, path string) ([]string, error) {
+func baseCandidates(server *url.URL, path, api string) ([]string, error) {
+	api = cmp.Or(api, apiV1)
+	other, known := map[string]string{apiV1: apiV0, apiV0: apiV1}[api]
+	if !known {
+		return nil, fmt.Errorf("API %q: expected v1 or v0", clip(api, 16))
+	}
 	root := server.Scheme + "://" + server.Host
 	inURL := strings.Trim(server.Path, "/")
 	switch {
@@ -33,16 +46,24 @@ func baseCandidates(server *url.URL, path string) ([]string, error) {
 	if path != "" {
 		u, err := url.Parse("/" + strings.Trim(path, "/"))
 		if err != nil || u.RawQuery != "" || u.Fragment != "" {
-			return nil, fmt.Errorf("base path %q: expected something like /esp-ui/services/api/v1", path)
+			return nil, fmt.Errorf("base path %q: expected something like /esp-ui/services/api/%s", path, api)
 		}
-		return []string{root + strings.TrimRight(u.EscapedPath(), "/")}, nil
+		path = strings.TrimRight(u.EscapedPath(), "/")
+		if strings.HasSuffix(path, "/api/"+other) {
+			return nil, fmt.Errorf("base path %q is that of API %s, and the client is to speak %s", path, other, api)
+		}
+		return []string{root + path}, nil
 	}
-	list := []string{root + "/esp-ui/services/api/v1"} // releases 3.x and 4.0
+	prefixed := root + "/esp-ui/services/api/" + api // releases 3.x and 4.0
+	list := []string{root + "/services/api/" + api}  // releases 2.x, behind another port
 	if server.Port() == "" {
 		// Releases 2.x. A port in the URL says that there is no need to look elsewhere.
-		list = append(list, server.Scheme+"://"+net.JoinHostPort(server.Hostname(), "5000")+"/services/api/v1")
+		list = slices.Insert(list, 0, server.Scheme+"://"+net.JoinHostPort(server.Hostname(), "5000")+"/services/api/"+api)
 	}
-	return append(list, root+"/services/api/v1"), nil
+	if api == apiV0 {
+		return append(list, prefixed), nil // release 3.5 is the last to have it
+	}
+	return slices.Insert(list, 0, prefixed), nil
 }
 
 // Base is the URL below which the API lives, without a slash at the end. The
@@ -80,15 +101,26 @@ func (c *Client) Base(ctx context.Context) (string, error) {
 	}
 }
 
-// baseOf is what the path of a call is below, without a slash at the end.
+// baseOf is what the path of a call is below, without a slash at the end. A call
+// of the API that the server is said not to have is ErrUnavailable.
 func (c *Client) baseOf(ctx context.Context, k call) (string, error) {
-	switch k.base {
-	case baseServer:
+	speaksV0 := c.old != nil
+	switch {
+	case k.base == baseServer:
 		return c.server.Scheme + "://" + c.server.Host, nil
-	case baseV0:
+	case k.base == baseV1 && speaksV0:
+		return "", notInV0(k)
+	case k.base == baseV0 && !speaksV0:
 		// Releases that serve both have them side by side.
 		base, err := c.Base(ctx)
-		return strings.TrimSuffix(base, "/v1") + "/v0", err
+		if err != nil {
+			return "", err
+		}
+		side, ok := strings.CutSuffix(base, "/v1")
+		if !ok {
+			return "", fmt.Errorf("%s: %w: API v0 is beside v1, and the base path does not end in /v1", k.id, ErrUnavailable)
+		}
+		return side + "/v0", nil
 	}
 	return c.Base(ctx)
 }
@@ -96,6 +128,9 @@ func (c *Client) baseOf(ctx context.Context, k call) (string, error) {
 // probeAll tries each candidate once. again says that another round may help.
 func (c *Client) probeAll(ctx context.Context) (found string, again bool, err error) {
 	problem := errors.New("no Endpoint Response API found; set base_path if it lives elsewhere")
+	if c.old != nil {
+		problem = errors.New("no Endpoint Response API v0 found; later releases have v1 alone, and base_path helps if it lives elsewhere")
+	}
 	for _, base := range c.base.candidates {
 		a, err := c.probe(ctx, base)
 		switch {
@@ -115,7 +150,11 @@ func (c *Client) probeAll(ctx context.Context) (found string, again bool, err er
 }
 
 func (c *Client) probe(ctx context.Context, base string) (answer, error) {
-	req, err := c.request(ctx, authProbe, base, "", body{})
+	k := authProbe
+	if c.old != nil {
+		k = authProbeV0
+	}
+	req, err := c.request(ctx, k, base, "", body{})
 	if err != nil {
 		return answer{}, err
 	}

@@ -15,6 +15,7 @@ type call struct {
 	path   string // below the base; {x} stands for one escaped part
 	base   baseKind
 	query  url.Values // not part of errors and metrics
+	parts  []string   // what with has filled in, not escaped
 
 	// effect marks calls that change something: sent once, never repeated here.
 	effect bool
@@ -37,10 +38,14 @@ const (
 	baseV1     baseKind = iota
 	baseV0              // of the releases 2.x and 3.x
 	baseServer          // the server's root, where its proxy serves files
+	baseOwn             // the API that the client speaks, whichever it is
 )
 
-// authProbe tells the API from a web page.
-var authProbe = call{id: "auth-probe", method: http.MethodGet, path: "/hosts/count", open: true}
+// authProbe and authProbeV0 tell the API from a web page.
+var (
+	authProbe   = call{id: "auth-probe", method: http.MethodGet, path: "/hosts/count", open: true}
+	authProbeV0 = call{id: "auth-probe", method: http.MethodGet, path: "/nodes/", base: baseV0, open: true}
+)
 
 // with fills the parts of the path in, escaped, from left to right.
 func (k call) with(parts ...string) (call, error) {
@@ -57,6 +62,7 @@ func (k call) with(parts ...string) (call, error) {
 		}
 		k.path = before + url.PathEscape(part) + after
 	}
+	k.parts = append(k.parts[:len(k.parts):len(k.parts)], parts...)
 	return k, nil
 }
 

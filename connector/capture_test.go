@@ -611,7 +611,11 @@ func replay(t *testing.T, ex *exchange) (r replayed) {
 	if base == "" {
 		base = "/"
 	}
-	c, err := New(Options{URL: server.URL, BasePath: base, Username: "admin", Password: soar.SecretValue("admin"), Retries: -1})
+	api, routes := "v1", routes
+	if strings.HasSuffix(base, "/v0") {
+		api, routes = "v0", routesV0
+	}
+	c, err := New(Options{URL: server.URL, BasePath: base, API: api, Username: "admin", Password: soar.SecretValue("admin"), Retries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -621,7 +625,7 @@ func replay(t *testing.T, ex *exchange) (r replayed) {
 
 	for _, route := range routes {
 		parts, ok := match(route.pattern, ex.path)
-		if !ok || route.method != ex.method || !strings.HasSuffix(ex.base, "/v1") {
+		if !ok || route.method != ex.method || !strings.HasSuffix(ex.base, "/"+api) {
 			continue
 		}
 		value, err := route.do(t.Context(), c, ex, parts)

@@ -30,6 +30,10 @@ type Options struct {
 	// BasePath is where the API lives below URL, such as /esp-ui/services/api/v1.
 	// Empty tries the places that the releases use.
 	BasePath string
+	// API is the version of the API to speak: "v1", or "v0" for servers of the 2.x
+	// line that have no other. Empty is "v1". With "v0" the services do what that
+	// API can do, in the same words; the rest is ErrUnavailable.
+	API string
 	// Username and Password are those of a local account.
 	Username string
 	Password soar.Secret
@@ -73,6 +77,7 @@ type Client struct {
 	Users      *UsersService
 	Management *ManagementService
 	Email      *EmailService
+	V0         *V0Service
 	Search     *SearchService
 	Hunt       *HuntService
 	Schema     *SchemaService
@@ -91,6 +96,7 @@ type Client struct {
 	once      *http.Client          // never repeats
 
 	base    baseFinder
+	old     *oldAPI // nil when the client speaks API v1
 	session session
 	clock   clock
 }
@@ -142,8 +148,11 @@ func New(o Options) (*Client, error) {
 		log:     o.Log.With("component", "connector"),
 		metrics: newMetrics(o.Registerer),
 	}
-	if c.base.candidates, err = baseCandidates(server, o.BasePath); err != nil {
+	if c.base.candidates, err = baseCandidates(server, o.BasePath, o.API); err != nil {
 		return nil, err
+	}
+	if o.API == apiV0 {
+		c.old = newOldAPI(c)
 	}
 	if server.Scheme == "http" && !isLoopback(net.JoinHostPort(server.Hostname(), "0")) {
 		c.log.Warn("the server URL is http: password and token travel unprotected", "host", server.Host)
@@ -186,6 +195,7 @@ func New(o Options) (*Client, error) {
 	c.Users = &UsersService{c}
 	c.Management = &ManagementService{c}
 	c.Email = &EmailService{c}
+	c.V0 = &V0Service{c}
 	c.Search = &SearchService{c}
 	c.Hunt = &HuntService{c}
 	c.Schema = &SchemaService{c}

@@ -63,8 +63,12 @@ func newCrossRig(t *testing.T, one cross) *crossRig {
 		t.Fatal(err)
 	}
 	calls := prometheus.NewRegistry()
+	api := ""
+	if profile == "2.0" {
+		api = "v0"
+	}
 	client, err := connector.New(connector.Options{
-		URL: server.URL(), Username: user, Password: soar.SecretValue("admin"), CAFile: caFile, Timeout: 10 * time.Second, Registerer: calls,
+		URL: server.URL(), API: api, Username: user, Password: soar.SecretValue("admin"), CAFile: caFile, Timeout: 10 * time.Second, Registerer: calls,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,12 @@ import (
 // read, so k has no effect on the server. save gets the length as the server told
 // it, -1 if it did not. After an error what was saved is not whole.
 func (c *Client) stream(ctx context.Context, k call, in any, wants func(contentType string) bool,
-	save func(r io.Reader, length int64) error) error {
+	save func(r io.Reader, length int64) error) (err error) {
+	if c.old != nil && k.base == baseV1 {
+		if k, err = c.old.same(k); err != nil {
+			return err
+		}
+	}
 	sent, err := bodyOf(k, in)
 	if err != nil {
 		return err

@@ -55,6 +55,9 @@ const typeJSON = "application/json"
 // JSON, or as it is if it is a body, and hands a successful answer to read, which
 // may be nil.
 func (c *Client) do(ctx context.Context, k call, in any, read readFunc) (err error) {
+	if c.old != nil && k.base == baseV1 {
+		return c.old.do(ctx, k, in, read)
+	}
 	defer c.metrics.observe(k.id, time.Now(), &err)
 	sent, err := bodyOf(k, in)
 	if err != nil {

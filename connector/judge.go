@@ -59,7 +59,7 @@ func (c *Client) judge(k call, a answer, read readFunc) error {
 // refusalKinds says what "status": "failure" means.
 func refusalKinds(k call) []error {
 	switch {
-	case k.id == callAuthLogin.id:
+	case isLogin(k):
 		return []error{ErrBadCredentials}
 	case k.byID:
 		return []error{ErrRefused, ErrNotFound}
@@ -67,9 +67,13 @@ func refusalKinds(k call) []error {
 	return []error{ErrRefused}
 }
 
+func isLogin(k call) bool { return k.id == callAuthLogin.id || k.id == callV0Login.id }
+
 // statusKinds says what an HTTP status other than 200 means.
 func statusKinds(k call, a answer, isJSON bool) []error {
 	switch {
+	case a.status == http.StatusUnauthorized && isLogin(k):
+		return []error{ErrBadCredentials}
 	case a.status == http.StatusUnauthorized:
 		return []error{ErrUnauthorized}
 	case a.status == http.StatusForbidden:

@@ -31,7 +31,7 @@ func (c *Client) Raw(ctx context.Context, method, path string, data []byte) (_ R
 			return RawAnswer{}, fmt.Errorf("%w: path %q leaves the API", ErrInvalid, clip(path, 256))
 		}
 	}
-	k := call{id: "raw", method: strings.ToUpper(method), path: path, effect: true}
+	k := call{id: "raw", method: strings.ToUpper(method), path: path, base: baseOwn, effect: true}
 	if k.method == http.MethodGet || k.method == http.MethodHead {
 		k.effect = false
 	}

@@ -174,7 +174,7 @@ func TestBaseCandidates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := baseCandidates(u, tt.path)
+		got, err := baseCandidates(u, tt.path, "")
 		if err != nil || strings.Join(got, " ") != strings.Join(tt.want, " ") {
 			t.Errorf("%s %s: got %v, %v", tt.url, tt.path, got, err)
 		}
