@@ -13,12 +13,24 @@ import (
 const (
 	roleAdmin   = "admin"
 	roleAnalyst = "analyst"
+	allRoles    = roleAdmin + "," + roleAnalyst
 )
 
 type user struct {
 	id             int64
 	name, password string
 	role           string
+	email          string
+	first, last    string
+	sso            bool // may sign on by the identity provider
+	disabled       bool
+	mustChange     bool // somebody else chose the password
+}
+
+// answersTo reports whether a login may name the user so. Release 4.0 takes the
+// e-mail address too.
+func (s *Server) answersTo(u *user, name string) bool {
+	return u.name == name || s.profile.v4 && u.email != "" && u.email == name
 }
 
 // token is a row of the server's table of issued tokens. Two logins within one
@@ -40,7 +52,9 @@ const (
 
 // API: GET /index, without envelope.
 func (s *Server) index(*call) answer {
-	return jsonAnswer(http.StatusOK, obj{"sso_status": false})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return jsonAnswer(http.StatusOK, obj{"sso_status": s.management.ssoEnable == "true"})
 }
 
 // API: POST /login. Wrong credentials are HTTP 200, success has no status.
@@ -56,15 +70,15 @@ func (s *Server) login(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range s.users {
-		if u.name != c.text("username") ||
+		if u.disabled || !s.answersTo(u, c.text("username")) ||
 			subtle.ConstantTimeCompare([]byte(u.password), []byte(c.text("password"))) != 1 {
 			continue
 		}
 		out := obj{"token": s.issue(u)}
 		if s.profile.v4 {
-			out["first_name"], out["last_name"] = u.name, ""
-			out["roles"], out["all_roles"] = u.role, roleAdmin+","+roleAnalyst
-			out["auth_type"], out["reset_password"], out["reset_email"] = "", false, false
+			out["first_name"], out["last_name"] = u.first, u.last
+			out["roles"], out["all_roles"] = u.role, allRoles
+			out["auth_type"], out["reset_password"], out["reset_email"] = "password", u.mustChange, false
 		}
 		return jsonAnswer(http.StatusOK, out)
 	}
@@ -125,7 +139,7 @@ func (s *Server) logout(c *call) answer {
 	return jsonAnswer(http.StatusOK, obj{"status": "success", "message": "user logged out successfully"})
 }
 
-// authenticate finds the user of a token, or the 401 that it deserves.
+// authenticate returns the account of a token, or the 401 that it deserves.
 func (s *Server) authenticate(text string) (*user, *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,8 +150,9 @@ func (s *Server) authenticate(text string) (*user, *answer) {
 			continue
 		}
 		known = true
-		if !t.revoked && t.expires.After(s.now()) {
-			return t.user, nil
+		if !t.revoked && t.expires.After(s.now()) && !t.user.disabled {
+			u := *t.user // as it is now: another call may change the account meanwhile
+			return &u, nil
 		}
 	}
 	refusal := nested(http.StatusUnauthorized, tokenUnknown)
@@ -145,6 +160,15 @@ func (s *Server) authenticate(text string) (*user, *answer) {
 		refusal = nested(http.StatusUnauthorized, tokenExpired)
 	}
 	return nil, &refusal
+}
+
+// revokeTokens ends every session of a user.
+func (s *Server) revokeTokens(u *user) {
+	for _, t := range s.tokens {
+		if t.user == u {
+			t.revoked = true
+		}
+	}
 }
 
 // ExpireTokens makes every token that was issued so far expire at once.

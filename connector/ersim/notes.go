@@ -91,7 +91,7 @@ func (s *Server) ownNote(c *call) (*alert, int, *answer) {
 		return nil, 0, refuse(s.fail(noAlert))
 	}
 	for i, n := range a.notes {
-		if n.id == id && n.author == c.user {
+		if n.id == id && n.author.id == c.user.id {
 			return a, i, nil
 		}
 	}

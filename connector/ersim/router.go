@@ -55,6 +55,9 @@ func (s *Server) buildAPIs() []api {
 	if s.profile.base0 != "" {
 		apis = append(apis, api{s.profile.base0, s.prepare(s.v0Table())})
 	}
+	if s.profile.v4 { // release 2.1.2 has the files on another port
+		apis = append(apis, api{"/downloads", s.prepare(s.downloadTable())})
+	}
 	services, _, _ := strings.Cut(s.BasePath(), "/api/")
 	return append(apis, api{base: services})
 }
@@ -192,14 +195,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	switch {
-	case r.URL.Path == "/downloads/certificate.crt" && s.profile.v4:
-		answer{status: http.StatusOK, contentType: "application/octet-stream", body: s.caPEM}.write(w, r, false)
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		console.write(w, r, false) // the proxy serves the single-page console for any path
-	default:
-		answer{status: http.StatusMethodNotAllowed, contentType: typeHTML, body: []byte(notAllowedHTML)}.write(w, r, false)
+		return
 	}
+	answer{status: http.StatusMethodNotAllowed, contentType: typeHTML, body: []byte(notAllowedHTML)}.write(w, r, false)
 }
 
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, a *api, path string) {
@@ -249,5 +249,7 @@ func (s *Server) handle(found *route, values map[string]string, r *http.Request)
 	if found.id == "alerts-list" && c.number("start", "start", 0) > 0 {
 		s.shiftPages()
 	}
-	return found.handler(c)
+	out := found.handler(c)
+	s.recordCall(c, out)
+	return out
 }
