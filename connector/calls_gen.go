@@ -98,7 +98,7 @@ var (
 	callManagementLogLevelUpdate = call{id: "management-log-level-update", method: http.MethodPut, path: "/management/log_setting", effect: true, releases: "since 3.5"}
 	callManagementPurge          = call{id: "management-purge", method: http.MethodPost, path: "/management/manual_purge", effect: true, releases: "since 3.5"}
 	callManagementLogsList       = call{id: "management-logs-list", method: http.MethodGet, path: "/management/download_log", releases: "since 3.5"}
-	callManagementLogsDownload   = call{id: "management-logs-download", method: http.MethodPost, path: "/management/download_log", releases: "since 3.5"}
+	callManagementLogsDownload   = call{id: "management-logs-download", method: http.MethodPost, path: "/management/download_log", byID: true, releases: "since 3.5"}
 	callManagementMetrics        = call{id: "management-metrics", method: http.MethodPost, path: "/management/metrics", releases: "since 3.5"}
 
 	// Packs
