@@ -27,9 +27,9 @@ var (
 	callHostsGet               = call{id: "hosts-get", method: http.MethodGet, path: "/hosts/{node_id}", byID: true}
 	callHostsAlertDistribution = call{id: "hosts-alert-distribution", method: http.MethodGet, path: "/hosts/{node_id}/alerts/distribution", byID: true}
 	callHostsCount             = call{id: "hosts-count", method: http.MethodGet, path: "/hosts/count"}
-	callHostsAdditionalConfig  = call{id: "hosts-additional-config", method: http.MethodPost, path: "/hosts/additional_config"}
-	callHostsFullConfig        = call{id: "hosts-full-config", method: http.MethodPost, path: "/hosts/config"}
-	callHostsActivityCount     = call{id: "hosts-activity-count", method: http.MethodPost, path: "/hosts/recent_activity/count"}
+	callHostsAdditionalConfig  = call{id: "hosts-additional-config", method: http.MethodPost, path: "/hosts/additional_config", byID: true}
+	callHostsFullConfig        = call{id: "hosts-full-config", method: http.MethodPost, path: "/hosts/config", byID: true}
+	callHostsActivityCount     = call{id: "hosts-activity-count", method: http.MethodPost, path: "/hosts/recent_activity/count", byID: true}
 	callHostsActivity          = call{id: "hosts-activity", method: http.MethodPost, path: "/hosts/recent_activity"}
 	callHostsActivityExport    = call{id: "hosts-activity-export", method: http.MethodPost, path: "/hosts/search/export"}
 	callHostsTagsList          = call{id: "hosts-tags-list", method: http.MethodGet, path: "/hosts/{node_id}/tags", byID: true}
@@ -41,7 +41,7 @@ var (
 	callHostsDeleteBulk        = call{id: "hosts-delete-bulk", method: http.MethodDelete, path: "/hosts/delete", effect: true, releases: "since 4.0"}
 	callHostsArchiveBulk       = call{id: "hosts-archive-bulk", method: http.MethodPut, path: "/hosts/delete", effect: true, releases: "since 4.0"}
 	callHostsDelete            = call{id: "hosts-delete", method: http.MethodDelete, path: "/hosts/{node_id}/delete", effect: true}
-	callHostsStatusLogs        = call{id: "hosts-status-logs", method: http.MethodPost, path: "/hosts/status_logs"}
+	callHostsStatusLogs        = call{id: "hosts-status-logs", method: http.MethodPost, path: "/hosts/status_logs", byID: true}
 	callHostsStatusLogsExport  = call{id: "hosts-status-logs-export", method: http.MethodPost, path: "/hosts/status_log/export", releases: "since 3.5"}
 
 	// Alerts
@@ -142,7 +142,7 @@ var (
 	callTagsList   = call{id: "tags-list", method: http.MethodGet, path: "/tags"}
 	callTagsAdd    = call{id: "tags-add", method: http.MethodPost, path: "/tags/add", effect: true}
 	callTagsDelete = call{id: "tags-delete", method: http.MethodPost, path: "/tags/delete", effect: true}
-	callTagsTagged = call{id: "tags-tagged", method: http.MethodPost, path: "/tags/tagged"}
+	callTagsTagged = call{id: "tags-tagged", method: http.MethodPost, path: "/tags/tagged", byID: true}
 	callTagsAssign = call{id: "tags-assign", method: http.MethodPut, path: "/tags/{tag_name}", effect: true, releases: "since 3.5"}
 
 	// YARA
@@ -212,7 +212,7 @@ var (
 	callOptionsAdd        = call{id: "options-add", method: http.MethodPost, path: "/options/add", effect: true, releases: "2.1.2 to 3.5"}
 	callQueryresultDelete = call{id: "queryresult-delete", method: http.MethodPost, path: "/queryresult/delete", effect: true, releases: "2.1.2 to 3.5"}
 	callConfigsAll        = call{id: "configs-all", method: http.MethodGet, path: "/configs/all", releases: "2.1.2 to 3.5"}
-	callConfigsView       = call{id: "configs-view", method: http.MethodPost, path: "/configs/view", releases: "2.1.2 to 3.5"}
+	callConfigsView       = call{id: "configs-view", method: http.MethodPost, path: "/configs/view", byID: true, releases: "2.1.2 to 3.5"}
 	callConfigsUpdateOld  = call{id: "configs-update-old", method: http.MethodPost, path: "/configs/update", effect: true, releases: "2.1.2 to 3.5"}
 	callConfigsToggle     = call{id: "configs-toggle", method: http.MethodPut, path: "/configs/toggle", effect: true, releases: "2.1.2 to 3.5"}
 
