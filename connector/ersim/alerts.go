@@ -77,6 +77,7 @@ type alert struct {
 	createdAt time.Time
 	updatedAt time.Time // zero until somebody resolves or reopens it
 	change    *change   // nil until then
+	eventID   int64     // of the event that raised it
 	events    []event   // what it absorbed; on release 2.1.2 also the first event
 	notes     []*note
 }
@@ -132,7 +133,8 @@ func (a *alert) columns() map[string]string {
 
 // Raise makes an endpoint report what spec describes and returns the id of the
 // alert: a new one, or the one that absorbed it. It returns 0 for a host or
-// source that does not exist.
+// source that does not exist, and for a removed host: the server turns its agent
+// away.
 func (s *Server) Raise(spec AlertSpec) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +145,7 @@ func (s *Server) raise(spec AlertSpec) int64 {
 	s.lastRaise++
 	h := s.pickHost(spec.Host)
 	spec.Source = defaultText(spec.Source, sourceRule)
-	if h == nil || !slices.Contains(alertSources, spec.Source) {
+	if h == nil || h.state != hostActive || !slices.Contains(alertSources, spec.Source) {
 		return 0
 	}
 	now := s.now()
@@ -188,6 +190,9 @@ func (s *Server) pickHost(ref string) *host {
 	if ref != "" {
 		return s.host(ref)
 	}
+	if len(s.hosts) == 0 {
+		return nil
+	}
 	return s.hosts[s.random("raise-host", s.lastRaise).IntN(len(s.hosts))]
 }
 
@@ -195,7 +200,7 @@ func (s *Server) newAlert(h *host, r *rule, spec AlertSpec, seen event) *alert {
 	s.lastAlert++
 	a := &alert{
 		id: s.lastAlert, host: h, rule: r, source: spec.Source, query: spec.Query, entry: seen.entry, createdAt: seen.at,
-		severity: strings.ToUpper(spec.Severity),
+		severity: strings.ToUpper(spec.Severity), eventID: seen.id,
 	}
 	switch {
 	case r == nil:
@@ -221,6 +226,12 @@ func (s *Server) newAlert(h *host, r *rule, spec AlertSpec, seen event) *alert {
 // commit makes an alert visible. Its id may be lower than one that is visible
 // already.
 func (s *Server) commit(a *alert) {
+	if s.hides(a.host) {
+		a.host.hidden = insert(a.host.hidden, a, byID)
+		s.hostcare.hidden[a.id] = a
+		s.count(a, 1)
+		return
+	}
 	s.alerts = insert(s.alerts, a, byID)
 	s.created = insert(s.created, a, byCreation)
 	a.host.alerts = insert(a.host.alerts, a, byID)
@@ -229,8 +240,14 @@ func (s *Server) commit(a *alert) {
 
 // count adds n to the numbers of open alerts that a belongs to.
 func (s *Server) count(a *alert, n int) {
-	s.open += n
 	a.host.unended += n
+	if !s.hides(a.host) {
+		s.countShown(a, n)
+	}
+}
+
+func (s *Server) countShown(a *alert, n int) {
+	s.open += n
 	if a.rule != nil {
 		a.rule.open += n
 	}
@@ -261,11 +278,11 @@ func insert(list []*alert, a *alert, order func(a, b *alert) int) []*alert {
 	return slices.Insert(list, at, a)
 }
 
-// alert finds a visible alert by id.
+// alert finds an alert by id, also one that went out of sight with its host.
 func (s *Server) alert(id int64) *alert {
 	at, found := slices.BinarySearchFunc(s.alerts, id, func(a *alert, id int64) int { return cmp.Compare(a.id, id) })
 	if !found {
-		return nil
+		return s.hostcare.hidden[id]
 	}
 	return s.alerts[at]
 }

@@ -415,6 +415,9 @@ func (s *Server) alertsGet(c *call) answer {
 		}
 		return jsonAnswer(http.StatusOK, out)
 	}
+	if a.host.state == hostDeleted && !s.profile.v4 {
+		return s.crash() // observed
+	}
 	data := obj{
 		"query_name": a.query, "message": a.entry, "node_id": a.host.id, "rule_id": nil, "severity": s.severityName(a.severity),
 		"created_at": pySpace(a.createdAt), "type": a.kind(), "source": a.source, "status": s.statusText(a), "source_data": obj{},

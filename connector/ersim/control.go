@@ -226,7 +226,7 @@ func (s *Server) RaiseLoad(spec AlertSpec, count int, rate float64) error {
 	defer s.mu.Unlock()
 	one := func(i int) int64 {
 		next := spec
-		if next.Host == "" {
+		if next.Host == "" && len(s.hosts) > 0 {
 			next.Host = s.hosts[i%len(s.hosts)].identifier
 		}
 		return s.raise(next)

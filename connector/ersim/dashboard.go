@@ -26,6 +26,7 @@ func (s *Server) downloadTable() []route {
 		{"download-certificate", "GET", "/certificate.crt", 0, file(func() []byte { return s.caPEM }), nil},
 		{"download-cpt-windows", "GET", "/windows/plgx_cpt.exe", 0, file(windowsTool), nil},
 		{"download-cpt-linux", "GET", "/linux/plgx_cpt", 0, file(linuxTool), nil},
+		{"download-status-log", "GET", "/status_log/{file}", 0, s.statusLogFile, nil},
 		{"download-cpt-macos", "GET", "/plgx_cpt.sh", 0, file(macTool), nil},
 	}
 }
@@ -116,12 +117,16 @@ func topFive[K comparable](counts map[K]int, name func(K) string) []K {
 	return keys[:min(5, len(keys))]
 }
 
-// fleetStatus counts hosts by platform, and those that are there.
+// fleetStatus counts active hosts by platform, and those that are online.
 func (s *Server) fleetStatus() obj {
 	platforms := map[string]int{}
-	online := 0
+	online, active := 0, 0
 	for _, h := range s.hosts {
+		if h.state != hostActive {
+			continue
+		}
 		platforms[h.role.platform]++
+		active++
 		online += boolRank(h.online)
 	}
 	rows := []obj{}
@@ -130,6 +135,6 @@ func (s *Server) fleetStatus() obj {
 	}
 	return obj{
 		"hosts_platform_count": rows,
-		"hosts_status_count":   obj{"online": online, "offline": len(s.hosts) - online},
+		"hosts_status_count":   obj{"online": online, "offline": active - online},
 	}
 }

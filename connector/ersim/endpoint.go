@@ -36,7 +36,9 @@ type host struct {
 	background []event // events that raised no alert
 	lastScan   time.Time
 
+	state   int              // hostActive, hostRemoved or hostDeleted
 	alerts  []*alert         // visible ones, by id ascending
+	hidden  []*alert         // those that went out of sight with the host, likewise
 	open    map[int64]*alert // newest alert per rule id, for aggregation
 	unended int              // how many of alerts are not resolved
 	waiting []func()         // what its agent does when it comes online

@@ -94,12 +94,12 @@ func (s *Server) alertedEvents2(c *call) answer {
 	return s.ok("Successfully fetched the Alert's events data", rows)
 }
 
-// allEvents is everything the host reported, in the order of id.
+// allEvents is everything the host reported, by time.
 func (h *host) allEvents() []event {
 	events := slices.Clone(h.background)
-	for _, a := range h.alerts {
-		if len(a.events) == 0 || !bytes.Equal(a.events[0].entry, a.entry) {
-			events = append(events, event{query: a.query, entry: a.entry, at: a.createdAt})
+	for _, a := range slices.Concat(h.alerts, h.hidden) {
+		if len(a.events) == 0 || a.events[0].id != a.eventID {
+			events = append(events, event{a.eventID, a.query, a.entry, a.createdAt})
 		}
 		events = append(events, a.events...)
 	}

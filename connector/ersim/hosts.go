@@ -2,7 +2,6 @@ package ersim
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ type HostState struct {
 	Platform        string         `json:"platform"` // windows, ubuntu or darwin
 	IP              string         `json:"ip"`
 	Tags            []string       `json:"tags"`
+	State           int            `json:"state"` // 0 active, 1 removed; deleted hosts are not in the fleet
 	Online          bool           `json:"online"`
 	ResponseEnabled bool           `json:"response_enabled"`
 	Contained       bool           `json:"contained"` // has a firewall rule from a contain action
@@ -35,7 +35,7 @@ func (s *Server) Hosts() []HostState {
 	for _, h := range s.hosts {
 		state := HostState{
 			ID: h.id, Identifier: h.identifier, Name: h.name, Platform: h.role.platform, IP: h.ip,
-			Tags: slices.Clone(h.tags), Online: h.online, ResponseEnabled: h.response, Contained: len(h.firewall) > 0,
+			Tags: slices.Clone(h.tags), State: h.state, Online: h.online, ResponseEnabled: h.response, Contained: len(h.firewall) > 0,
 			Firewall: slices.Clone(h.firewall), Quarantine: slices.Clone(h.quarantine), Waiting: len(h.waiting),
 		}
 		for _, p := range h.processes {
@@ -64,7 +64,10 @@ func (s *Server) SetResponseEnabled(hostRef string, enabled bool) bool {
 
 // SetTags replaces the tags of a host. It reports whether there is such a host.
 func (s *Server) SetTags(hostRef string, tags ...string) bool {
-	return s.change(hostRef, func(h *host) { h.tags = slices.Clone(tags) })
+	return s.change(hostRef, func(h *host) {
+		h.tags = slices.Clone(tags)
+		s.makeTags(tags...)
+	})
 }
 
 func (s *Server) change(hostRef string, do func(*host)) bool {
@@ -102,24 +105,52 @@ func (s *Server) whenOnline(h *host, do func()) {
 	h.waiting = append(h.waiting, func() { s.whenOnline(h, do) })
 }
 
-// host finds a host by id, identifier or node key, as the path of /hosts/{x}
-// does, or by name. It returns nil when there is none.
+// host finds a host as whoever drives the simulator names it: by id, identifier,
+// node key or name. It returns nil when there is none.
 func (s *Server) host(ref string) *host {
 	if id, err := strconv.ParseInt(ref, 10, 64); err == nil {
-		if id >= 1 && id <= int64(len(s.hosts)) {
-			return s.hosts[id-1]
-		}
-		return nil
+		return s.numbered(id)
 	}
-	if h := s.hostRefs[strings.ToUpper(ref)]; h != nil {
+	if h := s.identified(ref); h != nil || ref == "" {
 		return h
 	}
 	for _, h := range s.hosts {
-		if ref != "" && (h.nodeKey == ref || h.name == ref) {
+		if h.name == ref {
 			return h
 		}
 	}
 	return nil
+}
+
+// pathHost finds the host of a path such as /hosts/{ref}, which has no names.
+func (s *Server) pathHost(c *call) *host {
+	ref := c.path["ref"]
+	if id, err := strconv.ParseInt(ref, 10, 64); err == nil {
+		return s.numbered(id)
+	}
+	return s.identified(ref)
+}
+
+// identified finds a host by identifier or node key. Deleted hosts are never found.
+func (s *Server) identified(ref string) *host {
+	if h := s.hostRefs[strings.ToUpper(ref)]; h != nil {
+		return h
+	}
+	for _, h := range s.hosts {
+		if h.nodeKey == ref {
+			return h
+		}
+	}
+	return nil
+}
+
+// numbered finds a host by id.
+func (s *Server) numbered(id int64) *host {
+	at, found := slices.BinarySearchFunc(s.hosts, id, func(h *host, id int64) int { return cmp.Compare(h.id, id) })
+	if !found {
+		return nil
+	}
+	return s.hosts[at]
 }
 
 func (h *host) lastSeen(now time.Time) time.Time {
@@ -159,41 +190,77 @@ func (h *host) nodeInfo() obj {
 	}
 }
 
-// API: POST /hosts. Without limit the whole table comes back, online hosts first.
-func (s *Server) hostsList(c *call) answer {
-	online := c.truthy("status")
-	platform := c.choice("platform", "platform(windows/linux/darwin)", "windows", "linux", "darwin")
-	withCount := c.flag("alerts_count", "alerts_count")
-	start, limit := c.number("start", "start", 0), c.number("limit", "limit", -1)
-	column := c.choice("column", "column", "host", "state", "health", "os", "last_ip")
-	order := c.choice("order_by", "order_by", "asc", "desc")
+// hostFilter is what the list of hosts and its export select.
+type hostFilter struct {
+	online, enabled *bool
+	platform        string
+	search          string // in lower case
+	column, order   string
+	counts          bool
+	start, limit    int64 // a negative limit means all
+}
+
+// readHostFilter reads the arguments. Removed hosts are left out in release 2.1.2
+// unless it is told otherwise, and null tells it otherwise.
+func (s *Server) readHostFilter(c *call) (f hostFilter, refusal *answer) {
+	f = hostFilter{
+		online: c.truthy("status"), enabled: c.flag("enabled", "enabled(true/false)"),
+		platform: c.choice("platform", "platform(windows/linux/darwin)", "windows", "linux", "darwin"),
+		search:   strings.ToLower(c.text("searchterm")),
+		start:    c.number("start", "start", 0), limit: c.number("limit", "limit", -1),
+	}
+	counts := c.flag("alerts_count", "alerts_count(true/false)")
+	f.counts = counts == nil || *counts
+	if s.profile.v4 {
+		f.column = c.choice("column", "column to order", "host", "state", "health", "os", "last_ip")
+		f.order = strings.ToLower(c.choice("order_by", "orderby(asc/desc)", "ASC", "asc", "Asc", "DESC", "desc", "Desc"))
+	} else if f.enabled == nil {
+		f.enabled = new(!c.null("enabled"))
+	}
 	if bad := s.invalid(c.args); bad != nil {
-		return *bad
+		return f, bad
 	}
-	if start < 0 {
-		return s.crash()
+	if f.start < 0 || c.present("limit") && f.limit < 0 {
+		return f, refuse(s.crash())
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	search := strings.ToLower(c.text("searchterm"))
-	var found []*host
-	total := 0
+	return f, nil
+}
+
+// selectHosts returns the hosts in order, and how many there are without the search
+// text.
+func (s *Server) selectHosts(f hostFilter) (found []*host, total int) {
 	for _, h := range s.hosts {
-		if online != nil && *online != h.online || platform != "" && platform != h.family() {
+		switch {
+		case f.enabled != nil && *f.enabled != (h.state == hostActive),
+			f.online != nil && *f.online != h.online,
+			f.online != nil && !*f.online && h.state != hostActive && s.profile.v4,
+			f.platform != "" && f.platform != h.family():
 			continue
 		}
 		total++
-		if search == "" || h.matches(search) {
+		if f.search == "" || s.matchesHost(h, f.search) {
 			found = append(found, h)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *host) int { return s.compareHosts(a, b, column, order) })
+	slices.SortStableFunc(found, func(a, b *host) int { return s.compareHosts(a, b, f) })
+	return found, total
+}
+
+// API: POST /hosts. Without limit the whole table comes back, online hosts first.
+func (s *Server) hostsList(c *call) answer {
+	f, refusal := s.readHostFilter(c)
+	if refusal != nil {
+		return *refusal
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, total := s.selectHosts(f)
 	results := []obj{}
-	for _, h := range page(found, start, limit) {
-		results = append(results, s.hostRow(h, withCount == nil || *withCount))
+	for _, h := range page(found, f.start, f.limit) {
+		results = append(results, s.hostRow(h, f.counts))
 	}
 	count := len(found)
-	if start >= int64(len(found)) {
+	if len(results) == 0 {
 		count = 0 // observed on release 2.1.2
 	}
 	return s.ok("Successfully fetched the hosts details", obj{"results": results, "count": count, "total_count": total})
@@ -207,19 +274,18 @@ func (h *host) family() string {
 	return "linux"
 }
 
-func (h *host) matches(search string) bool {
-	for _, text := range append([]string{h.name, h.role.os, h.ip}, h.tags...) {
-		if strings.Contains(strings.ToLower(text), search) {
-			return true
-		}
-	}
-	return false
+// matchesHost looks for a text in what the list shows. Release 2.1.2 wants tags whole.
+func (s *Server) matchesHost(h *host, search string) bool {
+	contains := func(text string) bool { return strings.Contains(strings.ToLower(text), search) }
+	return contains(h.name) || contains(h.role.os) || contains(h.ip) ||
+		slices.ContainsFunc(h.tags, func(tag string) bool { return strings.ToLower(tag) == search || s.profile.v4 && contains(tag) })
 }
 
-func (s *Server) compareHosts(a, b *host, column, order string) int {
-	if column != "" && order != "" {
+func (s *Server) compareHosts(a, b *host, f hostFilter) int {
+	onlineFirst := cmp.Compare(boolRank(b.online), boolRank(a.online))
+	if f.column != "" && f.order != "" {
 		by := 0
-		switch column {
+		switch f.column {
 		case "host":
 			by = cmp.Compare(a.name, b.name)
 		case "os":
@@ -227,15 +293,17 @@ func (s *Server) compareHosts(a, b *host, column, order string) int {
 		case "last_ip":
 			by = cmp.Compare(a.ip, b.ip)
 		case "health":
-			by = cmp.Compare(boolRank(a.online), boolRank(b.online))
+			by = cmp.Compare(a.unended, b.unended)
+		case "state":
+			by = onlineFirst
 		}
-		if order == "desc" {
+		if f.order == "desc" {
 			by = -by
 		}
 		return cmp.Or(by, cmp.Compare(a.id, b.id))
 	}
-	by := cmp.Compare(boolRank(b.online), boolRank(a.online))
-	if s.profile.v4 {
+	by := onlineFirst
+	if s.profile.v4 && f.counts {
 		by = cmp.Or(by, cmp.Compare(b.unended, a.unended))
 	}
 	return cmp.Or(by, cmp.Compare(b.id, a.id))
@@ -260,16 +328,21 @@ func page[T any](all []T, start, limit int64) []T {
 	return all
 }
 
-func (s *Server) hostRow(h *host, full bool) obj {
+// hostRow is a row of the list. Without the count of alerts release 4.0 leaves out
+// more than that.
+func (s *Server) hostRow(h *host, counts bool) obj {
 	row := obj{
 		"id": h.id, "display_name": h.name, "host_identifier": h.identifier, "is_active": h.online, "os_info": h.osInfo(),
 	}
-	if full {
-		row["tags"], row["last_ip"], row["alerts_count"] = textList(h.tags), h.ip, h.unended
+	if counts || !s.profile.v4 {
+		row["tags"], row["last_ip"] = textList(h.tags), h.ip
+	}
+	if counts {
+		row["alerts_count"] = h.unended
 	}
 	if s.profile.v4 {
 		seen := pySpace(h.lastSeen(s.now()))
-		row["state"], row["host_details"], row["enrolled_on"] = 0, h.details(), pySpace(h.enrolled)
+		row["state"], row["host_details"], row["enrolled_on"] = h.state, h.details(), pySpace(h.enrolled)
 		for _, key := range []string{"last_checkin", "last_status", "last_result", "last_config", "last_query_read", "last_query_write"} {
 			row[key] = seen
 		}
@@ -294,10 +367,13 @@ func (s *Server) hostsCount(*call) answer {
 		}
 	}
 	for _, h := range s.hosts {
-		if h.online {
+		switch {
+		case h.state == hostActive && h.online:
 			counts[h.family()]["online"]++
-		} else {
+		case h.state == hostActive:
 			counts[h.family()]["offline"]++
+		case s.profile.v4:
+			counts[h.family()]["removed"]++
 		}
 	}
 	return s.ok("Successfully fetched the nodes status count", counts)
@@ -307,7 +383,7 @@ func (s *Server) hostsCount(*call) answer {
 func (s *Server) hostsGet(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.host(c.path["ref"])
+	h := s.pathHost(c)
 	if h == nil {
 		return s.fail("There is no host exists with this host identifier or node id given!")
 	}
@@ -336,49 +412,49 @@ const badHost = "Host id or node id passed it not correct"
 func (s *Server) hostTags(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.host(c.path["ref"])
+	h := s.pathHost(c)
 	if h == nil {
 		return s.fail(badHost)
 	}
 	return s.ok("Successfully fetched the tags of host", textList(h.tags))
 }
 
-// tagForm is the rule of release 4.0.
-var tagForm = regexp.MustCompile(`^[A-Za-z0-9_@.-]{1,63}$`)
-
 // API: POST /hosts/{x}/tags. A tag that is there already is success too.
 func (s *Server) hostTagAdd(c *call) answer {
-	c.need("tag", "tag")
+	c.need("tag", "tag to add/remove for the node")
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h, tag := s.host(c.path["ref"]), c.text("tag")
-	switch {
-	case h == nil:
+	h, tag := s.pathHost(c), strings.TrimSpace(c.text("tag"))
+	if h == nil {
 		return s.fail(badHost)
-	case s.profile.v4 && !tagForm.MatchString(tag):
-		return s.fail("Tag is not valid, it may have up to 63 characters of A-Z a-z 0-9 _ @ . -")
-	case !slices.Contains(h.tags, tag):
-		h.tags = append(h.tags, tag)
 	}
+	if wrong := s.wrongTag(tag); wrong != "" {
+		return s.fail(wrong)
+	}
+	s.makeTags(tag)
+	addTag(&h.tags, tag)
 	return s.ok("Successfully created tags to host", nil)
 }
 
 // API: DELETE /hosts/{x}/tags.
 func (s *Server) hostTagRemove(c *call) answer {
-	c.need("tag", "tag")
+	c.need("tag", "tag to add/remove for the node")
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.host(c.path["ref"])
+	h, tag := s.pathHost(c), strings.TrimSpace(c.text("tag"))
 	if h == nil {
 		return s.fail(badHost)
 	}
-	at := slices.Index(h.tags, c.text("tag"))
+	if s.noticeTags(); !s.hasTag(tag) {
+		return s.fail("Tag provided does not exists")
+	}
+	at := slices.Index(h.tags, tag)
 	if at < 0 {
 		return s.fail("Tag provided is not in host's tag list, Please check tag once again")
 	}

@@ -112,7 +112,7 @@ func (s *Server) table() []route {
 		{"rules-list", "POST", "/rules", token, s.rulesList, nil},
 		{"rules-get", "GET", "/rules/{id:int}", token, s.rulesGet, nil},
 	}
-	return slices.Concat(routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.hostcareTable(), s.tagsTable(),
+	return slices.Concat(s.hostcareTable(), routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.tagsTable(),
 		s.configsTable(), s.packsTable(), s.scheduledTable(), s.rulecareTable(), s.schemaTable(), s.yaraTable(),
 		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertcareTable(), s.release2Table())
 }

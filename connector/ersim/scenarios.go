@@ -2,6 +2,7 @@ package ersim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -128,6 +129,9 @@ func (s *Server) begins(name string) (*play, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.hosts) == 0 {
+		return nil, errors.New("ersim: every host has been deleted")
+	}
 	s.lastPlay++
 	p := &play{server: s, number: s.lastPlay, random: s.random("play-"+name, s.lastPlay), done: make(chan struct{})}
 	p.host = p.pick("workstation")
@@ -144,6 +148,10 @@ func (p *play) next(steps []step) {
 	}
 	p.server.after(steps[0].wait, func() {
 		if p.stopped {
+			return
+		}
+		if len(p.server.hosts) == 0 {
+			close(p.done) // somebody has deleted every host meanwhile
 			return
 		}
 		steps[0].do(p)

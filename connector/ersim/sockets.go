@@ -73,6 +73,9 @@ func (s *Server) socketTable() []socket {
 	for _, path := range s.profile.sockets {
 		table = append(table, socket{"ws-distributed-result", path, "Fetching results for query with query id : ", s.serveQuery})
 	}
+	if s.profile.v4 {
+		table = append(table, socket{"ws-csv-export", "/esp-ui/websocket/csv/export", "Fetching results for task with id: ", s.serveExport})
+	}
 	if s.profile.v4 && s.profile.enterprise {
 		// The guide names the addresses of live queries here; this one is that of the
 		// vendor's own console.
