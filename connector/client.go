@@ -77,6 +77,7 @@ type Client struct {
 	Users      *UsersService
 	Management *ManagementService
 	Email      *EmailService
+	Tags       *TagsService
 	V0         *V0Service
 	Search     *SearchService
 	Hunt       *HuntService
@@ -195,6 +196,7 @@ func New(o Options) (*Client, error) {
 	c.Users = &UsersService{c}
 	c.Management = &ManagementService{c}
 	c.Email = &EmailService{c}
+	c.Tags = &TagsService{c}
 	c.V0 = &V0Service{c}
 	c.Search = &SearchService{c}
 	c.Hunt = &HuntService{c}

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,7 +30,7 @@ type Host struct {
 	Tags       []string
 	Online     *bool // list only
 	AlertCount int   // unresolved alerts; list only
-	State      int   // 0 active, 1 removed, 2 deleted (release 4.0)
+	State      int   // HostActive, HostRemoved or HostDeleted; release 4.0
 
 	LastCheckin, EnrolledOn, LastStatus, LastResult, LastConfig time.Time
 
@@ -106,25 +107,73 @@ type HostQuery struct {
 	// active ones before.
 	Enabled *bool
 	Search  string // host name, OS name, address, tag
-	Column  string // host, state, health, os or last_ip
+	Column  string // host, state, health (alerts that are not resolved), os or last_ip; release 4.0
 	Desc    bool
+	// Brief leaves the count of alerts out, which is quicker; release 4.0 then leaves
+	// tags and address out as well.
+	Brief bool
 	// Start is an offset, Limit a page size; default 100.
 	Start, Limit int
 }
 
-// Page fetches one page of hosts. Rows without an id are in Page.Malformed.
-// API: POST /hosts (REST guide 4.0.0, "View hosts").
-func (s *HostsService) Page(ctx context.Context, q HostQuery) (page Page[Host], err error) {
-	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
+// arguments checks the filter and writes it as the calls want it.
+func (q HostQuery) arguments(what string) (map[string]any, error) {
+	in := map[string]any{}
+	if err := errors.Join(
+		inSet(what, "platform", q.Platform, "windows", "linux", "darwin"),
+		inSet(what, "column", q.Column, "host", "state", "health", "os", "last_ip"),
+		noNUL(what, "search text", q.Search),
+		paging(in, what, q.Start, q.Limit),
+	); err != nil {
+		return nil, err
+	}
 	if q.Online != nil {
 		in["status"] = *q.Online // must be a JSON boolean: the text "false" counts as true
 	}
 	if q.Enabled != nil {
 		in["enabled"] = *q.Enabled
 	}
+	if q.Brief {
+		in["alerts_count"] = false
+	}
 	set(in, "platform", q.Platform)
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
+	return in, nil
+}
+
+// noNUL refuses a text with the character U+0000, at which the server's database
+// makes it fail.
+func noNUL(what, argument, text string) error {
+	if strings.ContainsRune(text, 0) {
+		return fmt.Errorf("%s: %w: %s %q holds U+0000", what, ErrInvalid, argument, clip(text, 80))
+	}
+	return nil
+}
+
+// hostArgument names the host of a call that has it in its body: by id where ref is a
+// number, else by identifier, as paths do.
+func hostArgument(what, ref string) (map[string]any, error) {
+	if ref == "" {
+		return nil, fmt.Errorf("%s: %w", what, ErrEmptyTarget)
+	}
+	if strings.Trim(ref, "0123456789") != "" {
+		return map[string]any{"host_identifier": ref}, noNUL(what, "host", ref)
+	}
+	id, err := strconv.ParseInt(ref, 10, 32)
+	if err != nil || id == 0 {
+		return nil, fmt.Errorf("%s: %w: %s cannot be the id of a host", what, ErrInvalid, clip(ref, 40))
+	}
+	return map[string]any{"node_id": id}, nil
+}
+
+// Page fetches one page of hosts. Rows without an id are in Page.Malformed.
+// API: POST /hosts (REST guide 4.0.0, "View hosts").
+func (s *HostsService) Page(ctx context.Context, q HostQuery) (page Page[Host], err error) {
+	in, err := q.arguments("list hosts")
+	if err != nil {
+		return page, err
+	}
 	err = s.c.do(ctx, callHostsList, in, data(func(v value) { page = rows(v, hostRow) }))
 	return page, err
 }
