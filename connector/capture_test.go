@@ -291,6 +291,9 @@ var routes = []route{
 	}},
 	{"POST", "/alerts", "Alerts.Page", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		page, err := c.Alerts.Page(ctx, AlertQuery{Start: ex.int("start"), Limit: ex.int("limit"), Source: ex.text("source")})
+		if errors.Is(err, ErrInvalid) {
+			return nil, ours(err)
+		}
 		normal := make([]soar.Alert, 0)
 		for _, a := range page.Results {
 			normal = append(normal, Normalize("er", "https://er.example", a, nil, nil))
@@ -301,6 +304,14 @@ var routes = []route{
 					"source": a.Source, "status": a.Status, "alerted_entry": a.Columns, "hostname": a.Hostname,
 					"result_log_uid": a.ResultLogUID, "aggregated_events_count": a.EventCount, "intel_data": a.Intel}
 			}))
+	}},
+	{"GET", "/alerts/count_by_source", "Alerts.CountBySource", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
+		return c.Alerts.CountBySource(ctx, AlertCountQuery{}) // with a host, that would be looked up before
+	}},
+	{"POST", "/alerts/alert_source/export", "Alerts.Export", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
+		var text strings.Builder
+		_, err := c.Alerts.Export(ctx, AlertFilter{Source: ex.text("source")}, &text)
+		return strings.Split(strings.ReplaceAll(text.String(), "\r", ""), "\n"), ours(err)
 	}},
 	{"PUT", "/alerts", "Alerts.Resolve", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		var ids []int64
@@ -420,6 +431,29 @@ var routes = []route{
 			return nil, fmt.Errorf("%w: %w", errNotOurs, err)
 		}
 		return ticket, errors.Join(err, sameData(ex, err, map[string]any{"query_id": ticket.QueryID}))
+	}},
+	{"GET", "/dashboard", "Dashboard", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
+		d, err := c.Dashboard(ctx)
+		return d, errors.Join(err, sameData(ex, err, map[string]any{"purge_duration": d.RetentionDays}))
+	}},
+	{"POST", "/management/changepw", "Management.ChangePassword", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
+		return nil, ours(c.Management.ChangePassword(ctx, PasswordChange{
+			Old: soar.SecretValue(ex.text("old_password")), New: soar.SecretValue(ex.text("new_password")),
+		}))
+	}},
+	{"GET", "/management/settings", "Management.Settings", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
+		return c.Management.Settings(ctx)
+	}},
+	{"GET", "/management/apikeys", "Management.APIKeys", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
+		keys, err := c.Management.APIKeys(ctx)
+		return map[string]bool{"virustotal": keys.VirusTotal.IsSet(), "alienvault": keys.AlienVault.IsSet(), "ibmxforce": keys.XForceKey.IsSet()}, err
+	}},
+	{"GET", "/management/virustotal/av_engine", "Management.AVEngines", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
+		return c.Management.AVEngines(ctx)
+	}},
+	{"GET", "/email/configure", "Email.Settings", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
+		e, err := c.Email.Settings(ctx)
+		return e, errors.Join(err, sameData(ex, err, map[string]any{"email": e.From, "smtpAddress": e.Server, "smtpPort": e.Port}))
 	}},
 	{"GET", "/rules/{}", "Rules.Get", func(ctx context.Context, c *Client, ex *exchange, p []string) (any, error) {
 		r, err := c.Rules.Get(ctx, number(p[0]))
