@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/erbridge/erbridge/connector/catalogue"
 )
 
 const strong = "Better#Pass1"
@@ -223,6 +225,30 @@ func TestActivityLog(t *testing.T) {
 		}
 	}
 	r.code("GET", "/users/platform_activity?limit=-1", nil, http.StatusInternalServerError)
+}
+
+func TestRecordedCallsAreInTheCatalogue(t *testing.T) {
+	for id, what := range recorded {
+		c := catalogue.Find(id)
+		switch {
+		case c == nil:
+			t.Errorf("%s is no call", id)
+		case what.ids == inPath && strings.Count(c.Path, "{") != 1,
+			what.ids != inPath && what.ids != "" && c.Param(what.ids) == nil,
+			what.name != "" && c.Param(what.name) == nil:
+			t.Errorf("%s has no such arguments: %+v", id, what)
+		}
+	}
+}
+
+func TestActivityOfDeletion(t *testing.T) {
+	r := newRig(t, Options{})
+	r.data("POST", "/tags/add", obj{"tag": "short-lived"})
+	r.data("POST", "/tags/delete", obj{"tag": "short-lived"})
+	row := r.data("GET", "/users/platform_activity?limit=1", nil).(obj)["results"].([]any)[0].(obj)
+	if row["action"] != "deleted" || row["text"] != "Tag with id 'short-lived' has been deleted" || len(row["item"].(obj)) != 0 {
+		t.Errorf("%v", row)
+	}
 }
 
 func TestActivityLogIsBounded(t *testing.T) {

@@ -2,6 +2,7 @@ package ersim
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -45,36 +46,47 @@ func (s *Server) record(u *user, action string, what item) {
 	}
 	a := activity{id: next, at: s.now().Truncate(time.Microsecond), user: u.id, action: action, item: what}
 	if action == "deleted" {
-		a.text, a.item = what.kind+" with id '"+strconv.FormatInt(what.id, 10)+"' has been deleted", item{}
+		ref := what.name
+		if what.id != 0 {
+			ref = strconv.FormatInt(what.id, 10)
+		}
+		a.text, a.item = what.kind+" with id '"+ref+"' has been deleted", item{}
 	}
 	*log = append(*log, a)
 }
 
+// inPath says that the id stands in the path.
+const inPath = "{}"
+
 // recorded says for calls of other sections what they leave in the log: the action
-// and the kind of the item. Its id is the number in the path, or those of the
-// argument, its name an argument.
+// and the kind of the item, where its id stands (in the path, or in an argument that
+// may be a list), and in which argument its name.
 var recorded = map[string]struct{ action, kind, ids, name string }{
-	"alerts-update":  {"updated", "Alerts", "alert_ids", ""},
-	"hosts-tags-add": {"created", "Tag", "", "tag"},
-	"tags-add":       {"created", "Tag", "", "tag"},
-	"rules-add":      {"created", "Rule", "", "name"},
-	"rules-update":   {"updated", "Rule", "", "name"},
-	"rules-enable":   {"updated", "Rule", "rule_ids", ""},
-	"rules-disable":  {"updated", "Rule", "rule_ids", ""},
-	"rules-delete":   {"updated", "Rule", "rule_ids", ""}, // a deleted rule is one with another status
-	"packs-add":      {"created", "Pack", "", "name"},
-	"packs-delete":   {"deleted", "Pack", "", ""},
-	"queries-add":    {"created", "Query", "", "name"},
-	"queries-update": {"updated", "Query", "", ""},
-	"queries-delete": {"deleted", "Query", "", ""},
-	"configs-create": {"created", "Config", "", "name"},
-	"configs-update": {"updated", "Config", "", "name"},
-	"configs-delete": {"deleted", "Config", "", ""},
-	"hosts-remove":   {"updated", "Node", "", ""},
-	"hosts-delete":   {"updated", "Node", "", ""},
-	"hosts-enable":   {"updated", "Node", "", ""},
-	"iocs-add":       {"created", "IOCIntel", "", ""},
-	"carves-delete":  {"deleted", "CarveSession", "", ""},
+	"alerts-update":      {"updated", "Alerts", "alert_ids", ""},
+	"carves-delete":      {"deleted", "CarveSession", "session_id", ""},
+	"configs-add":        {"created", "Config", "", "name"},
+	"configs-delete":     {"deleted", "Config", inPath, ""},
+	"configs-update":     {"updated", "Config", inPath, "name"},
+	"hosts-archive-bulk": {"updated", "Node", "node_ids", ""},
+	"hosts-deactivate":   {"updated", "Node", inPath, ""},
+	"hosts-delete":       {"updated", "Node", inPath, ""}, // a deleted host is one in another state
+	"hosts-delete-bulk":  {"updated", "Node", "node_ids", ""},
+	"hosts-enable-bulk":  {"updated", "Node", "node_ids", ""},
+	"hosts-reactivate":   {"updated", "Node", inPath, ""},
+	"hosts-tags-add":     {"created", "Tag", "", "tag"},
+	"iocs-replace":       {"created", "IOCIntel", "", ""},
+	"packs-add":          {"created", "Pack", "", "name"},
+	"packs-delete":       {"deleted", "Pack", inPath, ""},
+	"queries-add":        {"created", "Query", "", "name"},
+	"queries-delete":     {"deleted", "Query", inPath, ""},
+	"queries-update":     {"updated", "Query", inPath, ""},
+	"rules-add":          {"created", "Rule", "", "name"},
+	"rules-delete":       {"updated", "Rule", "rule_ids", ""}, // likewise one with another status
+	"rules-disable":      {"updated", "Rule", "rule_ids", ""},
+	"rules-enable":       {"updated", "Rule", "rule_ids", ""},
+	"rules-update":       {"updated", "Rule", inPath, "name"},
+	"tags-add":           {"created", "Tag", "", "tag"},
+	"tags-delete":        {"deleted", "Tag", "tag", ""},
 }
 
 // recordCall writes to the log what a call of another section did.
@@ -87,18 +99,24 @@ func (s *Server) recordCall(c *call, out answer) {
 	if json.Unmarshal(out.body, &result) != nil || !strings.EqualFold(result.Status, "success") {
 		return
 	}
-	ids := c.array(what.ids)
-	for _, part := range c.path {
-		ids = append(ids, part)
-	}
-	if len(ids) == 0 {
-		ids = []string{""}
+	refs := []string{""}
+	switch _, isArray := c.values[what.ids].([]any); {
+	case what.ids == inPath:
+		refs = slices.Collect(maps.Values(c.path))
+	case isArray:
+		refs = c.array(what.ids)
+	case c.present(what.ids):
+		refs = c.list(what.ids)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, text := range ids {
-		id, _ := strconv.ParseInt(text, 10, 64) // other references are not ids
-		s.record(c.user, what.action, item{what.kind, id, c.text(what.name)})
+	for _, ref := range refs {
+		one := item{kind: what.kind, name: c.text(what.name)}
+		id, err := strconv.ParseInt(ref, 10, 64)
+		if one.id = id; err != nil && one.name == "" {
+			one.name = ref
+		}
+		s.record(c.user, what.action, one)
 	}
 }
 

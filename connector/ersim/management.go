@@ -360,12 +360,16 @@ func (s *Server) manualPurge(c *call) answer {
 	return s.flat("Manual purge triggered successfully", obj{})
 }
 
-// purge removes the alerts and events from before a time. What was absorbed goes
-// with its alert, and an alert that stays may lose old events.
+// purge removes the alerts and events from before a time, also those that are out of
+// sight. What was absorbed goes with its alert, and an alert that stays may lose old
+// events. Lists are made anew, because answers may still be reading the old ones.
 func (s *Server) purge(before time.Time) {
 	old := func(a *alert) bool { return a.createdAt.Before(before) }
-	for _, a := range s.alerts {
+	oldEvent := func(e event) bool { return e.at.Before(before) }
+	touched := map[*host]bool{} // a deleted host is not in the fleet any more
+	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostcare.hidden)) {
 		if !old(a) {
+			a.events = without(a.events, oldEvent)
 			continue
 		}
 		if !a.resolved() {
@@ -374,14 +378,22 @@ func (s *Server) purge(before time.Time) {
 		if a.rule != nil && a.host.open[a.rule.id] == a {
 			delete(a.host.open, a.rule.id)
 		}
+		delete(s.hostcare.hidden, a.id)
+		touched[a.host] = true
 	}
-	s.alerts, s.created = slices.DeleteFunc(s.alerts, old), slices.DeleteFunc(s.created, old)
-	oldEvent := func(e event) bool { return e.at.Before(before) }
+	for h := range touched {
+		h.alerts, h.hidden = without(h.alerts, old), without(h.hidden, old)
+	}
+	s.alerts, s.created = without(s.alerts, old), without(s.created, old)
 	for _, h := range s.hosts {
-		h.alerts = slices.DeleteFunc(h.alerts, old)
-		h.background = slices.DeleteFunc(h.background, oldEvent)
-		for _, a := range h.alerts {
-			a.events = slices.DeleteFunc(a.events, oldEvent)
-		}
+		h.background = without(h.background, oldEvent)
 	}
+}
+
+// without is the list, or a new one when something is to be left out.
+func without[T any](list []T, out func(T) bool) []T {
+	if !slices.ContainsFunc(list, out) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), out)
 }

@@ -129,6 +129,23 @@ func TestPurgeRemovesWhatIsOld(t *testing.T) {
 	}
 }
 
+func TestPurgeReachesHiddenAlerts(t *testing.T) {
+	r := newRig(t, Options{Hosts: 2})
+	id := r.s.Raise(AlertSpec{Host: "1", CreatedAt: r.clock.Now().Add(-48 * time.Hour)})
+	if out := r.call("DELETE", "/hosts/1/delete", obj{}); !strings.EqualFold(fmt.Sprint(out["status"]), "success") {
+		t.Fatal(out)
+	}
+	if out := r.call("GET", fmt.Sprint("/alerts/", id), nil); out["status"] != "success" {
+		t.Fatalf("the alert of a deleted host: %v", out)
+	}
+	r.code("POST", "/management/manual_purge", obj{"rentention_days": 1}, http.StatusOK)
+	r.refused("GET", fmt.Sprint("/alerts/", id), nil, "No Alert present")
+	counts := r.data("GET", "/dashboard", nil).(obj)["distribution_and_status"].(obj)["hosts_status_count"]
+	if got := fmt.Sprint(counts); got != "map[offline:0 online:1]" {
+		t.Errorf("hosts: %s", got)
+	}
+}
+
 func TestServerLogs(t *testing.T) {
 	r := newRig(t, Options{})
 	const path = "/management/download_log"
