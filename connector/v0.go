@@ -46,20 +46,55 @@ func (s *V0Service) Logout(ctx context.Context) error {
 	return err
 }
 
-// ChangePassword changes the password of the client's account. The client goes on
-// logging in with the one it was made with.
+// ChangePassword changes the password of the client's account, which the client has
+// to be made with anew afterwards.
 // API v0: POST /changepw (public source of release 2.1.2).
-func (s *V0Service) ChangePassword(ctx context.Context, from, to soar.Secret) error {
-	old, err := from.Reveal()
+func (s *V0Service) ChangePassword(ctx context.Context, p PasswordChange) error {
+	return s.c.changePassword(ctx, callV0Changepw, p)
+}
+
+// v0Page makes a call that answers with a whole list. Lists that are empty have no
+// data at all in some releases.
+func v0Page[T any](ctx context.Context, s *V0Service, k call, in any, row func(value) (T, error)) (page Page[T], err error) {
+	err = s.c.do(ctx, k, in, data(func(v value) { page = rows(v, row) }))
+	if err == nil && page.Results == nil {
+		page.Results = []T{}
+	}
+	return page, err
+}
+
+// v0One makes a call that answers with one object, which must be whole.
+func v0One[T any](ctx context.Context, s *V0Service, k call, in any, row func(value) (T, error)) (one T, err error) {
+	found := false
+	err = s.c.do(ctx, k, in, data(func(v value) {
+		var odd error
+		one, odd = row(v)
+		found = odd == nil
+	}))
+	switch {
+	case err == nil && !found && k.byID:
+		err = missing(k)
+	case err == nil && !found:
+		err = lacking(k, "the answer holds no object")
+	}
 	if err != nil {
-		return fmt.Errorf("change password: old password: %w", err)
+		return *new(T), err
 	}
-	fresh, err := to.Reveal()
-	if err != nil {
-		return fmt.Errorf("change password: new password: %w", err)
+	return one, nil
+}
+
+// made makes a call that answers with the id of what it made, beside status, below
+// data, or as data, as text or as number.
+func (s *V0Service) made(ctx context.Context, k call, in any, key string) (id int64, err error) {
+	err = s.c.do(ctx, k, in, func(answer value) {
+		for _, v := range []value{answer.at(key), answer.at("data").at(key), answer.at("data")} {
+			if id == 0 {
+				id = v.id()
+			}
+		}
+	})
+	if err == nil && id == 0 {
+		err = lacking(k, "the answer holds no id")
 	}
-	if fresh == "" {
-		return fmt.Errorf("change password: %w: the new password is empty", ErrInvalid)
-	}
-	return s.c.do(ctx, callV0Changepw, map[string]any{"old_password": old, "new_password": fresh, "confirm_new_password": fresh}, nil)
+	return id, err
 }

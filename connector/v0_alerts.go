@@ -30,11 +30,8 @@ func (q V0AlertQuery) arguments() map[string]any {
 // Where the server tells no id, it is derived: see Alert.HasDerivedID.
 // API v0: POST /alerts/ (guide of API v0, "List alerts"; refusals observed on
 // release 2.1.2).
-func (s *V0Service) Alerts(ctx context.Context, q V0AlertQuery) (page Page[Alert], err error) {
-	err = s.c.do(ctx, callV0Alerts, q.arguments(), data(func(v value) {
-		page = rows(v, func(v value) (Alert, error) { return alertRow(tidyAlert(v)) })
-	}))
-	return page, err
+func (s *V0Service) Alerts(ctx context.Context, q V0AlertQuery) (Page[Alert], error) {
+	return v0Page(ctx, s, callV0Alerts, q.arguments(), func(v value) (Alert, error) { return alertRow(tidyAlert(v)) })
 }
 
 // AlertData fetches one alert by the server's id. ErrNotFound if there is none.

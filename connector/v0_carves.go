@@ -12,13 +12,10 @@ import (
 // server does not tell how far a carve is: one whose archive has a name counts as
 // done.
 // API v0: POST /carves/ (guide of API v0, "Carves").
-func (s *V0Service) Carves(ctx context.Context, host string) (page Page[Carve], err error) {
+func (s *V0Service) Carves(ctx context.Context, host string) (Page[Carve], error) {
 	in := map[string]any{}
 	set(in, "host_identifier", host)
-	err = s.c.do(ctx, callV0Carves, in, data(func(v value) {
-		page = rows(v, func(v value) (Carve, error) { return carveRow(tidyCarve(v)) })
-	}))
-	return page, err
+	return v0Page(ctx, s, callV0Carves, in, func(v value) (Carve, error) { return carveRow(tidyCarve(v)) })
 }
 
 // tidyCarve gives a carve of v0 the status that v1 tells.

@@ -21,7 +21,7 @@ type oldAlert struct {
 
 func (o *oldAPI) listAlerts(ctx context.Context, k call, in value) (any, error) {
 	if err := understood(k, in, "start", "limit", "resolved", "source", "rule_id", "host_identifier", "severity", "verdict", "query_name",
-		"searchterm", "event_ids", "start_date", "end_date", "column", "order_by"); err != nil {
+		"searchterm", "event_ids", "events_count", "start_date", "end_date", "column", "order_by"); err != nil {
 		return nil, err
 	}
 	order, err := alertOrder(k, in)
@@ -96,7 +96,7 @@ func alertFilter(in value) func(*Alert) bool {
 		return among(in.at("source"), a.Source) &&
 			among(in.at("rule_id"), strconv.FormatInt(a.RuleID, 10)) &&
 			among(in.at("severity"), strings.ToLower(a.Severity)) &&
-			among(in.at("verdict"), normalVerdict(a.Verdict)) &&
+			among(in.at("verdict"), cmp.Or(normalVerdict(a.Verdict), "open")) &&
 			among(in.at("event_ids"), strconv.FormatInt(a.ID, 10)) &&
 			mentions(in.at("searchterm").text(), a.Hostname, a.RuleName, a.Severity)
 	}

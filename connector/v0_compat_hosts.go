@@ -25,7 +25,7 @@ func (o *oldAPI) allHosts(ctx context.Context) ([]value, error) {
 func (o *oldAPI) nodes(ctx context.Context, k call) (list []value, err error) {
 	err = o.c.do(ctx, k, nil, data(func(v value) {
 		for item := range v.items() {
-			list = append(list, tidyNode(item))
+			list = append(list, tidyTags(item))
 		}
 	}))
 	return list, err
@@ -151,7 +151,7 @@ func (o *oldAPI) getHost(ctx context.Context, k call, _ value) (any, error) {
 		return nil, err
 	}
 	var host value
-	err = o.c.do(ctx, twin, nil, data(func(v value) { host = tidyNode(v) }))
+	err = o.c.do(ctx, twin, nil, data(func(v value) { host = tidyTags(v) }))
 	return host.v, err
 }
 

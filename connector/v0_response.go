@@ -12,31 +12,26 @@ const actuator = "polylogyx_vasp"
 
 // Responses fetches all commands. Enterprise only.
 // API v0: GET /response (guide of API v0, "Response").
-func (s *V0Service) Responses(ctx context.Context) (page Page[HostCommand], err error) {
-	err = s.c.do(ctx, callV0Response, nil, data(func(v value) {
-		page = rows(v, func(v value) (HostCommand, error) {
-			h, err := hostCommandRow(v)
-			if err == nil && h.CommandID == "" {
-				err = errors.New("command without id")
-			}
-			return h, err
-		})
-	}))
-	return page, err
+func (s *V0Service) Responses(ctx context.Context) (Page[HostCommand], error) {
+	return v0Page(ctx, s, callV0Response, nil, v0CommandRow)
+}
+
+func v0CommandRow(v value) (HostCommand, error) {
+	h, err := hostCommandRow(v)
+	if err == nil && h.CommandID == "" {
+		err = errors.New("command without id")
+	}
+	return h, err
 }
 
 // Response fetches one command. ErrNotFound if there is none. Enterprise only.
 // API v0: GET /response/{command_id} (guide of API v0, "Response").
-func (s *V0Service) Response(ctx context.Context, commandID string) (h HostCommand, err error) {
+func (s *V0Service) Response(ctx context.Context, commandID string) (HostCommand, error) {
 	k, err := callV0ResponseGet.with(commandID)
 	if err != nil {
-		return h, err
+		return HostCommand{}, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(v value) { h = readHostCommand(v) }))
-	if err == nil && h.CommandID == "" && h.Status == "" && h.ID == 0 {
-		err = missing(k)
-	}
-	return h, err
+	return v0One(ctx, s, k, nil, v0CommandRow)
 }
 
 // V0DeleteFile deletes a file on a host. One of Path and MD5 is needed.
