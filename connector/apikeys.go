@@ -61,6 +61,9 @@ type KeysUpdate struct {
 func (s *ManagementService) UpdateAPIKeys(ctx context.Context, keys APIKeys) (out KeysUpdate, err error) {
 	k := callManagementApikeysUpdate
 	defer s.c.metrics.observe(k.id, time.Now(), &err)
+	if s.c.old != nil {
+		return out, notInV0(k)
+	}
 	if keys.XForceKey.IsSet() != keys.XForcePass.IsSet() {
 		return out, fmt.Errorf("update keys: %w: X-Force needs key and password together", ErrInvalid)
 	}

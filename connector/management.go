@@ -113,7 +113,7 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 		now, err := s.Settings(ctx)
 		switch {
 		case err != nil:
-			return notSent(k, err)
+			return before(k, err)
 		case now.RetentionDays > 0:
 			in["purge_data_duration"] = strconv.Itoa(now.RetentionDays)
 		case change.AggregationWindow == nil && change.SSO == nil:

@@ -21,6 +21,9 @@ import (
 func (c *Client) SSOLogin(ctx context.Context) (target *url.URL, err error) {
 	k := callAuthSsoLogin
 	defer c.metrics.observe(k.id, time.Now(), &err)
+	if c.old != nil {
+		return nil, notInV0(k)
+	}
 	a, err := c.send(ctx, k, "", body{})
 	if err != nil {
 		return nil, err
@@ -57,6 +60,9 @@ func (c *Client) SSOLogin(ctx context.Context) (target *url.URL, err error) {
 func (c *Client) SSOCallback(ctx context.Context, samlResponse soar.Secret, relayState string) (page []byte, err error) {
 	k := callAuthSsoCallback
 	defer c.metrics.observe(k.id, time.Now(), &err)
+	if c.old != nil {
+		return nil, notInV0(k)
+	}
 	said, err := samlResponse.Reveal()
 	if err != nil {
 		return nil, fmt.Errorf("single sign-on: SAML response: %w: %w", ErrInvalid, err)

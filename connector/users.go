@@ -297,7 +297,7 @@ func (s *UsersService) Update(ctx context.Context, id int64, u UserChange) error
 	}
 	old, err := s.Get(ctx, id)
 	if err != nil {
-		return notSent(k, err)
+		return before(k, err)
 	}
 	return s.c.do(ctx, k, u.body(old), nil)
 }
@@ -314,7 +314,7 @@ func (s *UsersService) UpdateMe(ctx context.Context, u UserChange) error {
 	}
 	old, err := s.Me(ctx)
 	if err != nil {
-		return notSent(callUsersUpdateMe, err)
+		return before(callUsersUpdateMe, err)
 	}
 	if !old.IsAdmin() && (u.Email != "" || u.Role != "" || u.Active != nil || u.SSO != nil) {
 		return fmt.Errorf("update own user: %w: an analyst changes names only", ErrForbidden)

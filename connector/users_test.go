@@ -184,6 +184,39 @@ func TestUpdateUserKeepsTheRest(t *testing.T) {
 	}
 }
 
+// TestUpdateOfNobody is not a change that may be tried again.
+func TestUpdateOfNobody(t *testing.T) {
+	s := newOddServer(t, map[string]oddAnswer{
+		"GET /users/user/7": {body: `{"status":"failure","message":"Could not find a user"}`},
+		"GET /users/user/8": {status: http.StatusBadGateway, kind: "text/html", body: "<html>"},
+	})
+	change := connector.UserChange{FirstName: "x"}
+	if err := s.Users.Update(t.Context(), 7, change); !errors.Is(err, connector.ErrNotFound) || errors.Is(err, connector.ErrNotSent) {
+		t.Errorf("unknown user: %v", err)
+	}
+	if err := s.Users.Update(t.Context(), 8, change); !errors.Is(err, connector.ErrNotSent) {
+		t.Errorf("server in trouble: %v", err)
+	}
+}
+
+// TestOldServersHaveNoUsers says so without asking.
+func TestOldServersHaveNoUsers(t *testing.T) {
+	c, err := connector.New(connector.Options{URL: "https://er.invalid", API: "v0", Username: "admin", Password: soar.SecretValue("x"), Retries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	_, list := c.Users.Page(ctx, connector.UserQuery{})
+	_, keys := c.Management.UpdateAPIKeys(ctx, connector.APIKeys{VirusTotal: soar.SecretValue("x")})
+	_, login := c.SSOLogin(ctx)
+	_, callback := c.SSOCallback(ctx, soar.SecretValue("x"), "")
+	for what, err := range map[string]error{"list": list, "keys": keys, "login": login, "callback": callback} {
+		if !errors.Is(err, connector.ErrUnavailable) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestBadArgumentsAreNotSent gives each call what the server would misread or
 // crash on.
 func TestBadArgumentsAreNotSent(t *testing.T) {

@@ -114,11 +114,11 @@ func (s *Server) ssoCallback(c *call) answer {
 	case !u.sso:
 		return ssoRefusal("User has not been assigned to use SSO for the username/email received from IDP!")
 	}
-	keep := strings.NewReplacer(
+	fill := strings.NewReplacer(
 		"{to}", scriptText(defaultText(c.text("RelayState"), "https://"+c.request.Host+"/dashboard")),
 		"{first}", scriptText(u.first), "{token}", scriptText(s.issue(u)), "{role}", u.role, "{roles}", allRoles,
 	)
-	return answer{status: http.StatusOK, contentType: typeHTML, body: []byte(keep.Replace(ssoPage))}
+	return answer{status: http.StatusOK, contentType: typeHTML, body: []byte(fill.Replace(ssoPage))}
 }
 
 // scriptText makes text fit to stand between single quotes in a script.
