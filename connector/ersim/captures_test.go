@@ -135,6 +135,7 @@ func TestCaptures(t *testing.T) {
 			c := readCapture(t, name)
 			r := likeCaptured(t)
 			prepareHosts(r, filepath.Base(name))
+			prepareSearch(r.s, filepath.Base(name))
 			replace := strings.NewReplacer(
 				"EC2A1111-0000-0000-0000-00000000000A", r.s.hosts[0].identifier,
 				"EC2B2222-0000-0000-0000-00000000000B", r.s.hosts[2].identifier,

@@ -8,18 +8,31 @@ import (
 	"time"
 )
 
-// rule is a server rule.
+// rule is a server rule. Texts that are empty are null in answers.
 type rule struct {
 	id          int64
 	name        string
 	description string
 	severity    string // INFO, LOW, MEDIUM, HIGH or CRITICAL; release 2.1.2 shows WARNING for the middle ones
+	kind        string // MITRE or DEFAULT
+	status      string // ruleActive, ruleInactive or ruleDeleted
+	platform    string
 	techniques  []string
 	tactics     []string
-	condition   [2]string
+	alerters    []string
+	condition   [2]string // column and text; only to make conditions from
+	conditions  obj
+	inEmail     bool // alert_description
+	created     time.Time
 	updated     time.Time
 	open        int // alerts of it that are not resolved
 }
+
+const (
+	ruleActive   = "ACTIVE"
+	ruleInactive = "INACTIVE"
+	ruleDeleted  = "DELETED" // stays in the table, and is not shown any more
+)
 
 // The rules of a new server. Scenarios and AlertSpec name them.
 var stockRules = []rule{
@@ -65,23 +78,54 @@ func (s *Server) buildRules() {
 	}
 }
 
+// addRule adds a rule of our own making to the table.
 func (s *Server) addRule(r rule) *rule {
-	r.id = int64(len(s.rules) + 1)
-	r.updated = s.now().Truncate(time.Microsecond)
 	r.severity = defaultText(strings.ToUpper(r.severity), "MEDIUM")
+	r.kind = "DEFAULT"
+	if len(r.techniques) > 0 {
+		r.kind = "MITRE"
+	}
+	r.platform, r.alerters = "windows", []string{"debug", "rsyslog"}
+	r.conditions = obj{"condition": "AND", "valid": true, "rules": []obj{{
+		"id": "column", "type": "string", "field": "column", "input": "text", "operator": "column_contains", "value": r.condition[:],
+	}}}
+	return s.insertRule(r)
+}
+
+func (s *Server) insertRule(r rule) *rule {
+	r.id = int64(len(s.rules) + 1)
+	r.status = defaultText(r.status, ruleActive)
+	r.updated = s.now().Truncate(time.Microsecond)
+	r.created = r.updated
 	s.rules = append(s.rules, &r)
 	return &r
 }
 
 // ruleNamed finds a rule by name or makes one.
 func (s *Server) ruleNamed(name string, otherwise rule) *rule {
-	for _, r := range s.rules {
-		if r.name == name {
-			return r
-		}
+	if r := s.findRule(name); r != nil {
+		return r
 	}
 	otherwise.name = name
 	return s.addRule(otherwise)
+}
+
+// findRule finds a rule by name, nil if there is none any more.
+func (s *Server) findRule(name string) *rule {
+	for _, r := range s.rules {
+		if r.name == name && r.status != ruleDeleted {
+			return r
+		}
+	}
+	return nil
+}
+
+// ruleByID finds a rule, nil if there is none any more.
+func (s *Server) ruleByID(id int64) *rule {
+	if id < 1 || id > int64(len(s.rules)) || s.rules[id-1].status == ruleDeleted {
+		return nil
+	}
+	return s.rules[id-1]
 }
 
 // severityName is the word that the release uses.
@@ -93,86 +137,146 @@ func (s *Server) severityName(severity string) string {
 }
 
 func (s *Server) ruleObject(r *rule) obj {
-	form, kind := pyISO, "DEFAULT"
+	form := pyISO
 	if s.profile.v4 {
 		form = pySpace
 	}
-	var techniques any
-	if len(r.techniques) > 0 {
-		kind, techniques = "MITRE", strings.Join(r.techniques, ",")
-	}
 	out := obj{
-		"id": r.id, "name": r.name, "description": r.description, "severity": s.severityName(r.severity),
-		"status": "ACTIVE", "type": kind, "tactics": textList(r.tactics), "technique_id": techniques,
-		"alerters": []string{"debug", "rsyslog"}, "updated_at": form(r.updated),
-		"conditions": obj{"condition": "AND", "valid": true, "rules": []obj{{
-			"id": "column", "type": "string", "field": "column", "input": "text",
-			"operator": "column_contains", "value": r.condition[:],
-		}}},
+		"id": r.id, "name": r.name, "description": orNull(r.description), "severity": orNull(s.severityName(r.severity)),
+		"status": r.status, "type": orNull(r.kind), "tactics": textList(r.tactics), "technique_id": orNull(strings.Join(r.techniques, ",")),
+		"alerters": textList(r.alerters), "updated_at": form(r.updated), "conditions": r.conditions,
 	}
 	if s.profile.v4 {
-		out["created_at"], out["platform"], out["alert_description"] = form(r.updated), "windows", false
+		out["created_at"], out["platform"], out["alert_description"] = form(r.created), orNull(r.platform), r.inEmail
 	}
 	return out
 }
 
-// API: POST /rules. Rules with the most open alerts come first.
+// orNull is a text, or null for none.
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// API: GET /rules, release 4.0: by name.
+func (s *Server) rulesNames(*call) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows := []obj{}
+	for _, r := range slices.SortedFunc(slices.Values(s.rules), func(a, b *rule) int { return cmp.Compare(a.name, b.name) }) {
+		if r.status != ruleDeleted {
+			rows = append(rows, obj{"name": r.name, "id": r.id, "status": r.status})
+		}
+	}
+	return s.ok(rulesFetched, rows)
+}
+
+const rulesFetched = "Successfully fetched the rules info"
+
+// API: POST /rules. Rules with the most open alerts come first. Release 2.1.2 knows
+// neither status nor an order, and looks for the text in more than the name.
 func (s *Server) rulesList(c *call) answer {
 	start, limit := c.number("start", "start", 0), c.number("limit", "limit", -1)
-	withCount := c.flag("alerts_count", "alerts_count")
-	status := c.flag("status", "status")
-	column := c.choice("column", "column", "created_at", "name", "alert_count")
-	order := c.choice("order_by", "order_by", "asc", "desc")
+	withCount := c.flag("alerts_count", "alerts_count(true/false)")
+	var status *bool
+	var column, order string
+	if s.profile.v4 {
+		status = c.flag("status", "status(true/false)")
+		column = c.choice("column", "coumn to sort", "created_at", "name", "alert_count")
+		order = strings.ToLower(c.choice("order_by", "order to sort", "asc", "Asc", "ASC", "Desc", "DESC", "desc"))
+	}
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 || order != "" && column == "" || withCount != nil && !*withCount && order == "" {
-		return s.crash()
+	counting := withCount == nil || *withCount
+	if start < 0 || order != "" && column == "" || !counting && (order == "" || column == "alert_count") {
+		return s.crash() // without the join there is nothing to count and to sort by
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	search := strings.ToLower(c.text("searchterm"))
 	var found []*rule
+	total, alerts := len(s.rules), 0
+	if status != nil {
+		total = 0
+	}
 	for _, r := range s.rules {
-		if strings.Contains(strings.ToLower(r.name), search) && (status == nil || *status) {
+		if r.status != ruleDeleted {
+			alerts += r.open
+		}
+		if status != nil && (r.status == ruleActive) == *status && r.status != ruleDeleted {
+			total++
+		}
+		if r.status != ruleDeleted && (status == nil || (r.status == ruleActive) == *status) && s.ruleHas(r, search) {
 			found = append(found, r)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *rule) int {
+	sortRules(found, column, order)
+	results := []obj{}
+	for _, r := range page(found, start, limit) {
+		row := s.ruleObject(r)
+		if counting {
+			row["alerts_count"] = r.open
+		}
+		results = append(results, row)
+	}
+	return s.ok(rulesFetched, obj{"count": len(found), "total_count": total, "results": results, "total_alerts": alerts})
+}
+
+func (s *Server) ruleHas(r *rule, search string) bool {
+	texts := []string{r.name}
+	if !s.profile.v4 {
+		texts = append(texts, r.description, s.severityName(r.severity), r.status, r.kind, strings.Join(r.techniques, ","))
+	}
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), search) })
+}
+
+// sortRules sorts by a column if there is an order, else the most alerts first.
+func sortRules(rules []*rule, column, order string) {
+	slices.SortStableFunc(rules, func(a, b *rule) int {
+		if order == "" {
+			return cmp.Or(cmp.Compare(b.open, a.open), cmp.Compare(a.name, b.name))
+		}
 		by := cmp.Compare(a.open, b.open)
 		switch column {
 		case "name":
 			by = cmp.Compare(a.name, b.name)
 		case "created_at":
-			by = a.updated.Compare(b.updated)
+			by = a.created.Compare(b.created)
 		}
-		if order == "desc" || order == "" && column == "" {
+		if order == "desc" {
 			by = -by
 		}
-		return cmp.Or(by, cmp.Compare(a.name, b.name))
+		return cmp.Or(by, cmp.Compare(a.id, b.id))
 	})
-	total, results := 0, []obj{}
-	for _, r := range s.rules {
-		total += r.open
+}
+
+const (
+	noRule   = "Rule with this id does not exist"
+	noRuleID = "Missing rule id" // for 0
+)
+
+// pathRule is the rule that the path names, or the refusal. Server.mu is held.
+func (s *Server) pathRule(c *call) (*rule, *answer) {
+	id, _ := strconv.ParseInt(c.path["id"], 10, 64) // out of range finds nothing
+	if r := s.ruleByID(id); r != nil {
+		return r, nil
 	}
-	for _, r := range page(found, start, limit) {
-		row := s.ruleObject(r)
-		if withCount == nil || *withCount {
-			row["alerts_count"] = r.open
-		}
-		results = append(results, row)
+	if strings.Trim(c.path["id"], "0") == "" {
+		return nil, refuse(s.fail(noRuleID))
 	}
-	return s.ok("Successfully fetched the rules info",
-		obj{"count": len(found), "total_count": len(s.rules), "results": results, "total_alerts": total})
+	return nil, refuse(s.fail(noRule))
 }
 
 // API: GET /rules/{id}.
 func (s *Server) rulesGet(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id, err := strconv.ParseInt(c.path["id"], 10, 64)
-	if err != nil || id < 1 || id > int64(len(s.rules)) {
-		return s.fail("Rule with this id does not exist")
+	r, refusal := s.pathRule(c)
+	if refusal != nil {
+		return *refusal
 	}
-	return s.ok("Successfully fetched the rules info", s.ruleObject(s.rules[id-1]))
+	return s.ok(rulesFetched, s.ruleObject(r))
 }
