@@ -110,7 +110,7 @@ func EventTime(columns map[string]string) time.Time {
 }
 
 func alertURL(console string, id int64) string {
-	if console == "" || id == 0 {
+	if console == "" || id == 0 || id >= leastDerivedID {
 		return ""
 	}
 	return strings.TrimRight(console, "/") + "/alerts/" + strconv.FormatInt(id, 10)
