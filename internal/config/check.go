@@ -126,6 +126,11 @@ func (c *checker) checkServer() {
 	if s.BasePath != "" && !strings.HasPrefix(s.BasePath, "/") {
 		c.addf([]string{"server", "base_path"}, "bad-path", "such as /esp-ui/services/api/v1", "a base path begins with /")
 	}
+	for _, other := range []string{"v0", "v1"} {
+		if other != s.API && strings.HasSuffix(strings.TrimRight(s.BasePath, "/"), "/api/"+other) {
+			c.addf([]string{"server", "base_path"}, "bad-path", "set api: "+other+", or give the path of "+s.API, "this is the path of API %s, and api is %s", other, s.API)
+		}
+	}
 	c.file(s.CAFile, "server", "ca_file")
 	if pin := strings.ReplaceAll(s.PinSHA256, ":", ""); pin != "" {
 		if raw, err := hex.DecodeString(pin); err != nil || len(raw) != 32 {

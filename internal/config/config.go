@@ -68,6 +68,11 @@ type Server struct {
 	// /esp-ui/services/api/v1.
 	BasePath string `yaml:"base_path"`
 
+	// API is the version of the API that the server has. v0 is for servers of the
+	// 2.x line before 2.1.2, which have no other: polling, tagging, live queries and
+	// carves work with it, everything else does not (docs/howto/old-servers.md).
+	API string `yaml:"api" enum:"v1,v0"`
+
 	// Username is an account of the server that may use the API.
 	Username string `yaml:"username" required:"true"`
 
@@ -208,7 +213,7 @@ type Limits struct {
 // left empty.
 func Default() Config {
 	return Config{
-		Server:    Server{Name: "er", Timeout: 30 * time.Second, Retries: 4},
+		Server:    Server{Name: "er", API: "v1", Timeout: 30 * time.Second, Retries: 4},
 		Sources:   Sources{Poll: connector.DefaultPoll()},
 		Playbooks: Playbooks{Mode: soar.ModeObserve},
 		Actions:   Actions{MaxCarveBytes: 2 << 30},

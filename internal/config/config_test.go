@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 	if problems != "" {
 		t.Fatal(problems)
 	}
-	if cfg.Server.Name != "er" || cfg.Playbooks.Mode != "observe" || cfg.Console.Listen != "127.0.0.1:8088" ||
+	if cfg.Server.Name != "er" || cfg.Server.API != "v1" || cfg.Playbooks.Mode != "observe" || cfg.Console.Listen != "127.0.0.1:8088" ||
 		cfg.Sources.Poll.Interval != 15*time.Second || cfg.Sources.Push != nil || cfg.Store.Retention.Alerts != 90*day || cfg.Limits.Settle != 5*time.Minute {
 		t.Errorf("defaults: %+v", cfg)
 	}
@@ -57,6 +57,12 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:1:73: a pin is 64 hexadecimal digits [bad-pin]; openssl x509 -in cert.pem -noout -fingerprint -sha256`},
 		{"absent authority", `server: {url: "https://a", username: b, password: {env: C}, ca_file: absent.pem}`,
 			`c.yaml:1:70: ca_file: stat absent.pem: no such file or directory [no-file]`},
+		{"another API", `server: {url: "https://a", username: b, password: {env: C}, api: v2}`,
+			`c.yaml:1:66: unknown value "v2" [unknown-name]; allowed: v1, v0`},
+		{"path of another API", `server: {url: "https://a", username: b, password: {env: C}, api: v0, base_path: /services/api/v1/}`,
+			`c.yaml:1:81: this is the path of API v1, and api is v0 [bad-path]; set api: v1, or give the path of v0`},
+		{"path of the old API", `server: {url: "https://a", username: b, password: {env: C}, base_path: /services/api/v0}`,
+			`c.yaml:1:72: this is the path of API v0, and api is v1 [bad-path]; set api: v0, or give the path of v1`},
 		{"console for everybody", least + `console: {listen: ":8088"}`,
 			`c.yaml:2:19: :8088 would be plain HTTP for other machines [plain-http]; listen on 127.0.0.1 behind a proxy that speaks TLS, or set allow_plain_http: true`},
 		{"no port", least + `console: {listen: localhost}`,
@@ -112,6 +118,7 @@ func TestGood(t *testing.T) {
 		{"IPv6 loopback", least + `console: {listen: "[::1]:8088"}`},
 		{"pin with colons", `server: {url: "https://a:8443/x", username: b, password: {env: C}, pin_sha256: "` + strings.Repeat("AB:", 31) + `AB"}`},
 		{"alerts kept just long enough", least + "store: {retention: {alerts: 4d}}\nsources: {poll: {overlap: 3d}}"},
+		{"old server", `server: {url: "https://a", username: b, password: {env: C}, api: v0, base_path: /x/services/api/v0}`},
 		{"empty sections", least + "sources:\nsinks:\nplaybooks:\nstore:\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -26,7 +26,7 @@ func NewClient(cfg *config.Config, o Options) (*connector.Client, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoPassword, err)
 	}
 	options := connector.Options{
-		URL: s.URL, BasePath: s.BasePath, Username: s.Username, Password: s.Password, CAFile: s.CAFile, PinSHA256: s.PinSHA256,
+		URL: s.URL, BasePath: s.BasePath, API: s.API, Username: s.Username, Password: s.Password, CAFile: s.CAFile, PinSHA256: s.PinSHA256,
 		Timeout: s.Timeout, Retries: s.Retries, MaxConcurrent: cfg.Limits.Calls, Version: o.Version, Log: o.Log,
 	}
 	if s.Retries == 0 {

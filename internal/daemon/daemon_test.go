@@ -49,14 +49,18 @@ steps:
 
 // site is a simulated server and the folder of a daemon that uses it.
 type site struct {
-	t   *testing.T
-	sim *ersim.Server
-	dir string
+	t      *testing.T
+	sim    *ersim.Server
+	dir    string
+	server string // more settings of the server
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T) *site { return newSiteOf(t, ersim.Options{}) }
+
+func newSiteOf(t *testing.T, options ersim.Options) *site {
 	t.Helper()
-	sim, err := ersim.New(ersim.Options{CommandDelay: 5 * time.Millisecond, AggregationWindow: -1})
+	options.CommandDelay, options.AggregationWindow = 5*time.Millisecond, -1
+	sim, err := ersim.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +108,12 @@ func (s *site) write(name, text string) {
 // configure writes the file; more is added to it, and replaces nothing.
 func (s *site) configure(more string) {
 	s.write("erbridge.yaml", fmt.Sprintf(`
-server: {url: %q, username: admin, password: {file: pw}, ca_file: ca.pem}
+server: {url: %q, username: admin, password: {file: pw}, ca_file: ca.pem%s}
 playbooks: {dir: playbooks, mode: enforce}
 console: {listen: "127.0.0.1:0"}
 store: {path: data}
 limits: {shutdown: 9s}
-%s`, s.sim.URL(), more))
+%s`, s.sim.URL(), s.server, more))
 }
 
 // fileSink is a sink in the site's folder.
