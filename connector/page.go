@@ -56,7 +56,11 @@ func rows[T any](data value, row func(value) (T, error)) Page[T] {
 		if texts == nil {
 			texts = rowTexts(data.source)
 		}
-		page.Malformed = append(page.Malformed, &MalformedError{Reason: err.Error(), Raw: clipBytes(texts[i], maxMalformed)})
+		raw := encode(item)
+		if len(texts) == len(list) { // else the list stands elsewhere in the answer
+			raw = texts[i]
+		}
+		page.Malformed = append(page.Malformed, &MalformedError{Reason: err.Error(), Raw: clipBytes(raw, maxMalformed)})
 	}
 	if isBare {
 		page.Count, page.Total = len(page.Results), len(page.Results)
