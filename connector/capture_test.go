@@ -267,7 +267,7 @@ var routes = []route{
 	{"GET", "/index", "Index", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) { return c.Index(ctx) }},
 	{"POST", "/hosts", "Hosts.Page", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		page, err := c.Hosts.Page(ctx, HostQuery{Start: ex.int("start"), Limit: ex.int("limit")})
-		return page, errors.Join(err, sameRows(ex, err, page, func(h Host) map[string]any {
+		return page, errors.Join(ours(err), sameRows(ex, err, page, func(h Host) map[string]any {
 			return map[string]any{"id": h.ID, "host_identifier": h.Identifier, "display_name": h.Name, "last_ip": h.LastIP,
 				"alerts_count": h.AlertCount, "tags": h.Tags, "is_active": h.Online}
 		}))
@@ -637,7 +637,12 @@ func replay(t *testing.T, ex *exchange) (r replayed) {
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			_, _ = io.WriteString(w, `{"message": "The method is not allowed for the requested URL."}`)
 		default:
-			w.WriteHeader(http.StatusNotImplemented)
+			status, answer := besides(ex, req)
+			if answer == "" {
+				w.WriteHeader(status)
+				return
+			}
+			answerJSON(w, status, answer)
 		}
 	}))
 	t.Cleanup(server.Close)

@@ -139,8 +139,8 @@ func (s *HostsService) ActivityPage(ctx context.Context, ref string, q ActivityQ
 	return page, nil
 }
 
-// errNoRowID means that a page has rows with an id, and the last has none.
-var errNoRowID = errors.New("a row has no id to go on after")
+// errNoRowID means that some rows of a page have an id and others have none.
+var errNoRowID = errors.New("activity: a row has no id to go on after")
 
 // Activity walks through what a host has reported from q.Start on, newest first,
 // q.Limit at a time. In release 4.0 rows that come meanwhile disturb nothing. Rows of
@@ -148,31 +148,33 @@ var errNoRowID = errors.New("a row has no id to go on after")
 func (s *HostsService) Activity(ctx context.Context, ref string, q ActivityQuery) iter.Seq2[ActivityEvent, error] {
 	return func(yield func(ActivityEvent, error) bool) {
 		from := q.Start
-		q.Limit = max(pageSize(q.Limit), 2)
+		q.Limit = max(pageSize(q.Limit), 2) // as list has it
 		top, err := s.ActivityPage(ctx, ref, q)
 		if err != nil {
 			yield(ActivityEvent{}, err)
 			return
 		}
+		// The first page tells the release. It is used once: a walk may come back to it.
+		used := false
 		walk := list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[ActivityEvent], error) {
-			if start == 0 {
+			if !used {
+				used = true
 				return top, nil
 			}
 			q.Start, q.Limit = from+int64(start), limit
 			return s.ActivityPage(ctx, ref, q)
 		}, contentKey)
-		if len(top.Results) > 0 && top.Results[0].ID != 0 {
-			begun := false
-			walk = after(ctx, q.Limit, func(ctx context.Context, last int64, limit int) (Page[ActivityEvent], error) {
-				switch {
-				case last == 0 && begun:
-					return Page[ActivityEvent]{}, fmt.Errorf("activity: %w", errNoRowID)
-				case last == 0:
-					begun = true
-					return top, nil
+		if slices.ContainsFunc(top.Results, hasID) {
+			walk = after(ctx, q.Limit, func(ctx context.Context, last int64, limit int) (page Page[ActivityEvent], err error) {
+				page = top
+				if last != 0 {
+					q.Start, q.Limit = last, limit
+					page, err = s.ActivityPage(ctx, ref, q)
 				}
-				q.Start, q.Limit = last, limit
-				return s.ActivityPage(ctx, ref, q)
+				if err == nil && slices.ContainsFunc(page.Results, func(e ActivityEvent) bool { return !hasID(e) }) {
+					err = errNoRowID
+				}
+				return page, err
 			}, func(e *ActivityEvent) int64 { return e.ID })
 		}
 		for e, err := range walk {
@@ -182,6 +184,8 @@ func (s *HostsService) Activity(ctx context.Context, ref string, q ActivityQuery
 		}
 	}
 }
+
+func hasID(e ActivityEvent) bool { return e.ID != 0 }
 
 // contentKey tells events apart that have no id.
 func contentKey(e *ActivityEvent) string {
