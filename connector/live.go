@@ -24,24 +24,26 @@ const (
 	maxLiveBytes = 64 << 20
 )
 
-// liveURLs are the addresses that the results of live queries may have.
-func liveURLs(base string) []string {
-	return liveAddresses(base, "/distributed/result", "/websocket/distributed/result")
-}
-
-// liveAddresses derives the addresses of a socket from the base. Release 4.0 has it
-// below the prefix of the API, under two paths; 2.x at the root of the host.
-func liveAddresses(base, path, alias string) []string {
+// liveURLs derives the addresses that a socket may have from the base: below the
+// prefix of the API, where release 4.0 has them, and that of the first path at the
+// root of the host, where 2.x has it.
+func liveURLs(base string, paths ...string) []string {
 	prefix, _, _ := strings.Cut(base, "/services/api/")
 	if scheme, rest, ok := strings.Cut(prefix, "://"); ok {
 		prefix = strings.Replace(scheme, "http", "ws", 1) + "://" + rest
 	}
-	list := []string{prefix + path, prefix + alias}
+	var list []string
+	for _, path := range paths {
+		list = append(list, prefix+path)
+	}
 	if u, err := url.Parse(prefix); err == nil && u.Path != "" {
-		list = append(list, u.Scheme+"://"+u.Host+path)
+		list = append(list, u.Scheme+"://"+u.Host+paths[0])
 	}
 	return list
 }
+
+// liveAddresses is liveURLs of a path and its alias.
+func liveAddresses(base, path, alias string) []string { return liveURLs(base, path, alias) }
 
 // liveDialer opens websockets with the TLS options of the client.
 type liveDialer struct {

@@ -55,7 +55,7 @@ func (s *QueriesService) Results(ctx context.Context, t LiveTicket, deadline tim
 	if err != nil {
 		return results, fmt.Errorf("live results of query %d: %w", t.QueryID, err)
 	}
-	conn, err := s.c.dialer.dialAny(inner, liveURLs(base))
+	conn, err := s.c.dialer.dialAny(inner, liveURLs(base, "/distributed/result", "/websocket/distributed/result"))
 	if err != nil {
 		return results, fmt.Errorf("live results of query %d: %w", t.QueryID, err)
 	}

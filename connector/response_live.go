@@ -76,7 +76,7 @@ func (s *ResponsesService) hear(outer, ctx context.Context, cmd Command, h *outp
 	if err != nil {
 		return err
 	}
-	h.conn, err = s.c.dialer.dialAny(ctx, liveAddresses(base, "/websocket/action/result", "/action/result"))
+	h.conn, err = s.c.dialer.dialAny(ctx, liveURLs(base, "/websocket/action/result", "/action/result"))
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake):
 		return liveEnd(outer, ctx, s.pollOutput(ctx, cmd, h))
