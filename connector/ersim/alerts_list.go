@@ -130,13 +130,21 @@ func (s *Server) readFilter(c *call) (*alertFilter, *answer) {
 		f.resolved = new(bool) // release 2.1.2 shows open alerts only unless told otherwise
 	}
 	f.search = strings.ToLower(c.text("searchterm"))
+	if refusal := s.readSelection(c, f); refusal != nil {
+		return f, refusal
+	}
+	return f, s.readWindow(c, f)
+}
+
+// readSelection reads hosts, rules, ids, and what release 4.0 added.
+func (s *Server) readSelection(c *call, f *alertFilter) *answer {
 	for _, ref := range c.list("host_identifier") {
 		if h := s.hostRefs[strings.ToUpper(ref)]; h != nil {
 			f.hosts = append(f.hosts, h)
 		}
 	}
 	if c.text("host_identifier") != "" && len(f.hosts) == 0 {
-		return f, refuse(s.fail("No Host present for the host identifier given!"))
+		return refuse(s.fail("No Host present for the host identifier given!"))
 	}
 	for _, text := range c.list("rule_id") {
 		if id, err := strconv.ParseInt(text, 10, 64); err == nil && id >= 1 && id <= int64(len(s.rules)) {
@@ -144,21 +152,19 @@ func (s *Server) readFilter(c *call) (*alertFilter, *answer) {
 		}
 	}
 	if c.text("rule_id") != "" && len(f.rules) == 0 {
-		return f, refuse(s.fail("No Rule present for the rule id given!"))
+		return refuse(s.fail("No Rule present for the rule id given!"))
 	}
 	for _, text := range c.array("event_ids") {
 		id, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return f, refuse(s.crash()) // observed on release 2.1.2 for comma text
+			return refuse(s.crash()) // observed on release 2.1.2 for comma text
 		}
 		f.ids = append(f.ids, id)
 	}
 	if s.profile.v4 {
-		if refusal := s.readFilter4(c, f); refusal != nil {
-			return f, refusal
-		}
+		return s.readFilter4(c, f)
 	}
-	return f, s.readWindow(c, f)
+	return nil
 }
 
 // readFilter4 reads what release 4.0 added. Severities count in lower case only.
@@ -450,40 +456,4 @@ func (s *Server) alertsGet(c *call) answer {
 		data["updated_by"] = a.change.by
 	}
 	return s.ok("Successfully fetched the Alerts data", data)
-}
-
-// API: GET /alerts/count_by_source. An unknown host gives the totals of all.
-func (s *Server) alertsCountBySource(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := &alertFilter{resolved: c.flag("resolved", "True to get all resolved alerts")}
-	ruleID := c.number("rule_id", "rule_id", 0)
-	refusal := s.readWindow(c, f)
-	if bad := s.invalid(c.args); bad != nil {
-		return *bad
-	}
-	if refusal != nil {
-		return *refusal
-	}
-	if f.resolved == nil && !s.profile.v4 {
-		f.resolved = new(bool)
-	}
-	list := s.alerts
-	if h := s.hostRefs[strings.ToUpper(c.text("host_identifier"))]; h != nil {
-		list = h.alerts
-	}
-	if ruleID != 0 {
-		f.rules = []int64{ruleID}
-	}
-	counts := map[string]int{}
-	for _, a := range list {
-		if f.basic(a) && f.narrow(a) {
-			counts[a.source]++
-		}
-	}
-	rows := []obj{}
-	for _, source := range alertSources {
-		rows = append(rows, obj{"name": source, "count": counts[source]})
-	}
-	return s.ok("Data is fetched successfully", obj{"alert_source": rows})
 }

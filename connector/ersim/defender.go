@@ -1,9 +1,9 @@
 package ersim
 
 import (
-	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,8 +74,19 @@ func (s *Server) scan(h *host, kind, where string) any {
 	return obj{"ScanType": kind, "ScanEndTime": now.Format(time.RFC3339), "ThreatsFound": len(found), "Threats": found}
 }
 
+// defenderSettings are what Defender of a host was told, under PowerShell's names.
+type defenderSettings struct {
+	ExclusionPath, ExclusionProcess, ExclusionExtension []string
+	ScanScheduleDay                                     int    // 0 every day, 1 Sunday to 7 Saturday, 8 never
+	ScanScheduleTime                                    string // of the full scan
+	ScanScheduleQuickScanTime                           string // of the quick one, every day
+}
+
 func (h *host) excluded(key string) bool {
-	return slices.ContainsFunc(h.exclusions, func(path string) bool { return strings.HasPrefix(key, h.fileKey(path)) })
+	return slices.ContainsFunc(h.defender.ExclusionPath, func(path string) bool { return strings.HasPrefix(key, h.fileKey(path)) }) ||
+		slices.ContainsFunc(h.defender.ExclusionExtension, func(ending string) bool {
+			return strings.HasSuffix(key, "."+strings.TrimPrefix(h.fileKey(ending), "."))
+		})
 }
 
 // API: POST /defender-management/computer-status.
@@ -109,7 +120,9 @@ func (s *Server) defenderUpdate(c *call) answer {
 	})
 }
 
-// API: POST /defender-management/configure: paths that scans leave out.
+// API: POST /defender-management/configure: what scans leave out, by path, kind of
+// file or process. The answer has an id against the guide, as the vendor's console
+// keeps one.
 func (s *Server) defenderConfigure(c *call) answer {
 	verb := c.choice("action", "action", "add", "remove")
 	c.need("action", "action")
@@ -123,12 +136,53 @@ func (s *Server) defenderConfigure(c *call) answer {
 		c.mistake("path", "path", missingText)
 	}
 	return s.defend(c, "configure", params, s.opts.CommandDelay, func(h *host) any {
-		path := cmp.Or(params["path"], params["process"])
-		h.exclusions = slices.DeleteFunc(h.exclusions, func(known string) bool { return path != "" && strings.EqualFold(known, path) })
-		if verb == "add" && path != "" {
-			h.exclusions = append(h.exclusions, path)
+		d := &h.defender
+		for name, list := range map[string]*[]string{"path": &d.ExclusionPath, "process": &d.ExclusionProcess, "file_type": &d.ExclusionExtension} {
+			text := params[name]
+			if text == "" {
+				continue
+			}
+			*list = slices.DeleteFunc(*list, func(known string) bool { return strings.EqualFold(known, text) })
+			if verb == "add" {
+				*list = append(*list, text)
+			}
 		}
-		return obj{"ExclusionPath": textList(h.exclusions)}
+		return h.defender
+	})
+}
+
+// API: POST /defender-management/schedule-scan. The kinds are quick (1) and full
+// (2), which the guide calls auto trigger; the day counts for the second only.
+func (s *Server) defenderSchedule(c *call) answer {
+	kind := c.choice("scan_type", "scan_type", "1", "2")
+	c.need("scan_type", "scan_type")
+	c.need("time", "time")
+	day := c.choice("scan_day", "scan_day", "0", "1", "2", "3", "4", "5", "6", "7", "8")
+	at, err := time.Parse("15:4", strings.TrimSuffix(c.text("time"), ":0")) // the console adds seconds
+	if c.present("time") && err != nil {
+		c.mistake("time", "time", "Time format passed is invalid!")
+	}
+	params := map[string]string{"scan_type": kind, "time": c.text("time"), "scan_day": day}
+	return s.defend(c, "schedule-scan", params, s.opts.CommandDelay, func(h *host) any {
+		if kind == "1" {
+			h.defender.ScanScheduleQuickScanTime = at.Format(time.TimeOnly)
+			return h.defender
+		}
+		h.defender.ScanScheduleTime = at.Format(time.TimeOnly)
+		h.defender.ScanScheduleDay, _ = strconv.Atoi(defaultText(day, "0")) // one of the choices
+		return h.defender
+	})
+}
+
+// API: POST /defender-management/current-settings.
+func (s *Server) defenderSettings(c *call) answer {
+	return s.defend(c, "current-settings", nil, s.opts.CommandDelay, func(h *host) any { return h.defender })
+}
+
+// API: POST /defender-management/status_refresh.
+func (s *Server) defenderRefresh(c *call) answer {
+	return s.defend(c, "status-refresh", nil, s.opts.CommandDelay, func(*host) any {
+		return obj{"Antivirus": obj{"name": "Windows Defender", "type": "Antivirus", "state": "On", "signatures_up_to_date": 1}}
 	})
 }
 

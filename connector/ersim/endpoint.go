@@ -32,7 +32,7 @@ type host struct {
 	files      map[string]*file // by key
 	firewall   []FirewallRule
 	quarantine []Threat
-	exclusions []string
+	defender   defenderSettings
 	background []event // events that raised no alert
 	lastScan   time.Time
 

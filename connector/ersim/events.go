@@ -21,10 +21,8 @@ func (s *Server) alertedEvents(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	for _, name := range []string{"query_name", "searchterm", "column_name", "column_value"} {
-		if strings.Contains(c.text(name), "'") || start < 0 {
-			return s.crash() // these are pasted into SQL
-		}
+	if start < 0 || c.breaksSQL() {
+		return s.crash()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

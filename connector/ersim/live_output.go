@@ -16,6 +16,30 @@ const (
 	outputPiece    = "executing"
 )
 
+// API: POST /response/live_response, JSON or multipart. It is for one host. Whether
+// the host must be online the guide does not say; here it may wait like any command.
+func (s *Server) liveResponse(c *call) answer {
+	c.need("host_identifier", "host_identifier")
+	a := c.scriptAction()
+	if bad := s.invalid(c.args); bad != nil {
+		return *bad
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hosts := s.targets([]string{c.text("host_identifier")}, nil, nil)
+	if len(hosts) == 0 {
+		return s.fail("No Host present for the host identifier given!")
+	}
+	s.accept(a, hosts, s.opts.CommandDelay, func(*host) (string, bool) { return runScript(a.params["content"]) })
+	cmd := a.commands[0]
+	cmd.output = &liveQuery{}
+	s.after(resultLifetime, func() {
+		cmd.hush()
+		cmd.output = nil
+	})
+	return s.flat(actionAdded, obj{"openc2_id": a.id, "command_id": cmd.uid})
+}
+
 // say queues a frame of a live response for whoever listens. The vendor documents no
 // frame; status, data and message are what its console reads. Server.mu is held.
 func (s *Server) say(cmd *command, status, data, message string) {

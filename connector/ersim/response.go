@@ -71,6 +71,26 @@ type action struct {
 	user     *user
 	created  time.Time
 	commands []*command
+	removed  bool // from the list, by somebody
+}
+
+// done counts the hosts that have finished.
+func (a *action) done() (n int) {
+	for _, cmd := range a.commands {
+		n += boolRank(cmd.final())
+	}
+	return n
+}
+
+// updated is when a host last had to say something.
+func (a *action) updated() time.Time {
+	at := a.created
+	for _, cmd := range a.commands {
+		if cmd.updated.After(at) {
+			at = cmd.updated
+		}
+	}
+	return at
 }
 
 // command is an action on one host.
@@ -121,6 +141,10 @@ func (s *Server) actionTable() []route {
 	const ent = needToken | enterprise
 	return []route{
 		{"response-list", "POST", "/response", ent, s.responseList, nil},
+		{"response-export", "POST", "/response/export", ent, s.responseExport, nil},
+		{"response-delete-bulk", "DELETE", "/response/delete", ent, s.responseDeleteMany, nil},
+		{"response-delete", "DELETE", "/response/{id:int}/delete", ent, s.responseDelete, nil},
+		{"response-live", "POST", "/response/live_response", ent, s.liveResponse, nil},
 		{"response-view", "POST", "/response/view", ent, s.responseView, nil},
 		{"response-status-all", "GET", "/response/status/all", ent, s.responseStatusAll, nil},
 		{"response-status", "POST", "/response/status", ent, s.responseStatus, nil},
@@ -131,6 +155,9 @@ func (s *Server) actionTable() []route {
 		{"response-get", "GET", "/response/{uid}", ent, s.responseGet, nil},
 
 		{"defender-scan-now", "POST", "/defender-management/scan-now", ent, s.defenderScan, nil},
+		{"defender-schedule-scan", "POST", "/defender-management/schedule-scan", ent, s.defenderSchedule, nil},
+		{"defender-current-settings", "POST", "/defender-management/current-settings", ent, s.defenderSettings, nil},
+		{"defender-status-refresh", "POST", "/defender-management/status_refresh", ent, s.defenderRefresh, nil},
 		{"defender-check-update", "POST", "/defender-management/check-update", ent, s.defenderUpdate, nil},
 		{"defender-configure", "POST", "/defender-management/configure", ent, s.defenderConfigure, nil},
 		{"defender-computer-status", "POST", "/defender-management/computer-status", ent, s.defenderStatus, nil},
@@ -154,6 +181,9 @@ const (
 func (s *Server) targets(identifiers, tags, osNames []string) []*host {
 	var found []*host
 	for _, h := range s.hosts {
+		if h.state != hostActive && s.profile.v4 {
+			continue // release 2.1.2 takes removed hosts too, as observed
+		}
 		if slices.ContainsFunc(identifiers, func(id string) bool { return strings.EqualFold(id, h.identifier) }) ||
 			slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(h.tags, tag) }) ||
 			slices.Contains(osNames, h.role.os) {
@@ -278,8 +308,8 @@ func (a *action) release(h *host) (string, bool) {
 	return "", true
 }
 
-// API: POST /response/custom-action, JSON or multipart.
-func (s *Server) customAction(c *call) answer {
+// scriptAction reads a script and how to run it, from JSON or multipart.
+func (c *call) scriptAction() *action {
 	kind := c.choice("file_type", "file_type", "1", "2", "3", "4")
 	c.need("file_type", "file_type")
 	content := c.text("content")
@@ -288,9 +318,6 @@ func (s *Server) customAction(c *call) answer {
 	}
 	if content == "" {
 		c.mistake("content", "content", missingText)
-	}
-	if bad := s.invalid(c.args); bad != nil {
-		return *bad
 	}
 	a := &action{kind: KindScript, verb: "execute", target: "script", user: c.user, params: map[string]string{
 		"file_type": kind, "content": content, "params": c.text("params"), "script_name": c.text("script_name"),
@@ -302,13 +329,22 @@ func (s *Server) customAction(c *call) answer {
 	a.body = obj{"action": a.verb, "actuator": obj{"endpoint": "polylogyx_vasp"}, "target": obj{a.target: obj{
 		"file_type": kind, "params": a.params["params"], "script_name": a.script,
 	}}}
+	return a
+}
+
+// API: POST /response/custom-action, JSON or multipart.
+func (s *Server) customAction(c *call) answer {
+	a := c.scriptAction()
+	if bad := s.invalid(c.args); bad != nil {
+		return *bad
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hosts := s.targets(c.list("host_identifier"), c.list("tags"), c.list("os_name"))
 	if len(hosts) == 0 {
 		return s.fail(noTarget)
 	}
-	s.accept(a, hosts, s.opts.CommandDelay, func(*host) (string, bool) { return runScript(content) })
+	s.accept(a, hosts, s.opts.CommandDelay, func(*host) (string, bool) { return runScript(a.params["content"]) })
 	return s.flat(actionAdded, obj{"openc2_id": a.id})
 }
 
@@ -348,7 +384,12 @@ func (s *Server) responseList(c *call) answer {
 	defer s.mu.Unlock()
 	search := strings.ToLower(c.text("searchterm"))
 	var found []*action
+	total := 0
 	for _, a := range s.actions {
+		if a.removed {
+			continue
+		}
+		total++
 		if a.mentions(search) {
 			found = append(found, a)
 		}
@@ -358,19 +399,12 @@ func (s *Server) responseList(c *call) answer {
 	}
 	rows := []obj{}
 	for _, a := range page(found, start, limit) {
-		done, updated := 0, a.created
-		for _, cmd := range a.commands {
-			done += boolRank(cmd.final())
-			if cmd.updated.After(updated) {
-				updated = cmd.updated
-			}
-		}
 		rows = append(rows, obj{
-			"id": a.id, "action": a.verb, "command": a.body, "created_at": pySpace(a.created), "updated_at": pySpace(updated),
-			"script_name": a.script, "target": a.target, "Executed": fmt.Sprintf("%d/%d", done, len(a.commands)),
+			"id": a.id, "action": a.verb, "command": a.body, "created_at": pySpace(a.created), "updated_at": pySpace(a.updated()),
+			"script_name": a.script, "target": a.target, "Executed": fmt.Sprintf("%d/%d", a.done(), len(a.commands)),
 		})
 	}
-	return s.ok("Successfully fetched the responses info", obj{"count": len(found), "total_count": len(s.actions), "results": rows})
+	return s.ok("Successfully fetched the responses info", obj{"count": len(found), "total_count": total, "results": rows})
 }
 
 func (a *action) mentions(search string) bool {
@@ -418,10 +452,11 @@ func (s *Server) responseView(c *call) answer {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if id < 1 || id > int64(len(s.actions)) {
-		return s.fail("No response action present for the id given!")
+	a := s.action(id)
+	if a == nil {
+		return s.fail(noAction)
 	}
-	all := s.actions[id-1].commands
+	all := a.commands
 	var found []*command
 	for _, cmd := range all {
 		if strings.Contains(strings.ToLower(cmd.host.name), strings.ToLower(c.text("searchterm"))) {
@@ -442,7 +477,7 @@ func (s *Server) responseGet(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cmd := s.byCmdID[c.path["uid"]]
-	if cmd == nil {
+	if cmd == nil || cmd.action.removed {
 		return s.fail(noCommand)
 	}
 	return s.ok("Successfully fetched the response info", cmd.row())
