@@ -55,9 +55,6 @@ func (s *HuntService) Upload(ctx context.Context, kind string, file Upload) ([]H
 func (s *HuntService) UploadRows(ctx context.Context, q HuntQuery) iter.Seq2[map[string]string, error] {
 	return func(yield func(map[string]string, error) bool) {
 		fields, err := s.place(ctx, q)
-		if err == nil {
-			_, err = huntFile(q.File, "type", q.Type, fields)
-		}
 		if err != nil {
 			yield(nil, err)
 			return
@@ -89,16 +86,23 @@ func (s *HuntService) Export(ctx context.Context, q HuntQuery, w io.Writer) (int
 	return s.c.export(ctx, callHuntUploadExport, in, w)
 }
 
-// place names host and query.
+// place names host and query, after a look at what needs no server.
 func (s *HuntService) place(ctx context.Context, q HuntQuery) (map[string]string, error) {
-	if q.Query == "" {
+	if _, err := huntFile(q.File, "type", q.Type, nil); err != nil {
+		return nil, err
+	}
+	return s.placeOf(ctx, q.Host, q.Query)
+}
+
+func (s *HuntService) placeOf(ctx context.Context, ref, query string) (map[string]string, error) {
+	if query == "" {
 		return nil, fmt.Errorf("hunt: %w: the name of a query is needed beside a host", ErrInvalid)
 	}
-	host, err := s.c.resolve(ctx, q.Host)
+	host, err := s.c.resolve(ctx, ref)
 	if err != nil {
 		return nil, fmt.Errorf("hunt: %w", err)
 	}
-	return map[string]string{"host_identifier": host, "query_name": q.Query}, nil
+	return map[string]string{"host_identifier": host, "query_name": query}, nil
 }
 
 // EventHunt looks for indicators in the events of a stretch of time.
@@ -123,9 +127,6 @@ type EventHunt struct {
 func (s *HuntService) Events(ctx context.Context, q EventHunt) iter.Seq2[ResultRow, error] {
 	return func(yield func(ResultRow, error) bool) {
 		fields, err := s.window(ctx, q)
-		if err == nil {
-			_, err = huntFile(q.File, "indicator_type", q.Type, fields)
-		}
 		if err != nil {
 			yield(ResultRow{}, err)
 			return
@@ -165,7 +166,11 @@ func (s *HuntService) ExportEvents(ctx context.Context, q EventHunt, w io.Writer
 	return s.c.export(ctx, callIndicatorsUploadExport, in, w)
 }
 
+// window names when and where, after a look at what needs no server.
 func (s *HuntService) window(ctx context.Context, q EventHunt) (map[string]string, error) {
+	if _, err := huntFile(q.File, "indicator_type", q.Type, nil); err != nil {
+		return nil, err
+	}
 	fields, err := q.Window.arguments(s.c.serverTime())
 	if err != nil {
 		return nil, fmt.Errorf("hunt: %w", err)
@@ -250,7 +255,7 @@ func (s *HuntService) IndicatorRows(ctx context.Context, q IndicatorHunt) iter.S
 			yield(nil, err)
 			return
 		}
-		place, err := s.place(ctx, HuntQuery{Host: q.Host, Query: q.Query})
+		place, err := s.placeOf(ctx, q.Host, q.Query)
 		if err != nil {
 			yield(nil, err)
 			return

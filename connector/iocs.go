@@ -102,7 +102,12 @@ func (s *IOCsService) Replace(ctx context.Context, set map[string]IOC, consent C
 		return err
 	}
 	defer release()
-	return s.write(ctx, set, true)
+	tidy := maps.Clone(set)
+	for name, list := range tidy {
+		list.Values = union(nil, list.Values)
+		tidy[name] = list
+	}
+	return s.write(ctx, tidy, true)
 }
 
 // Merge adds lists and values to the set. A list of the same name keeps its values
@@ -249,6 +254,7 @@ func sameSeverity(severity string) string {
 	return severity
 }
 
+// union adds what is new to a list, without the blanks around it.
 func union(old, more []string) []string {
 	all := slices.Clone(old)
 	for _, text := range more {

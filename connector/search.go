@@ -329,14 +329,11 @@ func (c *Client) resultRows(ctx context.Context, size int,
 	}
 }
 
-// pagesByID reports whether lists of events are paged by the id of the last row:
-// since release 3.5, which is also the first that has GET /index.
+// pagesByID reports whether lists of events are paged by the id of the last row, as
+// since release 3.5.
 func (c *Client) pagesByID(ctx context.Context) (bool, error) {
-	_, err := c.Index(ctx)
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	index, err := c.Index(ctx)
+	return !index.Before35, err
 }
 
 // serverTime is what the server's clock shows, in UTC.
