@@ -110,6 +110,7 @@ type Server struct {
 	search     searchState
 	alertcare  alertcareState
 	release2   release2State
+	v0         v0State
 
 	lastAlert, lastEvent, lastNote, lastQuery, lastCarve, lastPlay, lastRaise int64
 }
@@ -192,6 +193,7 @@ func New(o Options) (*Server, error) {
 	s.buildSearch()
 	s.buildAlertcare()
 	s.buildRelease2()
+	s.buildV0()
 
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // as the product's proxy; websockets need it

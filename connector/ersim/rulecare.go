@@ -120,11 +120,17 @@ func (s *Server) rulesUpdate(c *call) answer {
 	if refusal != nil {
 		return *refusal
 	}
+	s.replaceRule(old, r)
+	return s.ok("Successfully modified the rules info", s.ruleObject(old))
+}
+
+// replaceRule gives a rule the content of another. Its status stays unless the new
+// one has one.
+func (s *Server) replaceRule(old *rule, r rule) {
 	r.id, r.created, r.open = old.id, old.created, old.open
 	r.updated = s.now().Truncate(time.Microsecond)
 	r.status = defaultText(r.status, old.status)
 	*old = r
-	return s.ok("Successfully modified the rules info", s.ruleObject(old))
 }
 
 // someRules are the rules of an argument, deleted ones included; those that never

@@ -14,7 +14,8 @@ import (
 // of release 2.1.2, and what that release was observed to answer. Where documents
 // and source differ, the profile 2.0 follows the documents and 2.1.2 the source.
 func (s *Server) v0Table() []route {
-	return slices.Concat(s.v0AccountTable(), s.v0NodeTable(), s.v0AlertTable(), s.v0LiveTable(), s.v0ResponseTable())
+	return slices.Concat(s.v0AccountTable(), s.v0ConfigTable(), s.v0ResultTable(), s.v0SearchTable(), s.v0NodeTable(), s.v0QueryTable(),
+		s.v0RuleTable(), s.v0AlertTable(), s.v0LiveTable(), s.v0ResponseTable(), s.v0SettingTable())
 }
 
 // older reports that the release knows API v0 only, and is what the older
@@ -82,7 +83,7 @@ func (s *Server) words(c *call, name string) []string {
 // editTags reads the two lists of the calls that add and remove tags at once.
 // Release 2.1.2 breaks when one of them is missing.
 func (s *Server) editTags(c *call) (add, remove []string, refusal *answer) {
-	if !s.older() && !(c.present("add_tags") && c.present("remove_tags")) {
+	if !s.older() && (!c.present("add_tags") || !c.present("remove_tags")) {
 		return nil, nil, refuse(s.crash())
 	}
 	return s.words(c, "add_tags"), s.words(c, "remove_tags"), nil

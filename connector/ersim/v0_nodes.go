@@ -60,7 +60,7 @@ func (s *Server) v0Nodes(c *call) answer {
 	defer s.mu.Unlock()
 	rows := []obj{}
 	for _, h := range slices.Backward(s.hosts) {
-		if (platform == "" || platform == h.role.platform) && (online == nil || *online == h.online) {
+		if h.state == hostActive && (platform == "" || platform == h.role.platform) && (online == nil || *online == h.online) {
 			rows = append(rows, s.nodeRow(h))
 		}
 	}
