@@ -8,7 +8,7 @@ import (
 const (
 	// snapshotPages is how long later pages of a list come from the same reading.
 	snapshotPages = time.Minute
-	// snapshotBeside is how long another list does that is made of the same rows.
+	// snapshotBeside is how long a list beside does that is made of the same rows.
 	snapshotBeside = 5 * time.Second
 )
 
@@ -20,7 +20,6 @@ type snapshot[T any] struct {
 	rows []T
 	of   string // what was read
 	at   time.Time
-	used bool // a list beside has begun with these rows
 }
 
 func newSnapshot[T any]() snapshot[T] {
@@ -28,8 +27,8 @@ func newSnapshot[T any]() snapshot[T] {
 }
 
 // page returns the rows for a page that begins at start. The first page reads the
-// list anew, unless it is that of a list beside, which may use the rows of the main
-// list once.
+// list anew, unless it is that of a list beside, for which the rows of the main list
+// do that were read a moment ago.
 func (s *snapshot[T]) page(ctx context.Context, of string, start int, beside bool, read func(context.Context) ([]T, error)) ([]T, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -37,19 +36,14 @@ func (s *snapshot[T]) page(ctx context.Context, of string, start int, beside boo
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if age := time.Since(s.at); of == s.of {
-		switch {
-		case start > 0 && age < snapshotPages:
-			return s.rows, nil
-		case start == 0 && beside && !s.used && age < snapshotBeside:
-			s.used = true
-			return s.rows, nil
-		}
+	age := time.Since(s.at)
+	if of == s.of && (start > 0 && age < snapshotPages || beside && age < snapshotBeside) {
+		return s.rows, nil
 	}
 	rows, err := read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.rows, s.of, s.at, s.used = rows, of, time.Now(), beside
+	s.rows, s.of, s.at = rows, of, time.Now()
 	return rows, nil
 }
