@@ -102,7 +102,7 @@ func (s *Server) optionsAdd(c *call) answer {
 	return s.ok("Options are updated successfully", options)
 }
 
-// API: POST /queryresult/delete: results that are older than some days.
+// API: POST /queryresult/delete: results that are older than some days. Alerts stay.
 func (s *Server) resultsDelete(c *call) answer {
 	c.need("days_of_data", "no.of days of data to delete")
 	days := c.number("days_of_data", "no.of days of data to delete", 0)
@@ -118,8 +118,12 @@ func (s *Server) resultsDelete(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	since := s.now().AddDate(0, 0, -int(days))
+	old := func(e event) bool { return e.at.Before(since) }
 	for _, h := range s.hosts {
-		h.background = slices.DeleteFunc(h.background, func(e event) bool { return e.at.Before(since) })
+		h.background = without(h.background, old)
+	}
+	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostcare.hidden)) {
+		a.events = without(a.events, old)
 	}
 	return s.ok("Query result data is deleted successfully", nil)
 }
@@ -172,7 +176,7 @@ func (s *Server) oldConfigsView(c *call) answer {
 		if h == nil {
 			return s.fail("Host identifier passed is not valid!")
 		}
-		return s.ok("Successfully fetched the config through host identifier passed", s.agentConfig(h))
+		return s.ok("Successfully fetched the config through host identifier passed", s.fullConfig2(h))
 	}
 	k := s.oldConfig(platform, arch, -1)
 	if k == nil {
@@ -180,21 +184,6 @@ func (s *Server) oldConfigsView(c *call) answer {
 	}
 	return s.ok("Config is fetched successfully for the platform given",
 		obj{"queries": briefQueries(k.queries), "filters": k.filters, "type": oldTypes[k.kind]})
-}
-
-// agentConfig is what an agent of release 2.x gets. Server.mu is held.
-func (s *Server) agentConfig(h *host) obj {
-	out := obj{"options": s.release2.options, "file_paths": obj{}, "queries": obj{}, "packs": []obj{}, "filters": nil}
-	if k := s.oldConfig(h.family(), "x86_64", -1); k != nil {
-		queries := obj{}
-		for _, q := range k.queries {
-			if q.status {
-				queries[q.name] = q.object()
-			}
-		}
-		out["queries"], out["filters"] = queries, k.filters
-	}
-	return out
 }
 
 // oldType is the number of a type. For 64-bit Windows default is another word for

@@ -109,6 +109,11 @@ func TestRelease2Traps(t *testing.T) {
 	if got := r.refusal("POST", "/queryresult/delete", obj{"days_of_data": -1}); got != "200 days of data should be a positive number!" {
 		t.Error(got)
 	}
+	r.s.hosts[0].background = []event{{id: 1, at: r.clock.Now().AddDate(0, 0, -8)}, {id: 2, at: r.clock.Now().AddDate(0, 0, -6)}}
+	r.data("POST", "/queryresult/delete", obj{"days_of_data": 7})
+	if left := r.s.hosts[0].background; len(left) != 1 || left[0].id != 2 {
+		t.Errorf("left of the results: %v", left)
+	}
 	if w := r.send("GET", "/configs", nil); w.Code != http.StatusNotFound || w.Header().Get("Content-Type") != typeHTML {
 		t.Errorf("a call of release 3.5: %d", w.Code)
 	}
