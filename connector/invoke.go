@@ -43,22 +43,26 @@ func NewInvocation(of *catalogue.Call, data []byte, given ...Argument) (*Invocat
 	return i, nil
 }
 
+// targets are the arguments of which a call needs one, because it might mean every
+// host without. Observed on release 2.1.2: empty nodes and tags are every host.
+var targets = map[string][]string{
+	callDistributedAdd.id:   {"nodes", "tags", "os_name"},
+	callV0DistributedAdd.id: {"nodes", "tags"},
+	callResponseAdd.id:      {"actuator_id", "tags", "os_name"},
+	callHostsEnableBulk.id:  {"host_identifiers", "node_ids"},
+	callHostsDeleteBulk.id:  {"host_identifiers", "node_ids"},
+	callHostsArchiveBulk.id: {"host_identifiers", "node_ids"},
+}
+
 // guard refuses what the server takes for something larger than it looks.
 func (i *Invocation) guard() error {
-	named := func(names ...string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return !isEmpty(i.values[name]) })
+	names := targets[i.Call.ID]
+	if names != nil && !slices.ContainsFunc(names, func(name string) bool { return !isEmpty(i.values[name]) }) {
+		return fmt.Errorf("%s: %w: give %s", i.Call.ID, ErrEmptyTarget, strings.Join(names, " or "))
 	}
-	switch i.Call.ID {
-	case callDistributedAdd.id, callV0DistributedAdd.id:
-		// Observed on release 2.1.2: empty nodes and tags are every host.
-		if !named("nodes", "tags", "os_name") {
-			return fmt.Errorf("%s: %w: give nodes, tags or os_name; without them some releases ask every host", i.Call.ID, ErrEmptyTarget)
-		}
-	case callAlertsUpdate.id:
-		// Release 4.0 and 2.1.2 take a missing resolve for false, whatever the guide says.
-		if i.values["resolve"] == nil {
-			return argumentError{i.Call.ID, `resolve: say true to resolve or false to reopen; the server reopens alerts without it`}
-		}
+	// Releases 2.1.2 and 4.0 take a missing resolve for false, whatever the guide says.
+	if i.Call.ID == callAlertsUpdate.id && i.values["resolve"] == nil {
+		return argumentError{i.Call.ID, "resolve: say true to resolve or false to reopen; the server reopens alerts without it"}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,8 @@ func TestInvocationMistakes(t *testing.T) {
 		{"reopening by a slip", "alerts-update", "", []string{"alert_ids=1"}, []string{"resolve: say true to resolve or false to reopen"}},
 		{"every host by a slip", "distributed-add", "", []string{"query=select 1", "nodes= ,"}, []string{"no target named"}},
 		{"every host by a slip, v0", "v0-distributed-add", "", []string{"query=select 1"}, []string{"no target named"}},
+		{"every host by a slip, an action", "response-add", "", []string{"target=process", "action=stop"}, []string{"no target named: give actuator_id or tags or os_name"}},
+		{"every host by a slip, deleted", "hosts-delete-bulk", "", nil, []string{"no target named: give host_identifiers or node_ids"}},
 		{"several", "hosts-list", `{"enabled": "x"}`, []string{"limit=y", "z=1"}, []string{"enabled:", "limit:", `unknown argument "z"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -181,7 +184,7 @@ func TestInvokeRefusals(t *testing.T) {
 		text  string
 	}{
 		{"response-status-all", nil, connector.ErrUnavailable, "not available on this server (Enterprise only)"},
-		{"response-add", []string{"target=process", "action=stop"}, connector.ErrUnavailable, "Enterprise only"},
+		{"response-add", []string{"target=process", "action=stop", "actuator_id=x"}, connector.ErrUnavailable, "Enterprise only"},
 		{"hosts-get", []string{"node_id=nosuch"}, connector.ErrNotFound, "GET /hosts/nosuch"},
 		{"auth-login", []string{"username=admin", "password=wrong"}, connector.ErrBadCredentials, "wrong"},
 		{"carves-download", []string{"session_id=NOSUCH"}, connector.ErrNotFound, "NOSUCH"},
@@ -253,12 +256,7 @@ func TestFrames(t *testing.T) {
 			host := r.sim.Hosts()[0]
 			ticket, err := r.client.Queries.Live(t.Context(), connector.LiveQuery{SQL: "SELECT name FROM processes;", Hosts: []string{host.Identifier}})
 			r.ok(err)
-			c := catalogue.Find("ws-distributed-result")
-			socket := *c
-			socket.Params = []catalogue.Param{{Name: "query_id", Type: "int", Required: true}}
-			text, err := json.Marshal(map[string]int64{"query_id": ticket.QueryID})
-			r.ok(err)
-			inv, err := connector.NewInvocation(&socket, text)
+			inv, err := connector.NewInvocation(catalogue.Find("ws-distributed-result"), nil, given("query_id="+strconv.FormatInt(ticket.QueryID, 10))...)
 			r.ok(err)
 			enough := errors.New("enough")
 			var frame map[string]any

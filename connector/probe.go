@@ -35,7 +35,7 @@ func (c *Client) Has(ctx context.Context, of *catalogue.Call) (has bool, err err
 // from one that it has. Where a proxy asks for a login in front of everything, Has
 // says nothing.
 func (c *Client) HasNothing(ctx context.Context) (bool, error) {
-	has, err := c.hasPath(ctx, call{id: "probe", method: http.MethodGet, path: "/erbridge/no/such/path"})
+	has, err := c.hasPath(ctx, call{id: "probe", method: http.MethodGet, path: "/erbridge/no/such/path", base: baseOwn})
 	return !has, err
 }
 
