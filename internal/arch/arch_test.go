@@ -49,10 +49,11 @@ var arrows = map[string][]string{
 	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/library"},
 	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/jq",
 		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
+	"internal/doctor": {"internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
-	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/store", "internal/jq",
+	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
 		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "sinks", "sinks/sinksim"},
 }
 
