@@ -40,6 +40,7 @@ func Generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	for name, page := range map[string]*page{
+		"docs/reference/api.md":          apiPage(),
 		"docs/reference/config.md":       configPage(src),
 		"docs/reference/sinks.md":        sinksPage(src),
 		"docs/reference/actions.md":      actionsPage(src),
