@@ -60,6 +60,7 @@ func newRoot() *cobra.Command {
 		newSinks(),
 		newDeadLetters(),
 		newAPI(),
+		newDoctor(),
 		newHealth(),
 		newVersion(),
 		newCompletion(),
@@ -72,7 +73,7 @@ Start with "erbridge demo": it needs no server, no account and no network.`
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Version = versionText()
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if given := cmd.Flags().Args(); cmd.HasSubCommands() && len(given) > 0 {
+		if given := cmd.Flags().Args(); cmd.HasSubCommands() && cmd.Annotations[runsItself] == "" && len(given) > 0 {
 			return unknownCommand(cmd, given[0]) // its flags are not the mistake
 		}
 		return usagef("%v; see %s --help", err, cmd.CommandPath())

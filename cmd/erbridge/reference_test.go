@@ -43,7 +43,7 @@ func cliPage(root *cobra.Command) []byte {
 		if cmd.Hidden || cmd.Name() == "help" {
 			return
 		}
-		if cmd.Runnable() && !cmd.HasSubCommands() {
+		if cmd.Runnable() && (!cmd.HasSubCommands() || cmd.Annotations[runsItself] != "") {
 			command(&b, cmd)
 		}
 		for _, c := range cmd.Commands() {

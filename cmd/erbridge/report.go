@@ -73,6 +73,9 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// runsItself marks a command that holds others and does something itself as well.
+const runsItself = "runs-itself"
+
 // group is a command that does nothing but hold others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, given []string) error {

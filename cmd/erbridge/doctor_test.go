@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/erbridge/erbridge/connector/ersim"
+	"github.com/erbridge/erbridge/internal/doctor"
+)
+
+func TestDoctor(t *testing.T) {
+	_, file := simulated(t, ersim.Options{})
+	stdout, stderr, code := erbridge(t, "", "doctor", "-c", file)
+	if code != exitOK || !strings.Contains(stdout, "ok    hosts           12 of 12 hosts online") || strings.Contains(stdout, "fail") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	stdout, stderr, code = erbridge(t, "", "doctor", "-c", file, "--output", "json")
+	var results []doctor.Result
+	if err := json.Unmarshal([]byte(stdout), &results); err != nil || code != exitOK || len(results) < 12 || results[0].Check != "config" || results[0].Status != doctor.OK {
+		t.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	for _, key := range []string{`"check"`, `"status"`, `"found"`, `"hint"`} {
+		if strings.Count(stdout, key) != len(results) {
+			t.Errorf("%s is not in every result", key)
+		}
+	}
+}
+
+func TestDoctorOfADeadServer(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "erbridge.yaml", nobodyThere)
+	if _, stderr, code := erbridge(t, "", "doctor", "-c", file); code != exitConfig || !strings.Contains(stderr, "server.password cannot be read") {
+		t.Errorf("without password: exit code %d: %s", code, stderr)
+	}
+	write(t, dir, "pw", "secret")
+	stdout, stderr, code := erbridge(t, "", "doctor", "-c", file)
+	if code != exitFailed || !strings.Contains(stderr, "failed: reach") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{"fail  reach", "-> is the server up", "skip  login           not looked at, because reach failed", "skip  source push     not configured"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	for _, line := range [][]string{{"--output", "xml"}, {"--timeout", "-1s"}, {"x"}} {
+		if _, stderr, code := erbridge(t, "", append([]string{"doctor", "-c", file}, line...)...); code != exitUsage {
+			t.Errorf("%q: exit code %d: %s", line, code, stderr)
+		}
+	}
+}
