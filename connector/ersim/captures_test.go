@@ -106,21 +106,25 @@ func shape(v any, key string) string {
 // Windows, host 3 with Linux, alerts 1 to 5 of the same sources in the same order.
 func likeCaptured(t *testing.T) *rig {
 	r := newRig(t, Options{Profile: "2.1.2", Seed: 7, Hosts: 3})
-	win, linux := r.s.hosts[0].identifier, r.s.hosts[2].identifier
-	r.s.SetTags(win, "finance")
-	r.s.SetTags(linux, "web")
+	raiseLikeCaptured(r.s)
+	return r
+}
+
+func raiseLikeCaptured(s *Server) {
+	win, linux := s.hosts[0].identifier, s.hosts[2].identifier
+	s.SetTags(win, "finance")
+	s.SetTags(linux, "web")
 	socket := map[string]string{"action": "connect", "remote_address": "203.0.113.66", "pid": "77"}
 	for range 3 {
-		r.s.Raise(AlertSpec{Host: win, Rule: "Credential dumping"})
+		s.Raise(AlertSpec{Host: win, Rule: "Credential dumping"})
 	}
 	for range 2 {
-		r.s.Raise(AlertSpec{Host: linux, Source: "ioc", Columns: socket})
+		s.Raise(AlertSpec{Host: linux, Source: "ioc", Columns: socket})
 	}
-	r.s.Raise(AlertSpec{Host: linux, Rule: "C2 beacon", Severity: "INFO", Columns: socket})
-	r.s.Raise(AlertSpec{Host: win, Source: "virustotal", Intel: map[string]any{"total": 70}})
-	r.s.Raise(AlertSpec{Host: win, Rule: "Run key written"})
-	r.s.Raise(AlertSpec{Host: win, Rule: "Boot recovery disabled"})
-	return r
+	s.Raise(AlertSpec{Host: linux, Rule: "C2 beacon", Severity: "INFO", Columns: socket})
+	s.Raise(AlertSpec{Host: win, Source: "virustotal", Intel: map[string]any{"total": 70}})
+	s.Raise(AlertSpec{Host: win, Rule: "Run key written"})
+	s.Raise(AlertSpec{Host: win, Rule: "Boot recovery disabled"})
 }
 
 // TestCaptures makes the calls of the captures and compares what comes back: the
