@@ -257,6 +257,21 @@ func TestAPIRedacts(t *testing.T) {
 	if stdout, stderr, code := erbridge(t, "", byPath...); code != exitOK || strings.Contains(stdout, "eyJ") {
 		t.Errorf("by path: exit code %d, %s%s", code, stdout, stderr)
 	}
+	const mail = "a-mail-password"
+	settings := `{"email": "a@example.org", "smtpPort": "25", "smtpAddress": "mail.example.org", "password": "` + mail + `", "emailRecipients": "b@example.org"}`
+	stdout, stderr, code := erbridge(t, settings, "api", "email-update", "--data", "@-", "--yes", "-c", file)
+	if code != exitOK || strings.Contains(stdout+stderr, mail) {
+		t.Errorf("set: exit code %d: %s%s", code, stdout, stderr)
+	}
+	for _, line := range [][]string{{"email-get"}, {"GET", "/email/configure"}} {
+		line = append(append([]string{"api"}, line...), "-c", file)
+		if stdout, _, _ := erbridge(t, "", line...); strings.Contains(stdout, mail) || !strings.Contains(stdout, `"password": "[redacted]"`) {
+			t.Errorf("%q: %s", line, stdout)
+		}
+		if stdout, _, _ := erbridge(t, "", append(line, "--show-secrets")...); !strings.Contains(stdout, mail) {
+			t.Errorf("%q --show-secrets: %s", line, stdout)
+		}
+	}
 	kept := filepath.Join(t.TempDir(), "login.json")
 	if _, stderr, code := erbridge(t, "", append(login, "--output", kept)...); code != exitOK {
 		t.Fatal(stderr)
@@ -369,6 +384,29 @@ func TestAPIOfAServerThatDoesNotAnswer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An answer that does not come ends the wait, and an effect may have happened.
+func TestAPITimeout(t *testing.T) {
+	sim, file := simulated(t, ersim.Options{})
+	sim.Inject(ersim.Fault{Kind: ersim.SlowPage, Call: "tags-*", Count: -1, Delay: time.Hour})
+	path := filepath.Join(t.TempDir(), "tags.json")
+	for _, tt := range []struct {
+		line []string
+		want string
+	}{
+		{[]string{"tags-list", "--output", path}, "no answer within 300ms"},
+		{[]string{"GET", "/tags"}, "no answer within 300ms"},
+		{[]string{"tags-add", "tag=x", "--yes"}, "it may or may not have happened: no answer within 300ms"},
+	} {
+		_, stderr, code := erbridge(t, "", append(append([]string{"api"}, tt.line...), "--timeout", "300ms", "-c", file)...)
+		if code != exitFailed || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%q: exit code %d: %s", tt.line, code, stderr)
+		}
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 

@@ -108,7 +108,7 @@ func (r *redactor) composite(d *json.Decoder, out *bytes.Buffer, open json.Delim
 			}
 			name, _ := key.(string)
 			hideThis = hide || r.secretKey(name)
-			out.Write(quoted(name))
+			out.Write(quoted(r.given(name)))
 			out.WriteByte(':')
 		}
 		if err := r.value(d, out, hideThis); err != nil {
