@@ -19,8 +19,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// dial opens the results of a query.
-func (l *live) dial(path string, id any) *websocket.Conn {
+// socket opens a websocket.
+func (l *live) socket(path string) *websocket.Conn {
 	l.t.Helper()
 	dialer := websocket.Dialer{TLSClientConfig: l.client.Transport.(*http.Transport).TLSClientConfig}
 	conn, res, err := dialer.DialContext(l.t.Context(), "wss"+strings.TrimPrefix(l.s.URL(), "https")+path, nil)
@@ -31,6 +31,13 @@ func (l *live) dial(path string, id any) *websocket.Conn {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = conn.Close() }) // some tests close it themselves
+	return conn
+}
+
+// dial opens the results of a query.
+func (l *live) dial(path string, id any) *websocket.Conn {
+	l.t.Helper()
+	conn := l.socket(path)
 	text := fmt.Sprint(id)
 	if err := conn.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 		l.t.Fatal(err)
