@@ -63,7 +63,7 @@ func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
 			continue
 		}
 		place := l.source.place(l.file, n, offset+fieldOffset(e.String(), fields[:depth+1]))
-		problem := registry.Problem{Position: place, Code: "reference", Message: message, Hint: hint}
+		problem := registry.Problem{Position: place, Code: referenceCode(fields, depth), Message: message, Hint: hint}
 		if !slices.Contains(l.problems, problem) {
 			l.problems = append(l.problems, problem)
 		}
@@ -75,6 +75,23 @@ func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
 			l.problems = append(l.problems, problem)
 		}
 	}
+}
+
+// referenceCode says what kind of thing the wrong name of a path should have named.
+func referenceCode(fields []string, depth int) string {
+	switch root := fields[0]; {
+	case depth == 0:
+		return "unknown-root"
+	case root == "enrich" || root == "enrich_errors":
+		return "unknown-enrichment"
+	case root == "vars":
+		return "unknown-variable"
+	case root == "steps" && depth == 1:
+		return "unknown-step"
+	case root == "steps":
+		return "unknown-step-field"
+	}
+	return "unknown-field"
 }
 
 // field checks one path; depth is the index of the name that is wrong.

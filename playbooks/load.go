@@ -568,7 +568,7 @@ func (l *loader) arguments(n, owner *yaml.Node, scope scope, action Action) *tem
 		}
 	}
 	if action != nil && len(l.problems) == before {
-		l.problems = append(l.problems, action.Check(l.file, src)...)
+		l.problems = append(l.problems, argumentProblems(action.Check(l.file, src))...)
 	}
 	return t
 }
