@@ -462,7 +462,7 @@ func (e *Engine) version(ctx context.Context, hash string) (*Playbook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("playbook version %s: %w", hash, err)
 	}
-	pb, problems := Parse(v.Name+"@"+hash, v.Source, e.actions)
+	pb, problems := ParseWithClock(v.Name+"@"+hash, v.Source, e.actions, e.options.Now)
 	if problems != nil {
 		return nil, fmt.Errorf("%w: playbook version %s no longer loads: %w", errBrokenRun, hash, problems)
 	}

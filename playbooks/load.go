@@ -158,13 +158,19 @@ type stepDocument struct {
 // Parse reads one playbook and reports every mistake in it. The playbook is nil
 // when there is any.
 func Parse(file string, data []byte, actions map[string]Action) (*Playbook, registry.Problems) {
+	return ParseWithClock(file, data, actions, time.Now)
+}
+
+// ParseWithClock is Parse for a playbook whose expressions tell the time by now:
+// those of jq's now, and of age.
+func ParseWithClock(file string, data []byte, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
 	root, problems := registry.Parse(file, data)
 	if problems != nil {
 		return nil, problems
 	}
 	sum := sha256.Sum256(data)
 	l := &loader{
-		file: file, source: newSource(data), actions: actions,
+		file: file, source: newSource(data), actions: actions, now: now,
 		pb: &Playbook{File: file, Hash: hex.EncodeToString(sum[:16]), Source: data, Mode: soar.ModeEnforce, On: []string{pendingAlert}},
 	}
 	var doc document
@@ -197,6 +203,7 @@ type loader struct {
 	file     string
 	source   *source
 	actions  map[string]Action
+	now      func() time.Time // of the expressions
 	pb       *Playbook
 	problems registry.Problems
 	ids      map[string]*step
@@ -669,7 +676,7 @@ func (l *loader) embedded(n *yaml.Node, offset int, scope scope) (*expr, int) {
 			break
 		}
 		end := from + i
-		e, err := compileExpr(rest[:end], time.Now)
+		e, err := compileExpr(rest[:end], l.now)
 		if err == nil {
 			l.references(e, n, offset, scope)
 			return e, end
@@ -693,7 +700,7 @@ func (l *loader) expr(n *yaml.Node, scope scope) *expr {
 		l.wrong(n, "a jq expression")
 		return nil
 	}
-	e, err := compileExpr(n.Value, time.Now)
+	e, err := compileExpr(n.Value, l.now)
 	if err != nil {
 		l.syntax(err, n, 0, n.Value)
 		return nil
