@@ -45,6 +45,9 @@ type Spec struct {
 	// PollTimeout bounds one Poll where that takes long, such as one that downloads;
 	// zero means the bound of every call.
 	PollTimeout time.Duration
+	// Inside marks an action of which nothing leaves the process before its result is
+	// in the journal. Tests of playbooks carry it out; all others they stand in for.
+	Inside bool
 	// Always marks an action with an effect outside the endpoints that is carried
 	// out in observe mode as well, such as sending a message to the analysts.
 	Always bool

@@ -32,6 +32,7 @@ func init() {
 			Effect:  playbooks.Repeatable,
 			Example: "do: notify.send\nwith:\n  sink: soc-slack\n  text: \"contained ${{ .alert.host.name }}\"\n",
 			Timeout: time.Minute,
+			Inside:  true,
 		},
 		local: true,
 		check: func(d *Deps, in *NotifySend, a *arguments) {
