@@ -229,7 +229,9 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, enum string) {
 	switch v.Kind() {
 	case reflect.String:
 		if n.Tag != "!!str" {
-			d.problems.Addf(At(d.file, n), "wrong-type", fmt.Sprintf("put quotes around it: %q", n.Value), "expected a text, found %s", describe(n))
+			p := wrongType(d.file, n, "a text")
+			p.Hint, p.Instead = fmt.Sprintf("put quotes around it: %q", n.Value), strconv.Quote(n.Value)
+			d.problems = append(d.problems, p)
 			return
 		}
 		if enum != "" {

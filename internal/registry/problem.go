@@ -33,6 +33,8 @@ type Problem struct {
 	Code    string `json:"code"` // short and stable: unknown-key, wrong-type, ...
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	// Instead is what is likely meant in place of what stands there, as YAML.
+	Instead string `json:"-"`
 }
 
 // Error is the problem on one line.

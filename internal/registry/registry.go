@@ -53,7 +53,7 @@ func (s *Set[T]) Unknown(at Position, name string) Problem {
 func Unknown(at Position, what, word string, allowed []string) Problem {
 	p := Problem{Position: at, Code: "unknown-name", Message: fmt.Sprintf("unknown %s %q", what, word)}
 	if near := Nearest(word, allowed); near != "" {
-		p.Hint = fmt.Sprintf("did you mean %q?", near)
+		p.Hint, p.Instead = fmt.Sprintf("did you mean %q?", near), near
 	} else if len(allowed) > 0 && len(allowed) <= 40 {
 		p.Hint = "known: " + strings.Join(allowed, ", ")
 	}
