@@ -37,6 +37,9 @@ var arrows = map[string][]string{
 	"internal/console":  {"internal/soar"},
 
 	// The only package that knows engine and server.
+	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
+	"playbooks/playtest": {"playbooks", "internal/store", "internal/soar", "internal/registry"},
+
 	"playbooks/actions": {"playbooks", "connector", "internal/soar", "internal/registry", "internal/jq"},
 
 	// What stands in for the outside world.

@@ -1,0 +1,106 @@
+package playtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+const maxFixtureBytes = 1 << 20
+
+// bare is what an alert has that says nothing else.
+var bare = map[string]any{
+	"server": "er", "id": "1", "source": "rule", "severity": "medium", "status": soar.StatusOpen,
+	"created_at": "2026-01-01T00:00:00Z", "event": map[string]any{},
+}
+
+// fixture reads an alert that a test file names or holds.
+func (s *suite) fixture(f *Fixture) (map[string]any, registry.Problems) {
+	object := f.Inline
+	if f.Path != "" {
+		data, err := s.place.read(path.Join(path.Dir(s.name), f.Path))
+		if err != nil {
+			return nil, registry.Problems{{Position: f.At, Code: "alert", Message: fmt.Sprintf("alert: %v", err)}}
+		}
+		if object, err = readFixture(data); err != nil {
+			return nil, registry.Problems{{Position: f.At, Code: "alert", Message: fmt.Sprintf("alert %s: %v", f.Path, err)}}
+		}
+	}
+	if _, err := decodeAlert(object); err != nil {
+		return nil, registry.Problems{{Position: f.At, Code: "alert", Message: "not an alert: " + err.Error()}}
+	}
+	return object, nil
+}
+
+// readFixture takes an alert by itself, or as `alerts show` prints it. YAML holds JSON.
+func readFixture(data []byte) (map[string]any, error) {
+	if len(data) > maxFixtureBytes {
+		return nil, fmt.Errorf("larger than %d bytes", maxFixtureBytes)
+	}
+	root, problems := registry.Parse("", data)
+	if problems != nil {
+		return nil, errors.New(problems[0].Message)
+	}
+	if root.Kind != yaml.MappingNode {
+		return nil, errors.New("expected a mapping")
+	}
+	var object map[string]any
+	if problems := registry.Decode("", root, &object); problems != nil {
+		return nil, errors.New(problems[0].Message)
+	}
+	if inner, ok := object["alert"].(map[string]any); ok {
+		return inner, nil
+	}
+	return object, nil
+}
+
+// decodeAlert makes an alert of its fields. What they leave out has defaults.
+func decodeAlert(object map[string]any) (soar.Alert, error) {
+	all := maps.Clone(bare)
+	maps.Copy(all, object)
+	if _, ok := object["event_time"]; !ok {
+		all["event_time"] = all["created_at"]
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return soar.Alert{}, err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	var alert soar.Alert
+	if err := d.Decode(&alert); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return alert, fmt.Errorf("%s cannot be a %s; put quotes around it when it is a text", wrong.Field, wrong.Value)
+		}
+		return alert, err
+	}
+	return alert, nil
+}
+
+// merged lays a patch over a value: RFC 7396. Nothing that is handed in changes.
+func merged(base, patch map[string]any) map[string]any {
+	out := maps.Clone(base)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for name, value := range patch {
+		switch value := value.(type) {
+		case nil:
+			delete(out, name)
+		case map[string]any:
+			inner, _ := out[name].(map[string]any)
+			out[name] = merged(inner, value)
+		default:
+			out[name] = value
+		}
+	}
+	return out
+}

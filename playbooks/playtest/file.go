@@ -1,0 +1,297 @@
+package playtest
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+)
+
+// File is the tests of one playbook: NAME_test.yaml beside NAME.yaml.
+type File struct {
+	// Playbook is the file under test, relative to this one. Without it, it is the
+	// file whose name this one has before _test.
+	Playbook string `yaml:"playbook"`
+
+	// Alert is the alert of every test that names none of its own: a JSON or YAML
+	// file, relative to this one, or the alert itself. `alerts capture` writes such files.
+	Alert Fixture `yaml:"alert"`
+
+	// Given says what actions answer, in every test. What a test itself gives comes first.
+	Given []Given `yaml:"given"`
+
+	// Tests are the tests, each in a world of its own.
+	Tests []Case `yaml:"tests" required:"true"`
+}
+
+// Case is one test: an alert comes in, and the real engine works on it, on a clock
+// that moves by itself.
+type Case struct {
+	// Name says what is tested, in words. It is unique in the file.
+	Name string `yaml:"name" required:"true"`
+
+	// Alert is the alert of this test.
+	Alert Fixture `yaml:"alert"`
+
+	// Patch is laid over the alert, as a JSON merge patch (RFC 7396): it names the
+	// fields that are different, and null takes one away.
+	Patch map[string]any `yaml:"patch"`
+
+	// On is how the alert comes in: new, or as one that has changed. Without it, it is
+	// the first of these that the playbook takes.
+	On string `yaml:"on" enum:"alert,alert.updated"`
+
+	// Now is when the alert comes in. Without it, that is when the server raised it.
+	Now time.Time `yaml:"now"`
+
+	// Ceiling holds the playbook at observe, as playbooks.mode of the configuration does.
+	Ceiling string `yaml:"ceiling" enum:"observe,enforce"`
+
+	// Before are alerts that came in earlier, for playbooks that look at more than one.
+	// What the playbook does about them is not looked at.
+	Before []Earlier `yaml:"before"`
+
+	// Given says what actions answer in this test. Each must be asked for.
+	Given []Given `yaml:"given"`
+
+	// Expect is what must come of it.
+	Expect Expect `yaml:"expect" required:"true"`
+}
+
+// SetDefaults lets the playbook's own mode decide.
+func (c *Case) SetDefaults() { c.Ceiling = "enforce" }
+
+// Earlier is an alert that came in before the one that is looked at.
+type Earlier struct {
+	// Alert is the alert; without it, it is the test's own, under another id.
+	Alert Fixture `yaml:"alert"`
+
+	// Patch is laid over it.
+	Patch map[string]any `yaml:"patch"`
+
+	// Ago is how long before the other it came in.
+	Ago time.Duration `yaml:"ago"`
+}
+
+// Given is the answer of an action. The first that fits a call answers it.
+type Given struct {
+	// Step is the id of the step that calls; collect[2] is one item of it, and
+	// check/look a step of the playbook that the step check calls. Enrichment has no
+	// step: name the action.
+	Step string `yaml:"step"`
+
+	// Do is the action that is called.
+	Do string `yaml:"do"`
+
+	// With are arguments that the call must have, among others.
+	With map[string]any `yaml:"with"`
+
+	// State is how the call ends. unknown: its answer is lost, and nobody can look it
+	// up. transient: it surely did not happen and may be tried again, as retry does.
+	State string `yaml:"state" enum:"executed,verified,failed,refused,expired,cancelled,transient,unknown"`
+
+	// Output is what the step sees as .steps.<id>.output, or .enrich.<name>.
+	Output any `yaml:"output"`
+
+	// Error says why it failed.
+	Error string `yaml:"error"`
+
+	// Summary says what was done, in a few words.
+	Summary string `yaml:"summary"`
+
+	// Target is the host identifier that was acted on.
+	Target string `yaml:"target"`
+
+	// After is how long the host takes for it, on the test's clock.
+	After time.Duration `yaml:"after"`
+
+	// Times is how many calls it answers; 0 answers all.
+	Times int `yaml:"times"`
+}
+
+// SetDefaults makes the action succeed.
+func (g *Given) SetDefaults() { g.State = "executed" }
+
+// Expect is what must come of an alert. What is not named is not looked at.
+type Expect struct {
+	// Verdict is what the playbook makes of the alert. suppressed: it matches, and a
+	// cool-down holds it back.
+	Verdict string `yaml:"verdict" enum:"match,no match,error,suppressed" required:"true"`
+
+	// Reason is the name of the condition that stands against a match, or that fails.
+	Reason string `yaml:"reason"`
+
+	// Error is a part of what an error of the evaluation or of the run says.
+	Error string `yaml:"error"`
+
+	// Actions are the calls of steps, in their order, and no others. In observe mode,
+	// they are the calls that would have been sent.
+	Actions *[]ExpectedAction `yaml:"actions"`
+
+	// Outcome is how the run ends.
+	Outcome string `yaml:"outcome" enum:"done,failed,unknown,cancelled"`
+
+	// Steps are how steps end, by id: executed, verified, observed, skipped, failed,
+	// expired, refused, cancelled, unknown; none for one that is not reached.
+	Steps map[string]string `yaml:"steps"`
+}
+
+// ExpectedAction is a call that must be made.
+type ExpectedAction struct {
+	// Do is the action.
+	Do string `yaml:"do" required:"true"`
+
+	// Step is the id of the step that calls.
+	Step string `yaml:"step"`
+
+	// With are the arguments that the call must have, among others. The id of the run
+	// stands in texts as RUN, and the time of the clock does not move by itself.
+	With map[string]any `yaml:"with"`
+}
+
+// Fixture is an alert: the path of a file, or the alert itself.
+type Fixture struct {
+	Path   string         // as it stands in the file
+	Inline map[string]any // when it is no path
+	At     registry.Position
+}
+
+// IsSet reports whether there is one.
+func (f *Fixture) IsSet() bool { return f.Path != "" || f.Inline != nil }
+
+// DecodeYAML reads a path or a mapping.
+func (f *Fixture) DecodeYAML(file string, n *yaml.Node) registry.Problems {
+	f.At = registry.At(file, n)
+	if n.Kind == yaml.MappingNode {
+		return registry.Decode(file, n, &f.Inline)
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || n.Value == "" {
+		return registry.Problems{{Position: f.At, Code: "wrong-type", Message: "expected the path of an alert, or an alert"}}
+	}
+	f.Path = n.Value
+	return nil
+}
+
+// JSONSchema says the same.
+func (f *Fixture) JSONSchema(registry.DocFunc) map[string]any {
+	return map[string]any{"type": []any{"string", "object"}, "minLength": 1}
+}
+
+// Schema is the JSON Schema of a test file.
+func Schema(docs registry.DocFunc) map[string]any {
+	schema := registry.Schema(new(File), docs)
+	schema["title"] = "erbridge playbook test"
+	return schema
+}
+
+// document is a test file that was read.
+type document struct {
+	File
+	name string // as it is shown
+	data []byte
+	root *yaml.Node
+}
+
+// stepKey is the id of a step: with the number of an item, as collect[2], and
+// behind that of the step that calls its playbook, as check/look.
+var stepKey = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}(\[\d+\])?(/[a-z][a-z0-9_]{0,39}(\[\d+\])?)*$`)
+
+// parse reads a test file, and reports every mistake in it.
+func parse(name string, data []byte) (*document, registry.Problems) {
+	root, problems := registry.Parse(name, data)
+	if problems != nil {
+		return nil, problems
+	}
+	d := &document{name: name, data: data, root: root}
+	problems = registry.Decode(name, root, &d.File)
+	if len(problems) == 0 {
+		problems = d.check()
+	}
+	if err := problems.Err(); err != nil { // sorts
+		return nil, problems
+	}
+	return d, nil
+}
+
+// check looks for what types cannot show.
+func (d *document) check() (problems registry.Problems) {
+	if len(d.Tests) == 0 {
+		problems.Addf(d.at("tests"), "missing", "", "there is no test here")
+	}
+	problems = append(problems, d.checkGiven(d.Given, "given")...)
+	names := map[string]bool{}
+	for i := range d.Tests {
+		c := &d.Tests[i]
+		if names[c.Name] {
+			problems.Addf(d.at("tests", i, "name"), "repeated-name", "", "two tests have the name %q", c.Name)
+		}
+		names[c.Name] = true
+		if !c.Alert.IsSet() && !d.Alert.IsSet() {
+			problems.Addf(d.at("tests", i), "missing", "name a file, or write the alert out", "test %q has no alert", c.Name)
+		}
+		for j, b := range c.Before {
+			if b.Ago <= 0 {
+				problems.Addf(d.at("tests", i, "before", j), "range", "such as ago: 5m", "an alert that came in before must say how long ago")
+			}
+		}
+		problems = append(problems, d.checkGiven(c.Given, "tests", i, "given")...)
+		if c.Expect.Verdict != "match" && c.Expect.Outcome != "" {
+			problems.Addf(d.at("tests", i, "expect", "outcome"), "outcome", "", "there is no run, and so no outcome, without a match")
+		}
+	}
+	return problems
+}
+
+func (d *document) checkGiven(given []Given, path ...any) (problems registry.Problems) {
+	for i, g := range given {
+		at := d.at(append(path[:len(path):len(path)], i)...)
+		switch {
+		case g.Step == "" && g.Do == "":
+			problems.Addf(at, "missing", "", "name the step or the action that this answers")
+		case g.Step != "" && !stepKey.MatchString(g.Step):
+			problems.Addf(at, "name", "", "%q is no name of a step", g.Step)
+		case g.Times < 0:
+			problems.Addf(at, "range", "", "it cannot answer %d calls", g.Times)
+		}
+	}
+	return problems
+}
+
+// node finds a place in the file: names of keys, and numbers of items. Where the
+// path ends too early, it is the last node on it.
+func (d *document) node(path ...any) *yaml.Node {
+	n := d.root
+	for _, part := range path {
+		next := under(n, part)
+		if next == nil {
+			break
+		}
+		n = next
+	}
+	return n
+}
+
+func under(n *yaml.Node, part any) *yaml.Node {
+	switch part := part.(type) {
+	case int:
+		if n.Kind == yaml.SequenceNode && part < len(n.Content) {
+			return n.Content[part]
+		}
+	case string:
+		if n.Kind == yaml.MappingNode {
+			for key, value := range registry.Pairs(n) {
+				if key.Value == part {
+					return value
+				}
+			}
+		}
+	default:
+		panic(fmt.Sprintf("playtest: %T in a path", part))
+	}
+	return nil
+}
+
+func (d *document) at(path ...any) registry.Position { return registry.At(d.name, d.node(path...)) }

@@ -1,0 +1,255 @@
+// Package playtest tests playbooks: an alert comes in, the real engine works on it
+// with the real store, and the answers of actions are those that the test gives.
+// Nothing leaves the process. The clock moves by itself, so that a day of waiting
+// takes no time.
+package playtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// Options are the settings of a run of tests.
+type Options struct {
+	// Actions are all actions there are, telling the time by now. None of those that
+	// leave the process is carried out.
+	Actions func(now func() time.Time) map[string]playbooks.Action
+	// Only picks tests by "PLAYBOOK/NAME"; nil takes all.
+	Only *regexp.Regexp
+}
+
+// longest is how long the run of a test may take, on its own clock: longer than the
+// longest time-out of a step, with some of its attempts.
+const longest = 365 * 24 * time.Hour
+
+// Run runs tests. An error of type registry.Problems holds every mistake in the
+// files; then no test has run.
+func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
+	known := o.Actions(time.Now)
+	report := &Report{}
+	var suites []*suite
+	var problems registry.Problems
+	for i := range places {
+		p := &places[i]
+		tests, untested, err := p.names()
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range tests {
+			s, more := p.open(name, known)
+			problems, suites = append(problems, more...), append(suites, s)
+		}
+		for _, name := range untested {
+			data, err := p.read(name)
+			if err != nil {
+				return nil, fmt.Errorf("playbook %w", err)
+			}
+			pb, more := playbooks.Parse(p.shown(name), data, known)
+			if problems = append(problems, more...); pb != nil {
+				report.Files = append(report.Files, &FileReport{Playbook: pb.Name, Source: p.shown(name), Coverage: newCoverage(pb, p.shown(name), data)})
+			}
+		}
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	for _, s := range suites {
+		f := &FileReport{Playbook: s.pb.Name, Source: s.file, File: s.doc.name, Coverage: newCoverage(s.pb, s.file, s.data), suite: s}
+		report.Files = append(report.Files, f)
+		for _, p := range s.plays {
+			if o.Only != nil && !o.Only.MatchString(s.pb.Name+"/"+p.test().Name) {
+				continue
+			}
+			result, err := p.run(ctx, o)
+			if err != nil {
+				return nil, fmt.Errorf("%s: test %q: %w", s.doc.name, p.test().Name, err)
+			}
+			f.Coverage.add(result)
+			f.Results = append(f.Results, result)
+		}
+	}
+	return report, nil
+}
+
+// run plays one test in a world of its own. An error is none of the playbook's.
+func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
+	started := time.Now()
+	c := p.test()
+	start := p.main.at
+	if len(p.before) > 0 {
+		start = p.before[0].at
+	}
+	var sim *playbooks.Simulation
+	now := func() time.Time {
+		if sim == nil {
+			return start
+		}
+		return sim.Now()
+	}
+	known := o.Actions(now)
+	pb, problems := playbooks.ParseWithClock(p.file, p.data, known, now)
+	if problems != nil {
+		return nil, problems
+	}
+	dir, err := os.MkdirTemp("", "erbridge-playbook-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	journal, stop, err := openStore(ctx, dir, now)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+
+	outside := newOutside(p.doc, c, now)
+	actions := outside.standIns(known)
+	if pb, problems = playbooks.ParseWithClock(p.file, p.data, actions, now); problems != nil {
+		return nil, problems
+	}
+	sim, err = playbooks.NewSimulation(journal, actions, playbooks.NewSet(pb), start, playbooks.EngineOptions{Ceiling: soar.Mode(c.Ceiling)})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range p.before {
+		if err := sim.Advance(ctx, b.at.Sub(sim.Now())); err != nil {
+			return nil, err
+		}
+		if _, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{b.alert}}); err != nil {
+			return nil, err
+		}
+	}
+	if err := sim.Advance(ctx, p.main.at.Sub(sim.Now())); err != nil {
+		return nil, err
+	}
+	result = &Result{Name: c.Name, Position: p.doc.at("tests", p.index), play: p}
+	quiet := newOutside(p.doc, c, now) // explain asks for itself, and uses no answer up
+	result.Explanation, err = playbooks.Explain(ctx, pb, p.main.alert, quiet.standIns(known))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.arrive(ctx, journal, pb); err != nil {
+		return nil, err
+	}
+	noEnd := sim.Settle(ctx, longest)
+	if noEnd != nil && !errors.Is(noEnd, playbooks.ErrNoEnd) {
+		return nil, noEnd
+	}
+	if result.got, err = p.happened(ctx, journal, outside); err != nil {
+		return nil, err
+	}
+	p.check(result, outside, noEnd)
+	result.Took = time.Since(started)
+	return result, nil
+}
+
+// arrive takes the alert in, as a new one or as one that has changed.
+func (p *play) arrive(ctx context.Context, journal *store.Store, pb *playbooks.Playbook) error {
+	on := p.test().On
+	if on == "" {
+		on = pb.On[0]
+	}
+	if on == "alert.updated" {
+		earlier := p.main.alert
+		earlier.EventCount++
+		if _, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{earlier}}); err != nil {
+			return err
+		}
+		stored, err := journal.AlertByRef(ctx, earlier.Ref())
+		if err != nil {
+			return err
+		}
+		if _, err := journal.Commit(ctx, soar.Change{Evaluated: []soar.Evaluation{{AlertKey: stored.Key}}}); err != nil {
+			return err
+		}
+	}
+	_, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{p.main.alert}})
+	return err
+}
+
+// happened is what came of an alert.
+type happened struct {
+	verdict string // match, no match, error or suppressed
+	words   string // behind it, such as the error
+	run     *soar.Run
+	actions []Call
+	steps   map[string]string // states by step id
+}
+
+// happened reads the journal.
+func (p *play) happened(ctx context.Context, journal *store.Store, o *outside) (*happened, error) {
+	ref := p.main.alert.Ref()
+	stored, err := journal.AlertByRef(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	h := &happened{steps: map[string]string{}}
+	h.verdict, h.words = splitVerdict(stored.Verdicts[p.pb.Name])
+	runs, err := journal.Runs(ctx, store.RunFilter{Alert: ref, Playbook: p.pb.Name})
+	if err != nil {
+		return nil, err
+	}
+	h.actions = of(ref, o.calls)
+	if len(runs) == 0 {
+		return h, nil
+	}
+	h.run = &runs[len(runs)-1]
+	entries, err := journal.Entries(ctx, h.run.ID)
+	if err != nil {
+		return nil, err
+	}
+	var order []string // of the steps
+	for _, e := range entries {
+		if e.Step != "" && !slices.Contains(order, e.Step) {
+			order = append(order, e.Step)
+		}
+		if e.Kind != soar.EntryResult {
+			continue
+		}
+		var r playbooks.Result
+		if err := json.Unmarshal(e.Body, &r); err != nil {
+			return nil, err
+		}
+		h.steps[e.Step] = string(r.State)
+		if r.State == soar.StepObserved {
+			with, _ := replaced(maps.Clone(r.With), h.run.ID.String(), runWord).(map[string]any)
+			h.actions = append(h.actions, Call{Do: r.Action, Step: e.Step, With: with})
+		}
+	}
+	// Steps side by side call in any order, and begin in that of the journal. What was
+	// only observed has made no call at all.
+	slices.SortStableFunc(h.actions, func(a, b Call) int { return slices.Index(order, a.Step) - slices.Index(order, b.Step) })
+	return h, nil
+}
+
+// openStore opens a store and runs it until stop is called.
+func openStore(ctx context.Context, dir string, now func() time.Time) (_ *store.Store, stop func() error, err error) {
+	s, err := store.Open(ctx, dir, store.Options{Log: slog.New(slog.DiscardHandler), Now: now})
+	if err != nil {
+		return nil, nil, err
+	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx)) // until stop, which waits for it
+	ended := make(chan error, 1)                                      // the one result of Run
+	go func() { ended <- s.Run(running) }()
+	return s, func() error {
+		cancel()
+		err := <-ended
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		return errors.Join(err, s.Close())
+	}, nil
+}

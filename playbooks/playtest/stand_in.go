@@ -1,0 +1,225 @@
+package playtest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// errNothingGiven is what an action answers that the test says nothing about.
+var errNothingGiven = errors.New("the test gives no answer")
+
+// Call is a call of an action by a step.
+type Call struct {
+	Do   string         `json:"do"`
+	Step string         `json:"step"`
+	With map[string]any `json:"with"`
+
+	alert string // soar.Alert.Ref
+}
+
+// outside is all that lies outside of the process, as far as a test knows it.
+type outside struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	given   []*answer          // guarded by mu
+	waiting map[string]pending // what was accepted, by its id; guarded by mu
+	calls   []Call             // of steps; guarded by mu
+	missing []Call             // to which there is no answer; guarded by mu
+}
+
+// answer is a Given, and how often it was asked for.
+type answer struct {
+	*Given
+	own  bool // it stands in the test itself
+	used int
+}
+
+type pending struct {
+	answer *Given
+	due    time.Time
+}
+
+func newOutside(d *document, c *Case, now func() time.Time) *outside {
+	o := &outside{now: now, waiting: map[string]pending{}}
+	for i := range c.Given {
+		o.given = append(o.given, &answer{Given: &c.Given[i], own: true})
+	}
+	for i := range d.Given {
+		o.given = append(o.given, &answer{Given: &d.Given[i]})
+	}
+	return o
+}
+
+// standIns puts a stand-in in the place of every action that leaves the process.
+func (o *outside) standIns(actions map[string]playbooks.Action) map[string]playbooks.Action {
+	all := make(map[string]playbooks.Action, len(actions))
+	for name, action := range actions {
+		all[name] = &standIn{Action: action, name: name, outside: o}
+	}
+	return all
+}
+
+// standIn is an action whose answers a test gives. What it is, and how its
+// arguments are checked, is the action's own.
+type standIn struct {
+	playbooks.Action
+	name    string
+	outside *outside
+}
+
+// Do answers as the test says.
+func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcome, error) {
+	o := s.outside
+	made := Call{Do: s.name, Step: stepOf(call.Step), With: withoutRun(call), alert: call.Alert.Ref()}
+	if call.Run == 0 {
+		made.Step = "" // a reading ahead of the run
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if call.Run != 0 {
+		o.calls = append(o.calls, made)
+	}
+	if s.Spec().Inside {
+		return s.Action.Do(ctx, call)
+	}
+	g := o.find(&made)
+	if g == nil {
+		o.missing = append(o.missing, made)
+		return playbooks.Outcome{}, fmt.Errorf("%s: %w", s.name, errNothingGiven)
+	}
+	if g.After > 0 && call.Run != 0 && g.State != "transient" && g.State != "unknown" {
+		ref := fmt.Sprintf("given-%d", len(o.waiting)+1)
+		o.waiting[ref] = pending{g, o.now().Add(g.After)}
+		return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: g.After, Target: g.Target, Summary: g.Summary}, nil
+	}
+	return g.outcome()
+}
+
+// Poll answers when the time has come.
+func (s *standIn) Poll(ctx context.Context, call playbooks.Call, ref string) (playbooks.Outcome, error) {
+	if s.Spec().Inside {
+		return s.Action.Poll(ctx, call, ref)
+	}
+	o := s.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p, ok := o.waiting[ref]
+	if !ok {
+		return playbooks.Outcome{}, fmt.Errorf("%s: nothing waits under %q", s.name, ref)
+	}
+	if left := p.due.Sub(o.now()); left > 0 {
+		return playbooks.Outcome{State: soar.StepAccepted, PollAfter: left}, nil
+	}
+	return p.answer.outcome()
+}
+
+// Find has nothing to look a lost call up in.
+func (s *standIn) Find(context.Context, playbooks.Call, time.Time) ([]playbooks.Found, error) {
+	return nil, playbooks.ErrCannotTell
+}
+
+// find takes the first answer that fits. The caller holds mu.
+func (o *outside) find(c *Call) *Given {
+	for _, g := range o.given {
+		if g.Times > 0 && g.used >= g.Times || g.Step != "" && !isStep(c.Step, g.Step) || g.Do != "" && g.Do != c.Do || !holds(c.With, g.With) {
+			continue
+		}
+		g.used++
+		return g.Given
+	}
+	return nil
+}
+
+// holds reports whether have holds every field of want.
+func holds(have, want map[string]any) bool {
+	for name, value := range want {
+		if v, ok := have[name]; !ok || !reflect.DeepEqual(v, value) {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *Given) outcome() (playbooks.Outcome, error) {
+	switch g.State {
+	case "transient":
+		return playbooks.Outcome{}, fmt.Errorf("%w: %s", playbooks.ErrTransient, cmp.Or(g.Error, "so the test says"))
+	case "unknown":
+		return playbooks.Outcome{Target: g.Target}, fmt.Errorf("%w: %s", playbooks.ErrUncertain, cmp.Or(g.Error, "so the test says"))
+	}
+	return playbooks.Outcome{State: soar.StepState(g.State), Error: g.Error, Summary: g.Summary, Target: g.Target, Output: g.Output}, nil
+}
+
+// stepOf is the step in the name of a call: "contain#2" is its second attempt.
+func stepOf(name string) string {
+	name, _, _ = strings.Cut(name, "#")
+	return name
+}
+
+var itemNumber = regexp.MustCompile(`\[\d+\]`)
+
+// withoutItems is a step without the numbers of items: "collect" for "collect[3]".
+func withoutItems(step string) string { return itemNumber.ReplaceAllString(step, "") }
+
+// isStep reports whether a step is the one that a test names: one item of it, or
+// all of them.
+func isStep(step, named string) bool {
+	return step == named || withoutItems(step) == named
+}
+
+// runWord stands for the id of the run, which is another one every time.
+const runWord = "RUN"
+
+// withoutRun copies the arguments of a call, with the id of the run taken out.
+func withoutRun(call playbooks.Call) map[string]any {
+	if call.Run == 0 {
+		return maps.Clone(call.With)
+	}
+	with, _ := replaced(call.With, call.Run.String(), runWord).(map[string]any)
+	return with
+}
+
+// replaced is a copy of a plain value with other words in its texts.
+func replaced(v any, old, word string) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, old, word)
+	case []any:
+		list := slices.Clone(v)
+		for i := range list {
+			list[i] = replaced(list[i], old, word)
+		}
+		return list
+	case map[string]any:
+		object := make(map[string]any, len(v))
+		for name, item := range v {
+			object[name] = replaced(item, old, word)
+		}
+		return object
+	}
+	return v
+}
+
+// of are the calls about an alert.
+func of(alert string, calls []Call) []Call {
+	var found []Call
+	for _, c := range calls {
+		if c.alert == alert {
+			found = append(found, c)
+		}
+	}
+	return found
+}

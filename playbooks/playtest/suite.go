@@ -1,0 +1,249 @@
+package playtest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// Place is a folder with playbooks and their tests.
+type Place struct {
+	// FS is the folder. It may be left out when Dir is set.
+	FS fs.FS
+	// Dir is the folder on the disk; without it, nothing can be rewritten.
+	Dir string
+	// Shown stands before the names of files in messages.
+	Shown string
+	// Names are the playbooks and test files to take; empty takes all there are.
+	Names []string
+}
+
+func (p *Place) read(name string) ([]byte, error) {
+	if p.Dir != "" {
+		return os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(name)))
+	}
+	return fs.ReadFile(p.FS, path.Clean(name))
+}
+
+func (p *Place) shown(name string) string {
+	if p.Dir != "" {
+		return filepath.Join(p.Dir, filepath.FromSlash(name))
+	}
+	return path.Join(p.Shown, name)
+}
+
+func (p *Place) fs() fs.FS {
+	if p.Dir != "" {
+		return os.DirFS(p.Dir)
+	}
+	return p.FS
+}
+
+// names lists the test files of the place, and the playbooks that have none.
+func (p *Place) names() (tests, untested []string, err error) {
+	all := p.Names
+	if len(all) == 0 {
+		err := fs.WalkDir(p.fs(), ".", func(name string, entry fs.DirEntry, err error) error {
+			hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
+			switch {
+			case err != nil:
+				return err
+			case entry.IsDir() && hidden:
+				return fs.SkipDir
+			case !entry.IsDir() && !hidden && isYAML(name):
+				all = append(all, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("playbook tests: %w", err)
+		}
+	}
+	for _, name := range all {
+		if isTest(name) {
+			tests = append(tests, name)
+			continue
+		}
+		test := TestName(name)
+		switch _, err := p.read(test); {
+		case err == nil:
+			tests = append(tests, test)
+		case errors.Is(err, fs.ErrNotExist):
+			untested = append(untested, name)
+		default:
+			return nil, nil, fmt.Errorf("playbook tests: %w", err)
+		}
+	}
+	slices.Sort(tests)
+	return slices.Compact(tests), untested, nil
+}
+
+func isYAML(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+func isTest(name string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(name, ".yaml"), ".yml"), "_test")
+}
+
+// TestName is the test file of a playbook's file.
+func TestName(playbook string) string {
+	ext := path.Ext(playbook)
+	return strings.TrimSuffix(playbook, ext) + "_test" + ext
+}
+
+// suite is a test file and the playbook that it is about.
+type suite struct {
+	place *Place
+	name  string // of the test file, below the place
+	doc   *document
+	file  string // of the playbook, as it is shown
+	data  []byte // of the playbook
+	pb    *playbooks.Playbook
+	plays []*play
+}
+
+// play is what a test plays.
+type play struct {
+	*suite
+	index  int
+	before []arrival // in the order of their times
+	main   arrival
+}
+
+// arrival is an alert, and when it comes in.
+type arrival struct {
+	alert soar.Alert
+	at    time.Time
+}
+
+func (p *play) test() *Case { return &p.doc.Tests[p.index] }
+
+// open reads a test file, its playbook and its alerts.
+func (p *Place) open(name string, actions map[string]playbooks.Action) (*suite, registry.Problems) {
+	shown := p.shown(name)
+	data, err := p.read(name)
+	if err != nil {
+		return nil, registry.Problems{{Position: registry.Position{File: shown, Line: 1, Column: 1}, Code: "unreadable", Message: err.Error()}}
+	}
+	doc, problems := parse(shown, data)
+	if problems != nil {
+		return nil, problems
+	}
+	s := &suite{place: p, name: name, doc: doc}
+	file, at := doc.Playbook, doc.at("playbook")
+	if file == "" {
+		ext := path.Ext(name)
+		file, at = strings.TrimSuffix(path.Base(name), "_test"+ext)+ext, registry.Position{File: shown, Line: 1, Column: 1}
+	}
+	file = path.Join(path.Dir(name), file)
+	if s.data, err = p.read(file); err != nil {
+		return nil, registry.Problems{{Position: at, Code: "playbook", Message: fmt.Sprintf("the playbook of the test: %v", err)}}
+	}
+	s.file = p.shown(file)
+	if s.pb, problems = playbooks.Parse(s.file, s.data, actions); problems != nil {
+		return nil, problems
+	}
+	problems = append(problems, s.refer()...)
+	for i := range doc.Tests {
+		one, more := s.play(i)
+		problems, s.plays = append(problems, more...), append(s.plays, one)
+	}
+	return s, problems
+}
+
+// refer looks whether what the tests name is there.
+func (s *suite) refer() (problems registry.Problems) {
+	var ids []string
+	for _, step := range s.pb.Steps() {
+		ids = append(ids, step.ID)
+	}
+	unknown := func(id string, what string, among []string, path ...any) {
+		name := id
+		if what == "step" { // those of other playbooks are looked at in their tests
+			name, _, _ = strings.Cut(withoutItems(id), "/")
+		}
+		if id != "" && !slices.Contains(among, name) {
+			problems = append(problems, registry.Unknown(s.doc.at(path...), what, id, among))
+		}
+	}
+	given := func(list []Given, path ...any) {
+		for i, g := range list {
+			unknown(g.Step, "step", ids, append(path[:len(path):len(path)], i, "step")...)
+		}
+	}
+	given(s.doc.Given, "given")
+	conditions := conditionNames(s.data)
+	for i, c := range s.doc.Tests {
+		given(c.Given, "tests", i, "given")
+		if c.Expect.Verdict == "no match" || c.Expect.Verdict == "error" {
+			unknown(c.Expect.Reason, "condition", conditions, "tests", i, "expect", "reason")
+		}
+		for id := range c.Expect.Steps {
+			unknown(id, "step", ids, "tests", i, "expect", "steps", id)
+		}
+		if c.Expect.Actions == nil {
+			continue
+		}
+		for j, a := range *c.Expect.Actions {
+			unknown(a.Step, "step", ids, "tests", i, "expect", "actions", j, "step")
+		}
+	}
+	return problems
+}
+
+// play makes the alerts of a test.
+func (s *suite) play(index int) (*play, registry.Problems) {
+	c := &s.doc.Tests[index]
+	own := &c.Alert
+	if !own.IsSet() {
+		own = &s.doc.Alert
+	}
+	base, problems := s.fixture(own)
+	if problems != nil {
+		return nil, problems
+	}
+	object := merged(base, c.Patch)
+	alert, err := decodeAlert(object)
+	if err != nil {
+		problems.Addf(s.doc.at("tests", index, "patch"), "alert", "", "with the patch, it is no alert: %v", err)
+		return nil, problems
+	}
+	p := &play{suite: s, index: index, main: arrival{alert, c.Now.UTC()}}
+	if c.Now.IsZero() {
+		p.main.at = alert.CreatedAt.UTC()
+	}
+	for i := range c.Before {
+		b := &c.Before[i]
+		earlier, at := object, p.main.at.Add(-b.Ago)
+		if b.Alert.IsSet() {
+			if earlier, problems = s.fixture(&b.Alert); problems != nil {
+				return nil, problems
+			}
+		} else {
+			stamp := at.Format(time.RFC3339Nano)
+			earlier = merged(earlier, map[string]any{"created_at": stamp, "event_time": stamp})
+		}
+		alert, err := decodeAlert(merged(earlier, b.Patch))
+		if err != nil {
+			problems.Addf(s.doc.at("tests", index, "before", i), "alert", "", "with the patch, it is no alert: %v", err)
+			return nil, problems
+		}
+		if alert.Ref() == p.main.alert.Ref() {
+			alert.ID = fmt.Sprintf("%s-before-%d", alert.ID, i+1)
+		}
+		p.before = append(p.before, arrival{alert, at})
+	}
+	slices.SortStableFunc(p.before, func(a, b arrival) int { return a.at.Compare(b.at) })
+	return p, nil
+}
