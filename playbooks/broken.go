@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -21,8 +23,8 @@ func (e *Engine) brokenRun(run soar.Run, entries []soar.Entry) *runner {
 	return r
 }
 
-// giveUp ends a run that cannot be gone on with. When its last word is that a call
-// is about to be sent which must not happen twice, nobody can tell whether it
+// giveUp ends a run that cannot be gone on with. When the last word of a step is that
+// a call is about to be sent which must not happen twice, nobody can tell whether it
 // happened: the run ends unknown, for a person to settle.
 func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 	entries, err := e.journal.Entries(ctx, run.ID)
@@ -31,8 +33,8 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 	}
 	r := e.brokenRun(run, entries)
 	seq := r.entry("", soar.EntryDecision, "", Decision{Reason: why.Error()})
-	step, intent := openCall(entries)
-	if step == "" {
+	open := openCalls(entries)
+	if len(open) == 0 {
 		r.run.Error = why.Error()
 		r.end(soar.RunFailed)
 		r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
@@ -40,68 +42,83 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 		})
 		return r.commit(ctx)
 	}
-	result := Result{Action: intent.Action, State: soar.StepUnknown, Error: "its answer was lost, and " + why.Error(), With: intent.With}
-	seq = r.entry(step, soar.EntryResult, "", result)
-	r.run.Error = fmt.Sprintf("step %s: %s", step, result.Error)
+	lost := "its answer was lost, and " + why.Error()
+	r.run.Error = fmt.Sprintf("step %s: %s", open[0].step, lost)
 	r.end(soar.RunUnknown)
-	r.event(soar.EventStepFinished, seq, func(ev *soar.Event) {
-		ev.Outcome = &soar.Outcome{Step: step, Action: intent.Action, State: result.State, Error: result.Error}
-		if !intent.Started.IsZero() {
-			ev.Outcome.Took = r.now().Sub(intent.Started)
-		}
-	})
-	r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
-		ev.Text = fmt.Sprintf("run %s of %s was given up, and nobody can tell whether step %s (%s) happened: %s. Find out, then settle it.",
-			run.ID, run.Playbook, step, intent.Action, result.Error)
-	})
+	for _, call := range open {
+		seq = r.entry(call.step, soar.EntryResult, "", Result{Action: call.Action, State: soar.StepUnknown, Error: lost, With: call.With})
+		r.event(soar.EventStepFinished, seq, func(ev *soar.Event) {
+			ev.Outcome = &soar.Outcome{Step: call.step, Action: call.Action, State: soar.StepUnknown, Error: lost}
+			if !call.Started.IsZero() {
+				ev.Outcome.Took = r.now().Sub(call.Started)
+			}
+		})
+		r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
+			ev.Text = fmt.Sprintf("run %s of %s was given up, and nobody can tell whether step %s (%s) happened: %s. Find out, then settle it.",
+				run.ID, run.Playbook, call.step, call.Action, lost)
+		})
+	}
 	return r.commit(ctx)
 }
 
-// openCall is the step whose call may or may not have been received and must not
-// happen twice, as far as the journal alone tells; "" when there is none. An intent
-// that cannot be read counts as one of such a call.
-func openCall(entries []soar.Entry) (step string, intent Intent) {
+// openCall is an intent whose call may or may not have been received.
+type openCall struct {
+	step string
+	Intent
+}
+
+// openCalls are those that must not happen twice, as far as the journal alone tells.
+// An intent that cannot be read counts as one of such a call.
+func openCalls(entries []soar.Entry) (open []openCall) {
 	for i := range entries {
 		entry := &entries[i]
+		closes := false
 		switch entry.Kind {
-		case soar.EntryIntent:
-			step, intent = entry.Step, Intent{}
-			if err := json.Unmarshal(entry.Body, &intent); err != nil {
-				intent = Intent{}
-			} else if intent.Effect != Once {
-				step = ""
-			}
-		case soar.EntrySent, soar.EntryResult:
-			if entry.Step == step {
-				step = ""
-			}
+		case soar.EntryIntent, soar.EntrySent, soar.EntryResult:
+			closes = true
 		case soar.EntryNote:
 			var note StepNote
-			if entry.Step == step && json.Unmarshal(entry.Body, &note) == nil && note.Retry > 0 {
-				step = "" // that attempt is known to have failed
+			closes = json.Unmarshal(entry.Body, &note) == nil && note.Retry > 0 // that attempt is known to have failed
+		}
+		if closes {
+			open = slices.DeleteFunc(open, func(c openCall) bool { return c.step == entry.Step })
+		}
+		if entry.Kind == soar.EntryIntent {
+			var intent Intent
+			if err := json.Unmarshal(entry.Body, &intent); err != nil {
+				open = append(open, openCall{step: entry.Step})
+			} else if intent.Effect == Once {
+				open = append(open, openCall{entry.Step, intent})
 			}
 		}
 	}
-	return step, intent
+	return open
 }
 
 // settleBroken is Settle for a run that cannot be gone on with: what the person
-// found out is kept, and the run fails, because nobody carries out its other steps.
+// found out is kept, and the run fails once no step of it is in doubt any more,
+// because nobody carries out its other steps.
 func (e *Engine) settleBroken(ctx context.Context, run soar.Run, step string, happened bool, by, reason string, why error) error {
 	entries, err := e.journal.Entries(ctx, run.ID)
 	if err != nil {
 		return err
 	}
-	open, last := "", Result{}
+	open := map[string]Result{}
 	for i := range entries {
 		var result Result
-		if entries[i].Kind == soar.EntryResult && json.Unmarshal(entries[i].Body, &result) == nil && result.State == soar.StepUnknown {
-			open, last = entries[i].Step, result
+		if entries[i].Kind != soar.EntryResult || json.Unmarshal(entries[i].Body, &result) != nil {
+			continue
+		}
+		delete(open, entries[i].Step)
+		if result.State == soar.StepUnknown {
+			open[entries[i].Step] = result
 		}
 	}
-	if open != step {
-		return fmt.Errorf("%w: the open step of run %s is %q, not %s", ErrNotUnknown, run.ID, open, step)
+	last, ok := open[step]
+	if !ok {
+		return fmt.Errorf("%w: step %s of run %s is not in doubt, only %s", ErrNotUnknown, step, run.ID, strings.Join(sortedNames(open), ", "))
 	}
+	delete(open, step)
 	r := e.brokenRun(run, entries)
 	r.run.Epoch++
 	r.entry(step, soar.EntryDecision, "", Decision{By: by, Reason: reason, Happened: &happened})
@@ -119,7 +136,11 @@ func (e *Engine) settleBroken(ctx context.Context, run soar.Run, step string, ha
 			Summary: result.Summary, Error: result.Error,
 		}
 	})
-	r.end(soar.RunFailed)
+	if len(open) == 0 {
+		r.end(soar.RunFailed)
+	} else {
+		r.run.Error = fmt.Sprintf("step %s: %s", sortedNames(open)[0], open[sortedNames(open)[0]].Error)
+	}
 	r.change.Runs = []soar.Run{r.run}
 	_, err = e.journal.Commit(ctx, r.change)
 	return err

@@ -66,8 +66,8 @@ func TestPick(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			j := newMemJournal()
 			j.entries[1] = []soar.Entry{{Run: 1, Seq: 1, Kind: soar.EntrySent, Ref: "taken"}}
-			r := &runner{e: &Engine{journal: j}, cur: progress{mark: "m"}}
-			if got, err := r.pick(t.Context(), tt.list, sentAt); err != nil || got != tt.want {
+			r := &runner{e: &Engine{journal: j}}
+			if got, err := r.pick(t.Context(), tt.list, "m", sentAt); err != nil || got != tt.want {
 				t.Errorf("picked %q, %v, want %q", got, err, tt.want)
 			}
 		})

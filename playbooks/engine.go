@@ -297,6 +297,7 @@ func (p *pool) evaluate(a *soar.StoredAlert) {
 // work goes on with a run. A panic in the engine itself leaves the run as the
 // journal has it.
 func (p *pool) work(r *runner) {
+	r.spare = p.runs
 	_, err := safely(func() (Outcome, error) { return Outcome{}, r.work(p.ctx) })
 	switch {
 	case err == nil:

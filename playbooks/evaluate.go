@@ -15,6 +15,7 @@ type evaluation struct {
 	alert  *soar.Alert
 	plain  map[string]any // the alert as plain JSON, the same for all playbooks
 	pb     *Playbook
+	vars   map[string]any
 
 	found      *findings
 	conditions []Condition
@@ -23,15 +24,15 @@ type evaluation struct {
 }
 
 func newEvaluation(r *reader, alert *soar.Alert, plain map[string]any, pb *Playbook) *evaluation {
-	return &evaluation{reader: r, alert: alert, plain: plain, pb: pb, found: newFindings(plain["host"])}
+	return &evaluation{reader: r, alert: alert, plain: plain, pb: pb, vars: pb.vars, found: newFindings(plain["host"])}
 }
 
 func (ev *evaluation) input() *input {
 	return &input{
 		object: map[string]any{
-			"alert": ev.plain, "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.pb.vars,
+			"alert": ev.plain, "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.vars,
 		},
-		vars: ev.pb.vars,
+		vars: ev.vars,
 	}
 }
 
@@ -60,6 +61,14 @@ func (ev *evaluation) match(ctx context.Context, all bool) {
 // prepare reads what only the steps need.
 func (ev *evaluation) prepare(ctx context.Context) {
 	if ev.pb.stepsNeedHost && !ev.pb.matchNeedsHost {
+		ev.reader.readHost(ctx, ev.alert, ev.found)
+	}
+	ev.enrich(ctx, func(*enrichment) bool { return true })
+}
+
+// prepareCall reads all that the steps of a playbook need that another one calls.
+func (ev *evaluation) prepareCall(ctx context.Context) {
+	if ev.pb.stepsNeedHost {
 		ev.reader.readHost(ctx, ev.alert, ev.found)
 	}
 	ev.enrich(ctx, func(*enrichment) bool { return true })
@@ -189,7 +198,7 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 		var settle func(kept bool)
 		_, err := safely(func() (Outcome, error) {
 			if r, kv, verdict, settle = e.begin(ctx, a, plain, ev); r != nil {
-				r.plan(ctx)
+				r.advance(ctx)
 			}
 			return Outcome{}, nil
 		})
@@ -212,10 +221,13 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 		started = append(started, r)
 		change.KV = append(change.KV, kv...)
 		e.keepVersion(&change, ev.pb)
+		for _, name := range sortedNames(r.calls) {
+			e.keepVersion(&change, r.calls[name])
+		}
 		change.Runs = append(change.Runs, r.run)
 		change.Entries = append(change.Entries, r.change.Entries...)
 		change.Events = append(change.Events, r.change.Events...)
-		r.change = soar.Change{}
+		r.committed() // when it is not, the runner is dropped
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -243,6 +255,11 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 // begin makes the run of a match, unless its cool-down holds.
 func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[string]any, ev *evaluation) (*runner, []soar.KV, string, func(bool)) {
 	pb, now := ev.pb, e.options.Now().UTC()
+	calls, err := allCalled(pb)
+	if err != nil {
+		e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
+		return nil, nil, "error: " + err.Error(), nil
+	}
 	mode, why := e.guard.effectiveMode(pb, &a.Alert)
 	answers := []Answer{{Check: "mode", OK: true, Words: string(mode) + ": " + why}}
 	var kv []soar.KV
@@ -274,10 +291,10 @@ func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[strin
 		ID: soar.NewRunID(now), AlertKey: a.Key, Alert: a.Alert.Ref(), Playbook: pb.Name, Version: pb.Hash,
 		Mode: mode, State: soar.RunRunning, Epoch: 1, StartedAt: now,
 	}
-	r := &runner{e: e, run: run, pb: pb, alert: &a.Alert, log: e.options.Log.With("run", run.ID.String(), "playbook", pb.Name)}
-	r.in = runInput(plain, ev.found, pb, &r.run, map[string]any{})
-	if pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 {
-		note := BeganNote{Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors}
+	r := e.newRunner(run, pb, &a.Alert, plain, ev.found)
+	r.calls = calls
+	if pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
+		note := BeganNote{Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls)}
 		if pb.stepsNeedHost {
 			note.Host = ev.found.host
 		}

@@ -110,45 +110,12 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation) {
 func (x *Explanation) steps(ctx context.Context, ev *evaluation) {
 	g := &guard{}
 	mode, _ := g.effectiveMode(ev.pb, ev.alert)
-	run := soar.Run{ID: soar.NewRunID(time.Now()), Playbook: ev.pb.Name, Mode: mode, StartedAt: time.Now().UTC()}
-	in := runInput(ev.plain, ev.found, ev.pb, &run, map[string]any{})
-	for i, info := range ev.pb.Steps() {
-		s := ev.pb.program[i]
-		p := PlannedStep{StepInfo: info}
-		switch {
-		case s.handler:
-			p.Words = "only when a step before it fails"
-		case s.cond != nil && s.cond.roots["steps"] || s.with.reads("steps"):
-			p.Words = "depends on what earlier steps return"
-		default:
-			p.Words, p.With = planned(ctx, g, s, in, &request{playbook: ev.pb, step: s, alert: ev.alert, run: &run})
-		}
-		x.Steps = append(x.Steps, p)
-	}
-}
-
-func planned(ctx context.Context, g *guard, s *step, in *input, r *request) (string, map[string]any) {
-	if s.cond != nil {
-		switch yes, err := s.cond.isTrue(ctx, in); {
-		case err != nil:
-			return "fails: if: " + err.Error(), nil
-		case !yes:
-			return "is skipped: if is false", nil
-		}
-	}
-	with, err := s.with.object(ctx, in)
-	if err != nil {
-		return "fails: with: " + err.Error(), nil
-	}
-	if s.spec.Effect == Reads {
-		return "reads", with
-	}
-	answers, ok := g.allow(r)
-	words := answers[len(answers)-1].Words
-	if !ok {
-		return "is not sent: " + words, with
-	}
-	return "is sent: " + words, with
+	now := time.Now()
+	w := &planner{ctx: ctx, ev: ev, guard: g, run: soar.Run{ID: soar.NewRunID(now), Playbook: ev.pb.Name, Mode: mode, StartedAt: now.UTC()}}
+	root := rootFrame(ev.pb, ev.found)
+	w.list(ev.pb.steps, &root)
+	w.list(ev.pb.finally, &root)
+	x.Steps = w.steps
 }
 
 // truncated keeps what people can take in.
@@ -217,7 +184,11 @@ func (x *Explanation) Text() string {
 		return b.String()
 	}
 	for _, s := range x.Steps {
-		fmt.Fprintf(&b, "  step %s: %s %s\n", s.ID, s.Action, printable(s.Words))
+		place := "step"
+		if s.Finally {
+			place = "finally"
+		}
+		fmt.Fprintf(&b, "  %s %s: %s\n", place, s.ID, printable(strings.TrimLeft(s.Action+" "+s.Words, " ")))
 		for _, name := range sortedNames(s.With) {
 			text, err := asText(truncated(s.With[name]))
 			if err == nil {

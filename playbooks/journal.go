@@ -41,6 +41,21 @@ type BeganNote struct {
 	Enrich       map[string]any `json:"enrich,omitempty"`
 	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
 	Host         any            `json:"host,omitempty"`
+	// Calls are the versions of the playbooks that the run may call, by name.
+	Calls map[string]string `json:"calls,omitempty"`
+}
+
+// GroupNote is the body of the note with which a group of steps begins: one that is
+// done for each item of a list, one whose branches go side by side, or a playbook that
+// is called.
+type GroupNote struct {
+	Text         string         `json:"text"`
+	Begun        string         `json:"begun"` // for_each, parallel, call
+	Items        []any          `json:"items,omitempty"`
+	Vars         map[string]any `json:"vars,omitempty"`
+	Enrich       map[string]any `json:"enrich,omitempty"`
+	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
+	Host         any            `json:"host,omitempty"`
 }
 
 // StepNote is the body of a note about a step. Retry is the number of the attempt
@@ -50,6 +65,7 @@ type StepNote struct {
 	Error   string    `json:"error,omitempty"`
 	Retry   int       `json:"retry,omitempty"`
 	Started time.Time `json:"started,omitzero"`
+	Until   time.Time `json:"until,omitzero"` // when that attempt is made
 }
 
 // Intent is the body of an intent entry: the call exactly as it is about to be sent.

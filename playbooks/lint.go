@@ -39,6 +39,7 @@ func (l *loader) syntax(err error, n *yaml.Node, offset int, src string) {
 type scope struct {
 	where        string // match, enrich, cooldown.key, step
 	step, parent *step  // for where step
+	item         bool   // inside for_each
 }
 
 func (l *loader) scope(where string) scope { return scope{where: where} }
@@ -48,7 +49,11 @@ func (s scope) roots() []string {
 	case "enrich":
 		return []string{"alert", "host", "vars"}
 	case "step":
-		return []string{"alert", "host", "enrich", "enrich_errors", "steps", "vars", "run"}
+		roots := []string{"alert", "host", "enrich", "enrich_errors", "steps", "vars", "run"}
+		if s.item {
+			roots = append(roots, "item")
+		}
+		return roots
 	}
 	return []string{"alert", "host", "enrich", "enrich_errors", "vars"}
 }
@@ -173,20 +178,35 @@ func (l *loader) stepField(fields []string, scope scope) (depth int, message, hi
 			}
 		}
 		return 1, fmt.Sprintf("no step %q has run before step %q", name, scope.step.id), nearHint(name, before)
-	case !l.visible(s, scope):
+	case !l.visible(s, scope) && s.handler:
 		return 1, fmt.Sprintf("step %q runs only when another step fails", name), ""
+	case !l.visible(s, scope):
+		return 1, fmt.Sprintf("step %q runs side by side with step %q", name, scope.step.id), "put one after the other, or this one behind the group"
+	}
+	if s.forEach != nil && len(fields) > 2 {
+		if fields[2] != "[]" {
+			return 2, fmt.Sprintf(".steps.%s is a list, with one result for each item", name), fmt.Sprintf("write .steps.%s[].%s", name, fields[2])
+		}
+		fields = slices.Delete(slices.Clone(fields), 2, 3)
+		depth = 1
 	}
 	known := []string{"error", "output", "ref", "state", "summary"}
 	if len(fields) > 2 && fields[2] != "[]" && !slices.Contains(known, fields[2]) {
-		return 2, fmt.Sprintf("there is no field .%s", strings.Join(fields[:3], ".")), nearHint(fields[2], known)
+		return 2 + depth, fmt.Sprintf("there is no field .%s", strings.Join(fields[:3], ".")), nearHint(fields[2], known)
 	}
 	return 0, "", ""
 }
 
-// visible reports whether an earlier step may have run when the step of the scope
-// does: steps of an on_error block are followed by nothing but their own block.
+// visible reports whether an earlier step may have ended when the step of the scope
+// begins. Steps of an on_error block are followed by nothing but their own block and
+// finally; other branches of a parallel group go their own way.
 func (l *loader) visible(s *step, scope scope) bool {
-	return !s.handler || scope.parent != nil && s.index > scope.parent.index
+	for _, b := range scope.step.within {
+		if s == b.group || slices.ContainsFunc(s.within, func(o branch) bool { return o.group == b.group && o.number != b.number }) {
+			return false
+		}
+	}
+	return !s.handler || scope.parent != nil && s.index > scope.parent.index || scope.step.last && !s.last
 }
 
 // shape is what is known of the form of a JSON value. A nil shape is a value
@@ -203,7 +223,7 @@ var shapes = sync.OnceValue(func() map[string]*shape {
 	return map[string]*shape{
 		"alert": shapeOf(reflect.TypeFor[soar.Alert]()),
 		"host":  shapeOf(reflect.TypeFor[soar.Host]()),
-		"run":   {fields: map[string]*shape{"id": leaf, "playbook": leaf, "mode": leaf, "started_at": leaf}},
+		"run":   {fields: map[string]*shape{"id": leaf, "playbook": leaf, "mode": leaf, "started_at": leaf, "error": leaf}},
 	}
 })
 

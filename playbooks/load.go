@@ -24,6 +24,7 @@ import (
 const (
 	maxPlaybooks   = 1000
 	maxSteps       = 100
+	maxAtOnce      = 100 // items of one for_each
 	maxConditions  = 100
 	maxEnrichments = 20
 	maxAttempts    = 20
@@ -41,17 +42,18 @@ var (
 
 // LoadDir reads every playbook under a folder: all files that end in .yaml or
 // .yml, except tests (_test.yaml) and hidden ones. With any problem, there is no
-// set: the whole of it or nothing.
-func LoadDir(dir string, actions map[string]Action) (*Set, registry.Problems) {
-	return load(os.DirFS(dir), ".", func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }, actions)
+// set: the whole of it or nothing. Playbooks may call each other, and others that
+// were loaded before.
+func LoadDir(dir string, actions map[string]Action, others ...*Playbook) (*Set, registry.Problems) {
+	return load(os.DirFS(dir), ".", func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }, actions, others)
 }
 
 // LoadFS is LoadDir for any file system.
 func LoadFS(fsys fs.FS, root string, actions map[string]Action) (*Set, registry.Problems) {
-	return load(fsys, root, func(name string) string { return name }, actions)
+	return load(fsys, root, func(name string) string { return name }, actions, nil)
 }
 
-func load(fsys fs.FS, root string, shown func(string) string, actions map[string]Action) (*Set, registry.Problems) {
+func load(fsys fs.FS, root string, shown func(string) string, actions map[string]Action, others []*Playbook) (*Set, registry.Problems) {
 	var problems registry.Problems
 	var loaded []*Playbook
 	first := map[string]*Playbook{}
@@ -88,6 +90,9 @@ func load(fsys fs.FS, root string, shown func(string) string, actions map[string
 	})
 	if err != nil {
 		problems.Addf(registry.Position{File: shown(root), Line: 1, Column: 1}, "unreadable", "", "playbooks: %v", err)
+	}
+	if len(problems) == 0 { // a call of a playbook with mistakes is none of its own
+		problems = Link(loaded, others...)
 	}
 	if len(problems) > 0 {
 		_ = problems.Err() // sorts
@@ -132,27 +137,14 @@ type document struct {
 		Key yaml.Node     `yaml:"key" required:"true"`
 		For time.Duration `yaml:"for" required:"true"`
 	} `yaml:"cooldown"`
-	Steps yaml.Node `yaml:"steps" required:"true"`
+	Steps   yaml.Node `yaml:"steps" required:"true"`
+	Finally yaml.Node `yaml:"finally"`
 }
 
 type enrichDocument struct {
 	Do   registry.Text  `yaml:"do" required:"true"`
 	With yaml.Node      `yaml:"with"`
 	TTL  *time.Duration `yaml:"ttl"`
-}
-
-type stepDocument struct {
-	ID      registry.Text  `yaml:"id"`
-	Do      registry.Text  `yaml:"do" required:"true"`
-	If      yaml.Node      `yaml:"if"`
-	With    yaml.Node      `yaml:"with"`
-	Timeout *time.Duration `yaml:"timeout"`
-	Retry   *struct {
-		Attempts int           `yaml:"attempts" required:"true"`
-		Delay    time.Duration `yaml:"delay"`
-		On       string        `yaml:"on" enum:"transient,failed"`
-	} `yaml:"retry"`
-	OnError yaml.Node `yaml:"on_error"`
 }
 
 // Parse reads one playbook and reports every mistake in it. The playbook is nil
@@ -185,7 +177,7 @@ func ParseWithClock(file string, data []byte, actions map[string]Action, now fun
 			l.problems.Addf(registry.At(file, &doc.Cooldown.Key), "range", "", "a cool-down must be longer than nothing")
 		}
 	}
-	l.steps(&doc.Steps)
+	l.steps(&doc.Steps, &doc.Finally)
 	if len(l.problems) > 0 {
 		_ = l.problems.Err() // sorts
 		return nil, l.problems
@@ -426,116 +418,6 @@ func enrichmentsOf(e *expr, all []*enrichment) []string {
 		}
 	}
 	return names
-}
-
-func (l *loader) steps(n *yaml.Node) {
-	if n.Kind == 0 {
-		return
-	}
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		l.wrong(n, "a list of steps")
-		return
-	}
-	l.ids = map[string]*step{}
-	for _, item := range n.Content {
-		if len(l.pb.program) >= maxSteps {
-			l.problems.Addf(l.at(item), "too-many", "", "more than %d steps", maxSteps)
-			return
-		}
-		l.step(item, nil)
-	}
-	for _, s := range l.pb.program {
-		l.pb.stepsNeedHost = l.pb.stepsNeedHost || s.cond != nil && s.cond.roots["host"] || s.with.reads("host")
-	}
-	for _, e := range l.pb.enrich {
-		l.pb.stepsNeedHost = l.pb.stepsNeedHost || e.onHost
-	}
-}
-
-// step reads one step and, behind it, those of its on_error block. parent is the
-// step that such a block belongs to.
-func (l *loader) step(n *yaml.Node, parent *step) {
-	var doc stepDocument
-	l.problems = append(l.problems, registry.Decode(l.file, n, &doc)...)
-	s := &step{index: len(l.pb.program), do: doc.Do.Value, id: doc.ID.Value, handler: parent != nil, retry: retryRule{attempts: 1}}
-	l.pb.program = append(l.pb.program, s)
-	if doc.ID.At.Line == 0 {
-		s.id = fmt.Sprintf("step%d", s.index+1)
-		doc.ID.At = l.at(n)
-	} else if !stepName.MatchString(s.id) {
-		l.problems.Addf(doc.ID.At, "name", "small letters, digits and _, a letter first", "%q is no name for a step", s.id)
-	}
-	if l.ids[s.id] != nil {
-		l.problems.Addf(doc.ID.At, "repeated-name", "", "two steps have the id %q", s.id)
-	} else {
-		l.ids[s.id] = s
-	}
-	s.timeout = defaultStepTimeout
-	if s.action = l.action(doc.Do); s.action != nil {
-		if s.spec = s.action.Spec(); s.spec.Timeout > 0 {
-			s.timeout = s.spec.Timeout
-		}
-	}
-	if doc.Timeout != nil {
-		if s.timeout = *doc.Timeout; s.timeout <= 0 || s.timeout > maxStepTimeout {
-			l.problems.Addf(l.at(child(n, "timeout")), "range", "", "a time-out must lie between 1s and 30d")
-		}
-	}
-	if doc.Retry != nil {
-		l.retry(n, s, doc.Retry.Attempts, doc.Retry.Delay, doc.Retry.On)
-	}
-	scope := l.scope("step")
-	scope.step, scope.parent = s, parent
-	if doc.If.Kind != 0 {
-		s.cond = l.expr(&doc.If, scope)
-	}
-	s.with = l.arguments(&doc.With, n, scope, s.action)
-	s.next, s.failed = s.index+1, endFailed
-	l.onError(&doc.OnError, s, parent)
-}
-
-func (l *loader) retry(n *yaml.Node, s *step, attempts int, delay time.Duration, on string) {
-	place := l.at(child(n, "retry"))
-	if attempts < 1 || attempts > maxAttempts {
-		l.problems.Addf(place, "range", "", "attempts must lie between 1 and %d", maxAttempts)
-	}
-	if on == "failed" && s.spec.Effect == Once {
-		l.problems.Addf(place, "effect", "write on: transient", "%s must not happen twice, so it is not repeated after a failure", s.do)
-	}
-	s.retry = retryRule{attempts, delay, on == "failed"}
-}
-
-func (l *loader) onError(n *yaml.Node, s, parent *step) {
-	switch {
-	case n.Kind == 0:
-	case n.Kind == yaml.ScalarNode && n.Value == "stop":
-	case n.Kind == yaml.ScalarNode && n.Value == "continue":
-		s.failed = s.next
-	case n.Kind == yaml.ScalarNode:
-		l.problems = append(l.problems, unknownWord(l.at(n), "on_error", n.Value, "stop", "continue", "a list of steps"))
-	case n.Kind != yaml.SequenceNode || len(n.Content) == 0:
-		l.wrong(n, "stop, continue or a list of steps")
-	case parent != nil:
-		l.problems.Addf(l.at(n), "on_error", "write stop or continue", "steps inside on_error cannot have on_error steps of their own")
-	default:
-		s.failed = len(l.pb.program)
-		for _, item := range n.Content {
-			if len(l.pb.program) >= maxSteps {
-				l.problems.Addf(l.at(item), "too-many", "", "more than %d steps", maxSteps)
-				break
-			}
-			l.step(item, s)
-		}
-		s.next = len(l.pb.program)
-		for _, h := range l.pb.program[s.failed:s.next] {
-			if h.next >= s.next {
-				h.next = endFailed
-			}
-			if h.failed >= s.next {
-				h.failed = endFailed
-			}
-		}
-	}
 }
 
 // child finds the value of a key, or the mapping itself.

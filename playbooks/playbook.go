@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -23,17 +24,25 @@ type Playbook struct {
 	enrich   []*enrichment
 	vars     map[string]any
 	cooldown *cooldownRule
-	// program holds all steps in order; those of an on_error block stand right
-	// after the step that they belong to.
+	steps    []*step
+	finally  []*step
+	// program holds all steps in the order of the file: those inside a step stand
+	// right after it.
 	program []*step
+	// calls are the steps that call another playbook, and called holds those, by
+	// name, as far as they were loaded with this one.
+	calls  []*step
+	called map[string]*Playbook
 	// hostFrom tells what of it needs the host record.
 	matchNeedsHost, stepsNeedHost bool
 }
 
-// step is one step of the program. A run's PC is an index into it.
+// step is one step of a playbook: it does an action, calls a playbook, or is a
+// parallel group of other steps.
 type step struct {
 	id      string
-	index   int
+	index   int // in the program
+	at      registry.Position
 	do      string
 	action  Action
 	spec    Spec
@@ -41,11 +50,40 @@ type step struct {
 	with    *template
 	timeout time.Duration
 	retry   retryRule
-	// next is where the run goes on after success, failed after a failure; -1
-	// ends the run as failed. handler marks a step of an on_error block, after
-	// whose last step the run ends as failed too.
-	next, failed int
-	handler      bool
+
+	forEach     *expr // nil: once
+	maxParallel int
+	branches    [][]*step     // of a parallel group
+	call        registry.Text // the name of a playbook
+	withPlaces  map[string]registry.Position
+
+	// carryOn lets the run go on after a failure. handlers are the steps of on_error.
+	carryOn  bool
+	handlers []*step
+
+	// Where it stands: in an on_error block, under finally, in these branches.
+	handler, last bool
+	within        []branch
+}
+
+// branch is one of those of a parallel group.
+type branch struct {
+	group  *step
+	number int
+}
+
+// isGroup reports whether other steps, or several instances of it, make up the step.
+func (s *step) isGroup() bool { return s.forEach != nil || s.branches != nil || s.call.Value != "" }
+
+// word is what the step does, as its results say.
+func (s *step) word() string {
+	switch {
+	case s.call.Value != "":
+		return "call " + s.call.Value
+	case s.branches != nil:
+		return "parallel"
+	}
+	return s.do
 }
 
 type retryRule struct {
@@ -68,24 +106,41 @@ type enrichment struct {
 	onHost bool // with refers to .host
 }
 
-// endFailed as step.next or step.failed ends the run as failed.
-const endFailed = -1
-
 // StepInfo describes a step for people.
 type StepInfo struct {
 	ID      string        `json:"id"`
-	Action  string        `json:"action"`
-	Effect  Effect        `json:"effect"`
-	Timeout time.Duration `json:"timeout_ns"`
+	Action  string        `json:"action,omitempty"`
+	Effect  Effect        `json:"effect,omitempty"`
+	Timeout time.Duration `json:"timeout_ns,omitempty"`
 	OnError bool          `json:"on_error,omitempty"` // it belongs to an on_error block
+	Finally bool          `json:"finally,omitempty"`
+	// ForEach is the expression whose items it is done for.
+	ForEach  string `json:"for_each,omitempty"`
+	Call     string `json:"call,omitempty"`     // the playbook that it calls
+	Parallel int    `json:"parallel,omitempty"` // the number of its branches
+	// Group is the parallel group that it stands in.
+	Group string `json:"group,omitempty"`
 }
 
-// Steps lists the steps in the order of the file, those of on_error blocks
-// after the step that they belong to.
+func (s *step) info() StepInfo {
+	info := StepInfo{
+		ID: s.id, Action: s.do, Effect: s.spec.Effect, Timeout: s.timeout, OnError: s.handler, Finally: s.last,
+		Call: s.call.Value, Parallel: len(s.branches),
+	}
+	if s.forEach != nil {
+		info.ForEach = s.forEach.String()
+	}
+	if n := len(s.within); n > 0 {
+		info.Group = s.within[n-1].group.id
+	}
+	return info
+}
+
+// Steps lists all steps in the order of the file; those inside a step come after it.
 func (p *Playbook) Steps() []StepInfo {
 	infos := make([]StepInfo, len(p.program))
 	for i, s := range p.program {
-		infos[i] = StepInfo{s.id, s.do, s.spec.Effect, s.timeout, s.handler}
+		infos[i] = s.info()
 	}
 	return infos
 }

@@ -56,7 +56,7 @@ func TestPanicWhileARunStarts(t *testing.T) {
 		set := loadText(t, actions, threeSteps, "playbook: bad\ncooldown: {key: .alert.host.name, for: 1h}\nsteps: [{do: fake.repeat}]")
 		for _, pb := range set.playbooks {
 			if pb.Name == "bad" {
-				pb.program[0] = nil
+				pb.steps[0] = nil
 			}
 		}
 		_, stop := running(t, j, actions, set, EngineOptions{})

@@ -33,83 +33,114 @@ func (e *Engine) resume(ctx context.Context, run soar.Run) (*runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
 	}
-	found := newFindings(object["host"])
-	r := &runner{e: e, run: run, pb: pb, alert: &stored.Alert, log: e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook)}
-	steps := map[string]any{}
-	if err := r.fold(entries, found, steps); err != nil {
-		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
+	r := e.newRunner(run, pb, &stored.Alert, object, newFindings(object["host"]))
+	if err := r.fold(ctx, entries); err != nil {
+		return nil, err
 	}
-	r.in = runInput(object, found, pb, &r.run, steps)
 	return r, nil
 }
 
 // errBrokenRun means that a run cannot be gone on with, now or later.
 var errBrokenRun = errors.New("the run cannot be gone on with")
 
-// runInput is the object that the expressions of steps see.
-func runInput(alert map[string]any, found *findings, pb *Playbook, run *soar.Run, steps map[string]any) *input {
-	return &input{
-		object: map[string]any{
-			"alert": alert, "host": found.host, "enrich": found.values, "enrich_errors": found.errors, "vars": pb.vars, "steps": steps,
-			"run": map[string]any{
-				"id": run.ID.String(), "playbook": run.Playbook, "mode": string(run.Mode), "started_at": run.StartedAt.Format(time.RFC3339Nano),
-			},
-		},
-		vars: pb.vars,
-	}
-}
-
-// fold replays the journal: finished steps, and how far the current one has come.
-func (r *runner) fold(entries []soar.Entry, found *findings, steps map[string]any) error {
-	current := r.step().id
+// fold reads the journal: what has begun, how far it has come, and how it ended.
+func (r *runner) fold(ctx context.Context, entries []soar.Entry) error {
 	for i := range entries {
 		entry := &entries[i]
 		r.seq = max(r.seq, entry.Seq)
 		var err error
 		switch {
-		case entry.Kind == soar.EntryResult:
-			var result Result
-			if err = json.Unmarshal(entry.Body, &result); err == nil {
-				steps[entry.Step] = result.visible()
-			}
-			if entry.Step == current {
-				r.cur = progress{}
-			}
 		case entry.Kind == soar.EntryNote && entry.Step == "":
-			var began BeganNote
-			if err = json.Unmarshal(entry.Body, &began); err == nil {
-				if began.Host != nil {
-					found.host = began.Host
-				}
-				found.values, found.errors = orEmpty(began.Enrich), orEmpty(began.EnrichErrors)
-			}
-		case entry.Step != current:
+			err = r.foldBegan(ctx, entry)
+		case entry.Kind == soar.EntryNote:
+			err = r.foldNote(entry)
 		case entry.Kind == soar.EntryIntent:
 			var intent Intent
 			if err = json.Unmarshal(entry.Body, &intent); err == nil {
-				r.cur = progress{started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true}
+				r.open[entry.Step] = &progress{
+					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true,
+				}
 			}
 		case entry.Kind == soar.EntrySent:
-			var sent Sent
-			if err = json.Unmarshal(entry.Body, &sent); err == nil {
-				r.cur.ref, r.cur.lost, r.cur.target, r.cur.summary, r.cur.started = entry.Ref, false, sent.Target, sent.Summary, sent.Started
-				if sent.With != nil {
-					r.cur.with = sent.With
-				}
-				r.cur.attempt = max(r.cur.attempt, 1)
-				if r.cur.mark == "" {
-					r.cur.mark = mark(r.run.ID, current, r.cur.attempt)
-				}
-			}
-		case entry.Kind == soar.EntryNote:
-			var note StepNote
-			if err = json.Unmarshal(entry.Body, &note); err == nil && note.Retry > 0 {
-				r.cur = progress{started: note.Started, attempt: note.Retry}
+			err = r.foldSent(entry)
+		case entry.Kind == soar.EntryResult:
+			var result Result
+			if err = json.Unmarshal(entry.Body, &result); err == nil {
+				r.results[entry.Step] = &ended{Result: result}
+				delete(r.open, entry.Step)
 			}
 		}
+		switch {
+		case errors.Is(err, errBrokenRun), errors.Is(err, soar.ErrNotFound):
+			return err
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("%w: journal entry %d: %w", errBrokenRun, entry.Seq, err)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// foldBegan reads what the run had when it began.
+func (r *runner) foldBegan(ctx context.Context, entry *soar.Entry) error {
+	var began BeganNote
+	if err := json.Unmarshal(entry.Body, &began); err != nil {
+		return err
+	}
+	if began.Host != nil {
+		r.found.host = began.Host
+	}
+	r.found.values, r.found.errors = orEmpty(began.Enrich), orEmpty(began.EnrichErrors)
+	for name, hash := range began.Calls {
+		callee, err := r.e.version(ctx, hash)
 		if err != nil {
-			return fmt.Errorf("journal entry %d: %w", entry.Seq, err)
+			return err
 		}
+		if r.calls == nil {
+			r.calls = map[string]*Playbook{}
+		}
+		r.calls[name] = callee
+	}
+	return nil
+}
+
+func (r *runner) foldNote(entry *soar.Entry) error {
+	var group GroupNote
+	if err := json.Unmarshal(entry.Body, &group); err != nil {
+		return err
+	}
+	if group.Begun != "" {
+		r.groups[entry.Step] = &group
+		return nil
+	}
+	var note StepNote
+	if err := json.Unmarshal(entry.Body, &note); err != nil {
+		return err
+	}
+	if note.Retry > 0 {
+		r.open[entry.Step] = &progress{started: note.Started, attempt: note.Retry, wake: note.Until}
+	}
+	return nil
+}
+
+func (r *runner) foldSent(entry *soar.Entry) error {
+	var sent Sent
+	if err := json.Unmarshal(entry.Body, &sent); err != nil {
+		return err
+	}
+	p := r.open[entry.Step]
+	if p == nil { // a reading action, which has no intent
+		p = &progress{}
+		r.open[entry.Step] = p
+	}
+	p.ref, p.lost, p.target, p.summary, p.started = entry.Ref, false, sent.Target, sent.Summary, sent.Started
+	if sent.With != nil {
+		p.with = sent.With
+	}
+	p.attempt = max(p.attempt, 1)
+	if p.mark == "" {
+		p.mark = mark(r.run.ID, entry.Step, p.attempt)
 	}
 	return nil
 }
@@ -126,65 +157,65 @@ func orEmpty(m map[string]any) map[string]any {
 // server takes a call long after we gave up waiting: of an action that must not
 // happen twice, absence counts only after SettleFor. Look-ups of one action go one
 // after the other, so that no two take the same command for theirs.
-func (r *runner) lookUp(ctx context.Context) error {
-	s := r.step()
-	if due := r.cur.intentAt.Add(r.e.options.CallTimeout); r.now().Before(due) {
-		r.wait(due)
+func (r *runner) lookUp(ctx context.Context, i *instance, p *progress) error {
+	s := i.step
+	if due := p.intentAt.Add(r.e.options.CallTimeout); r.now().Before(due) {
+		p.wake = due
 		return nil
 	}
 	unlock, err := r.e.lookUps.lock(ctx, s.do)
 	if err != nil {
-		r.wait(r.now())
+		p.wake = r.now()
 		return nil
 	}
 	defer unlock()
-	settled := r.cur.intentAt.Add(r.e.options.SettleFor)
+	settled := p.intentAt.Add(r.e.options.SettleFor)
 	underWay := s.spec.Effect == Once && r.now().Before(settled)
-	over := r.now().Sub(r.cur.started) >= s.timeout && !underWay
-	sentAt := r.sentAt()
+	over := r.now().Sub(p.started) >= s.timeout && !underWay
+	sentAt := r.sentAt(p)
 	callCtx, cancel := context.WithTimeout(ctx, r.e.options.CallTimeout)
-	list, err := safelyFind(func() ([]Found, error) { return s.action.Find(callCtx, r.call(s), sentAt.Add(-clockSkew)) })
+	list, err := safelyFind(func() ([]Found, error) { return s.action.Find(callCtx, r.call(i, p), sentAt.Add(-clockSkew)) })
 	cancel()
 	var ref string
 	if err == nil {
-		ref, err = r.pick(ctx, list, sentAt)
+		ref, err = r.pick(ctx, list, p.mark, sentAt)
 	}
 	switch {
 	case ctx.Err() != nil:
-		r.wait(r.now()) // stopping: the next start looks again
+		p.wake = r.now() // stopping: the next start looks again
 	case errors.Is(err, ErrCannotTell) && s.spec.Effect == Once:
-		r.finish(s, Result{State: soar.StepUnknown, Error: "the answer was lost, and the server keeps no list to look it up in"}, nil)
+		r.finish(i, p, Result{State: soar.StepUnknown, Error: "the answer was lost, and the server keeps no list to look it up in"}, nil)
 	case errors.Is(err, ErrCannotTell) && over, err == nil && ref == "" && over:
-		r.finish(s, Result{State: soar.StepFailed, Error: "the answer was lost, and the time of the step is over"}, nil)
+		r.finish(i, p, Result{State: soar.StepFailed, Error: "the answer was lost, and the time of the step is over"}, nil)
 	case errors.Is(err, ErrCannotTell):
-		r.intend(s, true) // twice is as good as once
+		r.intend(i, p, true) // twice is as good as once
 	case err != nil && over && s.spec.Effect == Once:
-		r.finish(s, Result{State: soar.StepUnknown, Error: "the answer was lost, and looking it up failed: " + err.Error()}, nil)
+		r.finish(i, p, Result{State: soar.StepUnknown, Error: "the answer was lost, and looking it up failed: " + err.Error()}, nil)
 	case err != nil && over:
-		r.finish(s, Result{State: soar.StepFailed, Error: "the answer was lost, and looking it up failed: " + err.Error()}, nil)
+		r.finish(i, p, Result{State: soar.StepFailed, Error: "the answer was lost, and looking it up failed: " + err.Error()}, nil)
 	case err != nil:
-		r.log.Warn("cannot look up a call whose answer was lost", "step", s.id, "err", err)
-		r.wait(r.lookAgainAt())
+		r.log.Warn("cannot look up a call whose answer was lost", "step", i.key, "err", err)
+		p.wake = r.lookAgainAt(p)
 	case ref == "" && underWay:
-		if at := r.lookAgainAt(); at.Before(settled) {
+		if at := r.lookAgainAt(p); at.Before(settled) {
 			settled = at
 		}
-		r.wait(settled)
+		p.wake = settled
 	case ref == "":
-		r.log.Info("the call was never received, sending it again", "step", s.id)
-		r.intend(s, true)
+		r.log.Info("the call was never received, sending it again", "step", i.key)
+		r.intend(i, p, true)
 	default:
-		r.log.Info("found the call whose answer was lost", "step", s.id, "command", ref)
-		r.accepted(s, Outcome{Ref: ref, Target: r.cur.target, PollAfter: time.Nanosecond}, true)
+		r.log.Info("found the call whose answer was lost", "step", i.key, "command", ref)
+		r.accepted(i, p, Outcome{Ref: ref, Target: p.target, PollAfter: time.Nanosecond}, true)
 		return r.commit(ctx) // within the lock: the next look-up sees it as taken
 	}
 	return nil
 }
 
 // lookAgainAt is when to look up a lost call next: ever more rarely.
-func (r *runner) lookAgainAt() time.Time {
+func (r *runner) lookAgainAt(p *progress) time.Time {
 	now := r.now()
-	return now.Add(min(max(now.Sub(r.cur.intentAt)/4, time.Second), 30*time.Second))
+	return now.Add(min(max(now.Sub(p.intentAt)/4, time.Second), 30*time.Second))
 }
 
 // clockSkew is how far the server's clock may be behind where ClockOffset says it
@@ -193,23 +224,23 @@ func (r *runner) lookAgainAt() time.Time {
 const clockSkew = 15 * time.Minute
 
 // sentAt is when the call was sent, by the server's clock as far as we know it.
-func (r *runner) sentAt() time.Time {
+func (r *runner) sentAt(p *progress) time.Time {
 	if offset := r.e.options.ClockOffset; offset != nil {
-		return r.cur.intentAt.Add(offset())
+		return p.intentAt.Add(offset())
 	}
-	return r.cur.intentAt
+	return p.intentAt
 }
 
 // pick chooses the command that is ours: the one that carries the mark, else the
 // one without any mark that belongs to no other step and came nearest to sentAt. ""
 // means there is none.
-func (r *runner) pick(ctx context.Context, list []Found, sentAt time.Time) (string, error) {
+func (r *runner) pick(ctx context.Context, list []Found, mark string, sentAt time.Time) (string, error) {
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b Found) int {
-		return cmp.Or(-cmp.Compare(b2i(a.Mark == r.cur.mark), b2i(b.Mark == r.cur.mark)), cmp.Compare(a.At.Sub(sentAt).Abs(), b.At.Sub(sentAt).Abs()))
+		return cmp.Or(-cmp.Compare(b2i(a.Mark == mark), b2i(b.Mark == mark)), cmp.Compare(a.At.Sub(sentAt).Abs(), b.At.Sub(sentAt).Abs()))
 	})
 	for _, f := range list {
-		if f.Ref == "" || f.Mark != "" && f.Mark != r.cur.mark {
+		if f.Ref == "" || f.Mark != "" && f.Mark != mark {
 			continue
 		}
 		taken, err := r.e.journal.RefClaimed(ctx, f.Ref)
@@ -248,25 +279,33 @@ func (e *Engine) Settle(ctx context.Context, id soar.RunID, step string, happene
 	if err != nil {
 		return err
 	}
-	s := r.step()
-	if s.id != step {
-		return fmt.Errorf("%w: the open step of run %s is %s, not %s", ErrNotUnknown, id, s.id, step)
+	i := r.inDoubt(ctx, step)
+	if i == nil {
+		return fmt.Errorf("%w: step %s of run %s is not in doubt: %s", ErrNotUnknown, step, id, run.Error)
 	}
 	r.run.State, r.run.EndedAt, r.run.Error = soar.RunRunning, time.Time{}, ""
 	r.run.Epoch++
-	r.cur.started = r.now()
 	r.entry(step, soar.EntryDecision, "", Decision{By: by, Reason: reason, Happened: &happened})
 	result := settled(happened, by)
-	if old, ok := r.in.object["steps"].(map[string]any)[step].(map[string]any); ok {
-		result.Ref, _ = old["ref"].(string)
-	}
-	r.finish(s, result, nil)
-	if !r.run.State.Ended() {
-		r.wait(r.now())
+	result.Ref = r.results[step].Ref
+	r.finish(i, &progress{started: r.now()}, result, nil)
+	if r.survey(ctx); !r.run.State.Ended() {
+		r.run.State, r.run.Wake = soar.RunWaiting, r.now()
 	}
 	r.change.Runs = []soar.Run{r.run}
 	_, err = e.journal.Commit(ctx, r.change)
 	return err
+}
+
+// inDoubt finds the step by its key that nobody can tell of whether it happened.
+func (r *runner) inDoubt(ctx context.Context, key string) *instance {
+	v := &survey{r: r, ctx: ctx, stopping: true}
+	root := rootFrame(r.pb, r.found)
+	v.playbook(r.pb, &root)
+	if i := slices.IndexFunc(v.doubtful, func(i *instance) bool { return i.key == key }); i >= 0 {
+		return v.doubtful[i]
+	}
+	return nil
 }
 
 // settled is the result of a step that a person settled.

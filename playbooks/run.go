@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -16,26 +17,43 @@ import (
 
 // runner is one worker's hold on one run. It collects what has to be written in
 // change and commits it when it must be on disk: before a call with an effect,
-// after a command id has come, before waiting, and at the end.
+// after a command id has come, before waiting, and at the end. All of it belongs to
+// one goroutine; only the calls of actions have their own.
 type runner struct {
 	e     *Engine
 	run   soar.Run
 	pb    *Playbook
+	calls map[string]*Playbook // the versions of what it calls, by name
 	alert *soar.Alert
+	plain map[string]any // the alert, for expressions
+	found *findings
 	log   *slog.Logger
 
-	in    *input
-	seq   int // of the last entry
-	cur   progress
-	dirty bool // change holds the result of a call with an effect
+	// What the journal says.
+	seq     int // of the last entry
+	results map[string]*ended
+	groups  map[string]*GroupNote
+	open    map[string]*progress // instances that have begun and not ended
 
+	ready  []*instance // of the last survey
+	dirty  bool        // change holds the result of a call with an effect
+	urgent bool        // change holds a command id, or what a look-up found
 	change soar.Change
+
+	rest  bool     // something is left to the next start, because the engine stops
+	saved soar.Run // as it was committed last
+
+	answers chan func()   // of calls
+	calling int           // calls under way
+	spare   chan struct{} // places of workers, for all calls but the first
 }
 
-// progress is where the current step stands.
+// progress is where an instance of a step stands.
 type progress struct {
 	started  time.Time
-	attempt  int // from 1
+	attempt  int       // from 1
+	wake     time.Time // nothing is done before
+	busy     bool      // a call is under way
 	planned  bool
 	with     map[string]any
 	mark     string
@@ -49,26 +67,44 @@ type progress struct {
 // errLostRun means that somebody else went on with the run.
 var errLostRun = errors.New("another worker went on with the run")
 
-func (r *runner) step() *step { return r.pb.program[r.run.PC] }
+func (e *Engine) newRunner(run soar.Run, pb *Playbook, alert *soar.Alert, plain map[string]any, found *findings) *runner {
+	return &runner{
+		e: e, run: run, pb: pb, alert: alert, plain: plain, found: found,
+		log:     e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook),
+		results: map[string]*ended{}, groups: map[string]*GroupNote{}, open: map[string]*progress{},
+	}
+}
 
 func (r *runner) now() time.Time { return r.e.options.Now().UTC() }
 
-// work goes on with the run until it ends or waits. What it leaves behind in the
-// journal is always enough to go on after a crash.
+// work goes on with the run until it ends, or until all of it waits. What it leaves
+// behind in the journal is always enough to go on after a crash.
 func (r *runner) work(ctx context.Context) error {
-	for !r.run.State.Ended() && r.run.State != soar.RunWaiting {
-		if r.e.stopping() && !r.cur.planned {
-			break // between two steps; the next start goes on here
+	r.answers = make(chan func())
+	defer func() {
+		for ; r.calling > 0; r.calling-- { // of a run that is lost, or cannot be recorded
+			<-r.answers
 		}
-		switch {
-		case r.cur.ref != "":
-			r.poll(ctx)
-		case r.cur.lost:
-			if err := r.lookUp(ctx); err != nil {
-				return err
+	}()
+	for !r.run.State.Ended() {
+		if r.advance(ctx); r.run.State.Ended() {
+			break
+		}
+		due, wake := r.due(ctx)
+		if r.calling == 0 && len(due) == 0 {
+			if !wake.IsZero() {
+				r.run.State, r.run.Wake = soar.RunWaiting, wake
 			}
-		case r.cur.planned || r.plan(ctx):
-			if err := r.send(ctx); err != nil {
+			break
+		}
+		if err := r.begin(ctx, due); err != nil {
+			return err
+		}
+		if r.calling > 0 {
+			r.receive(wake)
+		}
+		if r.urgent {
+			if err := r.commit(ctx); err != nil {
 				return err
 			}
 		}
@@ -76,141 +112,304 @@ func (r *runner) work(ctx context.Context) error {
 	return r.commit(ctx)
 }
 
-// plan evaluates steps until one is to be carried out, and writes down its intent.
-// It reports false when the run ended or waits.
-func (r *runner) plan(ctx context.Context) bool {
-	for !r.run.State.Ended() && r.run.State != soar.RunWaiting {
-		if r.e.stopping() {
-			return false
+// stopping reports whether nothing new is to be begun.
+func (r *runner) stopping(ctx context.Context) bool { return r.e.stopping() || ctx.Err() != nil }
+
+// advance surveys the run and plans the calls that come next, until only calls are
+// left to do, or the run has ended. While the engine stops, nothing is planned.
+func (r *runner) advance(ctx context.Context) {
+	for again := true; again; {
+		again = false
+		r.survey(ctx)
+		if r.run.State.Ended() || r.stopping(ctx) {
+			return
 		}
-		s := r.step()
-		if r.cur.attempt == 0 {
-			r.cur.attempt = 1
-		}
-		if r.cur.started.IsZero() {
-			r.cur.started = r.now()
-		}
-		if r.planStep(ctx, s) {
-			r.cur.planned = true
-			return true
+		for _, i := range r.ready {
+			p := r.open[i.key]
+			if p == nil {
+				p = &progress{started: r.now(), attempt: 1}
+				r.open[i.key] = p
+			}
+			if i.reads || p.busy || p.planned || p.lost || p.ref != "" || r.now().Before(p.wake) {
+				continue
+			}
+			if !r.plan(ctx, i, p) { // it has ended at once, and others may follow it
+				again = true
+				break
+			}
 		}
 	}
-	return false
 }
 
-func (r *runner) planStep(ctx context.Context, s *step) bool {
-	if r.now().Sub(r.cur.started) >= s.timeout {
-		r.finish(s, Result{State: soar.StepFailed, Error: "the time of the step is over"}, nil)
+// survey finds what is to be done, and ends the run when there is nothing.
+func (r *runner) survey(ctx context.Context) {
+	v := &survey{r: r, ctx: ctx, stopping: r.stopping(ctx)}
+	root := rootFrame(r.pb, r.found)
+	st, why := v.playbook(r.pb, &root)
+	r.ready, r.rest = v.ready, v.rest
+	switch {
+	case st == broke:
+		r.run.Error = cmp.Or(r.run.Error, why)
+		r.end(soar.RunFailed)
+		return
+	case st == passed:
+		r.end(soar.RunDone)
+		return
+	case len(v.doubtful) > 0:
+		// What is under way goes to its end, and nothing else begins.
+		r.ready = slices.DeleteFunc(r.ready, func(i *instance) bool { return r.open[i.key] == nil })
+		if len(r.ready) == 0 {
+			first := v.doubtful[0]
+			r.run.PC = first.frame.place(first.step)
+			r.run.Error = fmt.Sprintf("step %s: %s", first.key, r.results[first.key].Error)
+			r.end(soar.RunUnknown)
+			return
+		}
+	}
+	if len(r.ready) > 0 {
+		r.run.PC = r.ready[0].frame.place(r.ready[0].step)
+	}
+}
+
+// due lists what can be done now, and when the next can. While the engine stops,
+// only calls that are planned already are made: their intent may be on disk.
+func (r *runner) due(ctx context.Context) (due []*instance, wake time.Time) {
+	now, stopping, rest := r.now(), r.stopping(ctx), r.rest
+	for _, i := range r.ready {
+		p := r.open[i.key]
+		switch {
+		case p != nil && p.busy:
+		case p != nil && now.Before(p.wake):
+			if wake.IsZero() || p.wake.Before(wake) {
+				wake = p.wake
+			}
+		case p == nil || stopping && !p.planned:
+			rest = true
+		default:
+			due = append(due, i)
+		}
+	}
+	if rest {
+		wake = time.Time{} // the next start goes on at once
+	}
+	return due, wake
+}
+
+// begin makes the calls that are due, as far as there are workers for them.
+func (r *runner) begin(ctx context.Context, due []*instance) error {
+	effect := slices.ContainsFunc(due, func(i *instance) bool { return r.open[i.key].planned && i.step.spec.Effect != Reads })
+	if len(due) > 0 && (effect || r.dirty || r.urgent) {
+		if err := r.commit(ctx); err != nil {
+			return err
+		}
+	}
+	for _, i := range due {
+		p := r.open[i.key]
+		if p.lost && p.ref == "" {
+			if err := r.lookUp(ctx, i, p); err != nil {
+				return err
+			}
+			continue
+		}
+		place := r.place()
+		if place == nil {
+			return nil // when a call ends, another look is taken
+		}
+		var call func() func()
+		switch {
+		case i.reads:
+			call = r.readForCall(ctx, i, p)
+		case p.ref != "":
+			call = r.poll(ctx, i, p)
+		default:
+			call = r.send(ctx, i, p)
+		}
+		p.busy = true
+		r.calling++
+		go func() { // its end is the answer, for which work waits
+			answer := call()
+			place()
+			r.answers <- func() { p.busy = false; answer() }
+		}()
+	}
+	return nil
+}
+
+// place takes a place to make a call in, and returns how to give it back; nil means
+// that there is none now. The first call of a run has that of the run's own worker,
+// so that runs never wait for each other.
+func (r *runner) place() func() {
+	if r.calling == 0 {
+		return func() {}
+	}
+	select {
+	case r.spare <- struct{}{}:
+		return func() { <-r.spare }
+	default:
+		return nil
+	}
+}
+
+// receive takes the answers of calls that have ended. It waits for the first one, and
+// no longer than until something else can be done.
+func (r *runner) receive(wake time.Time) {
+	var timeUp <-chan time.Time
+	if !wake.IsZero() {
+		timer := time.NewTimer(max(wake.Sub(r.now()), time.Millisecond))
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	select {
+	case answer := <-r.answers:
+		r.calling--
+		answer()
+	case <-timeUp:
+		return
+	}
+	for {
+		select {
+		case answer := <-r.answers:
+			r.calling--
+			answer()
+		default:
+			return
+		}
+	}
+}
+
+// plan evaluates a step and writes down the intent of its call. It reports false
+// when the step ended without a call.
+func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
+	s := i.step
+	if r.now().Sub(p.started) >= s.timeout {
+		r.finish(i, p, Result{State: soar.StepFailed, Error: "the time of the step is over"}, nil)
 		return false
 	}
-	if s.cond != nil && r.cur.attempt == 1 {
-		yes, err := s.cond.isTrue(ctx, r.in)
+	in := i.frame.input(r.plain, &r.run)
+	if s.cond != nil && s.forEach == nil && p.attempt == 1 {
+		yes, err := s.cond.isTrue(ctx, in)
 		if err != nil {
-			r.finish(s, Result{State: soar.StepFailed, Error: "if: " + err.Error()}, nil)
+			r.finish(i, p, Result{State: soar.StepFailed, Error: "if: " + err.Error()}, nil)
 			return false
 		}
 		if !yes {
-			r.finish(s, Result{State: soar.StepSkipped, Summary: "if is false"}, nil)
+			r.finish(i, p, Result{State: soar.StepSkipped, Summary: "if is false"}, nil)
 			return false
 		}
 	}
-	with, err := s.with.object(ctx, r.in)
+	with, err := s.with.object(ctx, in)
 	if err != nil {
-		r.finish(s, Result{State: soar.StepFailed, Error: "with: " + err.Error()}, nil)
+		r.finish(i, p, Result{State: soar.StepFailed, Error: "with: " + err.Error()}, nil)
 		return false
 	}
-	r.cur.with = with
-	r.cur.mark = mark(r.run.ID, s.id, r.cur.attempt)
+	p.with = with
+	p.mark = mark(r.run.ID, i.key, p.attempt)
 	if s.spec.Effect == Reads {
+		p.planned = true
 		return true
 	}
-	answers, ok := r.e.guard.allow(&request{playbook: r.pb, step: s, alert: r.alert, run: &r.run})
-	r.entry(s.id, soar.EntryDecision, "", Decision{Answers: answers})
+	answers, ok := r.e.guard.allow(&request{playbook: strictest(i.frame.chain), step: s, alert: r.alert, run: &r.run})
+	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers})
 	if !ok {
 		last := answers[len(answers)-1]
 		result := Result{State: last.State, Summary: last.Words, With: with}
 		if !last.State.OK() {
 			result.Error = last.Words
 		}
-		r.finish(s, result, nil)
+		r.finish(i, p, result, nil)
 		return false
 	}
-	r.intend(s, false)
+	r.intend(i, p, false)
 	return true
+}
+
+// strictest is the playbook at work, unless one that calls it only observes.
+func strictest(chain []*Playbook) *Playbook {
+	for _, pb := range chain {
+		if pb.Mode == soar.ModeObserve {
+			return pb
+		}
+	}
+	return chain[len(chain)-1]
 }
 
 // mark names a call on the server: it is unique to the run, the step and the attempt.
 func mark(run soar.RunID, step string, attempt int) string {
-	text := "erbridge-" + run.String() + "-" + step
+	text := "erbridge-" + run.String() + "-" + markNames.Replace(step)
 	if attempt > 1 {
 		text += "-" + strconv.Itoa(attempt)
 	}
 	return text
 }
 
+// markNames keeps marks to what may stand in names: collect[2] is collect.2.
+var markNames = strings.NewReplacer("[", ".", "]", "", "/", ".")
+
 // intend writes down that the call is about to be sent. It has to be committed
 // before the call. A crash from there on is settled by lookUp.
-func (r *runner) intend(s *step, again bool) {
-	r.cur.intentAt, r.cur.lost, r.cur.planned = r.now(), false, true
-	r.entry(s.id, soar.EntryIntent, "", Intent{
-		Action: s.do, Effect: s.spec.Effect, With: r.cur.with, Mark: r.cur.mark, Attempt: r.cur.attempt, Started: r.cur.started, Again: again,
+func (r *runner) intend(i *instance, p *progress, again bool) {
+	p.intentAt, p.lost, p.planned, p.wake = r.now(), false, true, time.Time{}
+	r.entry(i.key, soar.EntryIntent, "", Intent{
+		Action: i.step.do, Effect: i.step.spec.Effect, With: p.with, Mark: p.mark, Attempt: p.attempt, Started: p.started, Again: again,
 	})
 }
 
-func (r *runner) call(s *step) Call {
-	name := s.id
-	if r.cur.attempt > 1 {
-		name += "#" + strconv.Itoa(r.cur.attempt)
+func (r *runner) call(i *instance, p *progress) Call {
+	name := i.key
+	if p.attempt > 1 {
+		name += "#" + strconv.Itoa(p.attempt)
 	}
-	return Call{Run: r.run.ID, Step: name, Alert: *r.alert, With: r.cur.with, Mark: r.cur.mark}
+	return Call{Run: r.run.ID, Step: name, Alert: *r.alert, With: p.with, Mark: p.mark}
 }
 
 // callContext bounds one call by CallTimeout, and by what is left of the step.
-func (r *runner) callContext(ctx context.Context, s *step) (context.Context, context.CancelFunc) {
-	left := s.timeout - r.now().Sub(r.cur.started)
+func (r *runner) callContext(ctx context.Context, s *step, p *progress) (context.Context, context.CancelFunc) {
+	left := s.timeout - r.now().Sub(p.started)
 	return context.WithTimeout(ctx, max(min(left, r.e.options.CallTimeout), time.Millisecond))
 }
 
-// send carries out the planned call.
-func (r *runner) send(ctx context.Context) error {
-	s := r.step()
-	if s.spec.Effect != Reads || r.dirty {
-		if err := r.commit(ctx); err != nil {
-			return err
-		}
+// send makes the planned call ready; its intent is on disk.
+func (r *runner) send(ctx context.Context, i *instance, p *progress) func() func() {
+	s, call := i.step, r.call(i, p)
+	p.planned = false
+	callCtx, cancel := r.callContext(ctx, s, p)
+	return func() func() {
+		outcome, err := safely(func() (Outcome, error) { return s.action.Do(callCtx, call) })
+		timedOut := callCtx.Err() != nil
+		cancel()
+		return func() { r.sent(i, p, outcome, err, timedOut) }
 	}
-	r.cur.planned = false
-	callCtx, cancel := r.callContext(ctx, s)
-	outcome, err := safely(func() (Outcome, error) { return s.action.Do(callCtx, r.call(s)) })
-	timedOut := callCtx.Err() != nil
-	cancel()
+}
+
+func (r *runner) sent(i *instance, p *progress, outcome Outcome, err error, timedOut bool) {
 	switch {
 	case err == nil && outcome.State == soar.StepAccepted && outcome.Ref != "":
-		r.accepted(s, outcome, false)
-		return r.commit(ctx) // the command id is on disk before anything else happens
+		r.accepted(i, p, outcome, false)
 	case err == nil && outcome.State == soar.StepAccepted:
-		r.finish(s, Result{State: soar.StepUnknown, Error: "accepted without a command id", Target: outcome.Target}, nil)
+		r.finish(i, p, Result{State: soar.StepUnknown, Error: "accepted without a command id", Target: outcome.Target}, nil)
 	case err == nil:
-		r.finishOutcome(s, outcome, "")
+		r.finishOutcome(i, p, outcome, "")
 	default:
-		r.sendFailed(s, outcome, err, timedOut)
+		r.sendFailed(i, p, outcome, err, timedOut)
 	}
-	return nil
 }
 
-// accepted notes the command id and waits for the host.
-func (r *runner) accepted(s *step, outcome Outcome, found bool) {
-	r.cur.ref, r.cur.target, r.cur.summary, r.cur.lost = outcome.Ref, outcome.Target, outcome.Summary, false
-	sent := Sent{Target: outcome.Target, Summary: outcome.Summary, Started: r.cur.started, Found: found}
-	if s.spec.Effect == Reads {
-		sent.With = r.cur.with
+// accepted notes the command id, which has to be on disk before anything else
+// happens, and waits for the host.
+func (r *runner) accepted(i *instance, p *progress, outcome Outcome, found bool) {
+	p.ref, p.target, p.summary, p.lost = outcome.Ref, outcome.Target, outcome.Summary, false
+	sent := Sent{Target: outcome.Target, Summary: outcome.Summary, Started: p.started, Found: found}
+	if i.step.spec.Effect == Reads {
+		sent.With = p.with
 	}
-	r.entry(s.id, soar.EntrySent, outcome.Ref, sent)
-	r.wait(r.pollAt(s, outcome.PollAfter))
+	r.entry(i.key, soar.EntrySent, outcome.Ref, sent)
+	r.urgent = true
+	p.wake = r.pollAt(i.step, p, outcome.PollAfter)
 }
 
-func (r *runner) sendFailed(s *step, outcome Outcome, err error, timedOut bool) {
-	r.cur.target = outcome.Target
+func (r *runner) sendFailed(i *instance, p *progress, outcome Outcome, err error, timedOut bool) {
+	s := i.step
+	p.target = outcome.Target
 	effect := s.spec.Effect != Reads
 	_, panicked := errors.AsType[*panicError](err)
 	if panicked {
@@ -220,69 +419,77 @@ func (r *runner) sendFailed(s *step, outcome Outcome, err error, timedOut bool) 
 	switch {
 	case effect && !transient && (timedOut || errors.Is(err, ErrUncertain) || panicked && s.spec.Effect == Once):
 		// It may have happened: wait until it can no longer be under way, then look.
-		r.cur.lost = true
+		p.lost = true
 		r.log.Warn("answer lost, looking the call up later", "action", s.do, "err", err)
-		r.entry(s.id, soar.EntryNote, "", StepNote{Text: "the answer was lost", Error: err.Error(), Started: r.cur.started})
-		r.wait(r.cur.intentAt.Add(r.e.options.CallTimeout))
-	case (transient || !effect && (timedOut || errors.Is(err, ErrUncertain)) || s.retry.failed && !panicked) && r.again(s, err.Error()):
+		r.entry(i.key, soar.EntryNote, "", StepNote{Text: "the answer was lost", Error: err.Error(), Started: p.started})
+		p.wake = p.intentAt.Add(r.e.options.CallTimeout)
+	case (transient || !effect && (timedOut || errors.Is(err, ErrUncertain)) || s.retry.failed && !panicked) && r.again(i, p, err.Error()):
 	default:
-		r.finish(s, Result{State: soar.StepFailed, Error: err.Error(), Target: outcome.Target}, nil)
+		r.finish(i, p, Result{State: soar.StepFailed, Error: err.Error(), Target: outcome.Target}, nil)
 	}
 }
 
 // again plans another attempt, when the step has one left.
-func (r *runner) again(s *step, why string) bool {
-	now := r.now()
-	if r.cur.attempt >= s.retry.attempts || now.Add(s.retry.delay).Sub(r.cur.started) >= s.timeout {
+func (r *runner) again(i *instance, p *progress, why string) bool {
+	s, now := i.step, r.now()
+	if p.attempt >= s.retry.attempts || now.Add(s.retry.delay).Sub(p.started) >= s.timeout {
 		return false
 	}
-	r.cur = progress{started: r.cur.started, attempt: r.cur.attempt + 1}
-	r.entry(s.id, soar.EntryNote, "", StepNote{Text: "trying again", Error: why, Retry: r.cur.attempt, Started: r.cur.started})
+	*p = progress{started: p.started, attempt: p.attempt + 1}
 	if s.retry.delay > 0 {
-		r.wait(now.Add(s.retry.delay))
+		p.wake = now.Add(s.retry.delay)
 	}
+	r.entry(i.key, soar.EntryNote, "", StepNote{Text: "trying again", Error: why, Retry: p.attempt, Started: p.started, Until: p.wake})
 	return true
 }
 
-// poll asks what became of an accepted command.
-func (r *runner) poll(ctx context.Context) {
-	s := r.step()
+// poll makes ready to ask what became of an accepted command.
+func (r *runner) poll(ctx context.Context, i *instance, p *progress) func() func() {
+	s, call, ref := i.step, r.call(i, p), p.ref
 	callCtx, cancel := context.WithTimeout(ctx, cmp.Or(s.spec.PollTimeout, r.e.options.CallTimeout))
-	outcome, err := safely(func() (Outcome, error) { return s.action.Poll(callCtx, r.call(s), r.cur.ref) })
-	cancel()
-	over := r.now().Sub(r.cur.started) >= s.timeout
+	return func() func() {
+		outcome, err := safely(func() (Outcome, error) { return s.action.Poll(callCtx, call, ref) })
+		cancel()
+		return func() { r.polled(ctx, i, p, outcome, err) }
+	}
+}
+
+func (r *runner) polled(ctx context.Context, i *instance, p *progress, outcome Outcome, err error) {
+	s := i.step
+	over := r.now().Sub(p.started) >= s.timeout
 	switch {
 	case ctx.Err() != nil && (err != nil || outcome.State == soar.StepAccepted):
-		r.wait(r.now()) // stopping: the next start asks again
+		p.wake = r.now() // stopping: the next start asks again
 	case err == nil && outcome.State != soar.StepAccepted:
-		r.finishOutcome(s, outcome, r.cur.ref)
+		r.finishOutcome(i, p, outcome, p.ref)
 	case over && err != nil:
-		r.finish(s, Result{State: soar.StepExpired, Error: "not executed in time; the last look failed: " + err.Error()}, nil)
+		r.finish(i, p, Result{State: soar.StepExpired, Error: "not executed in time; the last look failed: " + err.Error()}, nil)
 	case over:
-		r.finish(s, Result{State: soar.StepExpired, Error: fmt.Sprintf("accepted, and not executed within %s", s.timeout)}, nil)
+		r.finish(i, p, Result{State: soar.StepExpired, Error: fmt.Sprintf("accepted, and not executed within %s", s.timeout)}, nil)
 	default:
 		if err != nil {
-			r.log.Warn("cannot see what became of a command", "step", s.id, "err", err)
+			r.log.Warn("cannot see what became of a command", "step", i.key, "err", err)
 		}
-		r.wait(r.pollAt(s, outcome.PollAfter))
+		p.wake = r.pollAt(s, p, outcome.PollAfter)
 	}
 }
 
 // pollAt is when to ask next: as the action says, else ever more rarely, and at the
 // end of the step's time at the latest.
-func (r *runner) pollAt(s *step, after time.Duration) time.Time {
+func (r *runner) pollAt(s *step, p *progress, after time.Duration) time.Time {
 	now := r.now()
 	if after <= 0 {
-		after = min(max(now.Sub(r.cur.started)/4, time.Second), 30*time.Second)
+		after = min(max(now.Sub(p.started)/4, time.Second), 30*time.Second)
 	}
-	at, end := now.Add(after), r.cur.started.Add(s.timeout)
+	at, end := now.Add(after), p.started.Add(s.timeout)
 	if at.After(end) {
 		return end
 	}
 	return at
 }
 
-func (r *runner) finishOutcome(s *step, o Outcome, ref string) {
+func (r *runner) finishOutcome(i *instance, p *progress, o Outcome, ref string) {
+	s := i.step
 	result := Result{State: o.State, Error: o.Error, Summary: o.Summary, Target: o.Target, Ref: o.Ref}
 	if result.Ref == "" {
 		result.Ref = ref
@@ -293,7 +500,7 @@ func (r *runner) finishOutcome(s *step, o Outcome, ref string) {
 		if result.Error == "" {
 			result.Error = string(o.State)
 		}
-		if s.retry.failed && s.spec.Effect != Once && o.State != soar.StepCancelled && r.again(s, result.Error) {
+		if s.retry.failed && s.spec.Effect != Once && o.State != soar.StepCancelled && r.again(i, p, result.Error) {
 			return
 		}
 	default:
@@ -304,25 +511,26 @@ func (r *runner) finishOutcome(s *step, o Outcome, ref string) {
 		result.Summary = fmt.Sprintf("%s (output left out: %v)", result.Summary, err)
 	}
 	result.Output = output
-	r.finish(s, result, o.Events)
+	r.finish(i, p, result, o.Events)
 }
 
-// finish ends the current step and decides where the run goes on.
-func (r *runner) finish(s *step, result Result, events []soar.Event) {
-	now := r.now()
+// finish ends an instance of a step. What follows from it, the next survey finds.
+func (r *runner) finish(i *instance, p *progress, result Result, events []soar.Event) {
+	s, now := i.step, r.now()
 	result.Action = s.do
 	if result.Target == "" {
-		result.Target = r.cur.target
+		result.Target = p.target
 	}
 	if result.Ref == "" {
-		result.Ref = r.cur.ref
+		result.Ref = p.ref
 	}
 	if result.Summary == "" {
-		result.Summary = r.cur.summary
+		result.Summary = p.summary
 	}
-	seq := r.entry(s.id, soar.EntryResult, "", result)
-	r.remember(s.id, &result)
-	took := now.Sub(r.cur.started)
+	seq := r.entry(i.key, soar.EntryResult, "", result)
+	r.results[i.key] = &ended{Result: result}
+	delete(r.open, i.key)
+	took := now.Sub(p.started)
 	r.e.metrics.stepSeconds.WithLabelValues(s.do, string(result.State)).Observe(took.Seconds())
 	for _, event := range events {
 		if event.AlertKey == 0 && event.Alert != nil && event.Alert.Ref() == r.alert.Ref() {
@@ -336,36 +544,18 @@ func (r *runner) finish(s *step, result Result, events []soar.Event) {
 	if s.spec.Effect != Reads && result.State != soar.StepSkipped {
 		r.event(soar.EventStepFinished, seq, func(e *soar.Event) {
 			e.Outcome = &soar.Outcome{
-				Step: s.id, Action: s.do, State: result.State, Target: result.Target, Command: result.Ref,
+				Step: i.key, Action: s.do, State: result.State, Target: result.Target, Command: result.Ref,
 				Summary: result.Summary, Error: result.Error, Took: took,
 			}
 		})
-		r.dirty = r.dirty || !r.cur.intentAt.IsZero()
+		r.dirty = r.dirty || !p.intentAt.IsZero()
 	}
-	r.cur = progress{}
 	if result.State == soar.StepUnknown && s.spec.Effect == Once {
-		r.run.Error = fmt.Sprintf("step %s: %s", s.id, result.Error)
-		r.end(soar.RunUnknown)
 		r.event(soar.EventTrouble, seq, func(e *soar.Event) {
+			e.Run.State, e.Run.Error = soar.RunUnknown, fmt.Sprintf("step %s: %s", i.key, result.Error)
 			e.Text = fmt.Sprintf("run %s of %s: nobody can tell whether step %s (%s) happened: %s. Find out, then settle it.",
-				r.run.ID, r.pb.Name, s.id, s.do, result.Error)
+				r.run.ID, r.pb.Name, i.key, s.do, result.Error)
 		})
-		return
-	}
-	next := s.next
-	if !result.State.OK() {
-		next = s.failed
-		if next != s.next && r.run.Error == "" {
-			r.run.Error = fmt.Sprintf("step %s: %s", s.id, result.Error)
-		}
-	}
-	switch {
-	case next == endFailed:
-		r.end(soar.RunFailed)
-	case next >= len(r.pb.program):
-		r.end(soar.RunDone)
-	default:
-		r.run.PC = next
 	}
 }
 
@@ -376,22 +566,6 @@ func (r *runner) end(state soar.RunState) {
 	if state != soar.RunUnknown {
 		r.event(soar.EventRunFinished, r.seq, nil)
 	}
-}
-
-func (r *runner) wait(until time.Time) {
-	r.run.State, r.run.Wake = soar.RunWaiting, until
-}
-
-// remember lets later steps see a result. The input is never changed in place:
-// values that expressions returned may be part of it.
-func (r *runner) remember(id string, result *Result) {
-	steps, _ := r.in.object["steps"].(map[string]any)
-	more := make(map[string]any, len(steps)+1)
-	maps.Copy(more, steps)
-	more[id] = result.visible()
-	object := maps.Clone(r.in.object)
-	object["steps"] = more
-	r.in = &input{object: object, vars: r.in.vars}
 }
 
 // entry appends to the journal and returns the entry's number.
@@ -423,19 +597,25 @@ func (r *runner) event(kind soar.EventType, seq int, fill func(*soar.Event)) {
 
 // commit writes what has been collected, together with the run.
 func (r *runner) commit(ctx context.Context) error {
-	if len(r.change.Entries) == 0 && len(r.change.Events) == 0 && r.run.State == soar.RunRunning {
+	if len(r.change.Entries) == 0 && len(r.change.Events) == 0 && (r.run.State == soar.RunRunning || r.run == r.saved) {
+		r.urgent = false
 		return nil
 	}
 	r.change.Runs = []soar.Run{r.run}
 	err := r.e.commit(ctx, r.change)
 	switch {
 	case err == nil:
-		r.change, r.dirty = soar.Change{}, false
+		r.committed()
 		return nil
 	case errors.Is(err, soar.ErrConflict):
 		return errLostRun
 	}
 	return err
+}
+
+// committed notes that all that was collected is on disk.
+func (r *runner) committed() {
+	r.change, r.dirty, r.urgent, r.saved = soar.Change{}, false, false, r.run
 }
 
 // panicError is a panic of an action or an expression.

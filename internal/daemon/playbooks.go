@@ -44,8 +44,9 @@ func LoadPlaybooks(cfg *config.Config, known map[string]playbooks.Action) (*play
 			loaded = append(loaded, p)
 		}
 	}
+	problems = append(problems, playbooks.Link(loaded)...)
 	if cfg.Playbooks.Dir != "" {
-		own, more := playbooks.LoadDir(cfg.Playbooks.Dir, known)
+		own, more := playbooks.LoadDir(cfg.Playbooks.Dir, known, loaded...)
 		problems = append(problems, more...)
 		if own != nil {
 			for _, p := range own.Playbooks() {
