@@ -62,6 +62,7 @@ func newRoot() *cobra.Command {
 		newAPI(),
 		newDoctor(),
 		newHealth(),
+		newDocs(),
 		newVersion(),
 		newCompletion(),
 	)
@@ -88,7 +89,7 @@ func exitCode(err error) int {
 		return exitOK
 	case isUsage(err):
 		return exitUsage
-	case isProblems(err), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
+	case isProblems(err), errors.Is(err, errFindings), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
 		return exitConfig
 	case errors.Is(err, soar.ErrNotFound), errors.Is(err, connector.ErrNotFound), errors.Is(err, store.ErrNoStore):
 		return exitNotFound

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -23,71 +22,6 @@ import (
 
 func newPlaybook() *cobra.Command {
 	return group("playbook", "check playbooks, and see what one makes of an alert", newPlaybookLint(), newPlaybookExplain(), newPlaybookList())
-}
-
-func newPlaybookLint() *cobra.Command {
-	var file configFlag
-	cmd := &cobra.Command{
-		Use:   "lint [FILE|FOLDER]...",
-		Short: "check playbooks; without arguments, those of the configuration",
-		Long: `lint reads playbooks and reports every mistake with its place: unknown keys and
-actions, wrong arguments, jq that does not compile or reads what is not there.
-
-Files and folders are checked without a configuration unless --config is given;
-then the names of sinks are checked too.`,
-		RunE: func(cmd *cobra.Command, paths []string) error {
-			var cfg *config.Config
-			var err error
-			if len(paths) == 0 || cmd.Flags().Changed("config") {
-				if cfg, err = file.load(); err != nil {
-					return err
-				}
-			}
-			var n int
-			if len(paths) > 0 {
-				n, err = lintPaths(paths, daemon.LintActions(cfg))
-			} else {
-				n, err = lintConfigured(cfg)
-			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", count(n, "playbook"))
-			return err
-		},
-	}
-	file.flags(cmd)
-	return cmd
-}
-
-func lintConfigured(cfg *config.Config) (n int, err error) {
-	set, err := daemon.LoadPlaybooks(cfg, daemon.LintActions(cfg))
-	if err != nil {
-		return 0, err
-	}
-	return len(set.Playbooks()), nil
-}
-
-// lintPaths reports the mistakes of all paths together.
-func lintPaths(paths []string, actions map[string]playbooks.Action) (n int, err error) {
-	var problems registry.Problems
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return 0, fmt.Errorf("playbook %w", notFound(err))
-		}
-		if !info.IsDir() {
-			_, more, err := readPlaybook(path, actions)
-			if err != nil {
-				return 0, err
-			}
-			problems, n = append(problems, more...), n+1
-			continue
-		}
-		set, more := playbooks.LoadDir(path, actions)
-		problems, n = append(problems, more...), n+len(set.Playbooks())
-	}
-	return n, problems.Err()
 }
 
 // notFound gives a missing file the exit code of something that is not there.

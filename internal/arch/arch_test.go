@@ -42,6 +42,9 @@ var arrows = map[string][]string{
 
 	"playbooks/actions": {"playbooks", "connector", "internal/soar", "internal/registry", "internal/jq"},
 
+	// What judges playbooks without running them.
+	"playbooks/lint": {"playbooks", "internal/soar", "internal/registry"},
+
 	// What stands in for the outside world.
 	"connector/ersim":          {"internal/soar"},
 	"sinks/sinksim":            {"internal/soar"},
@@ -54,10 +57,10 @@ var arrows = map[string][]string{
 		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
 	"internal/doctor": {"internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
-		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library"},
+		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
-		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "sinks", "sinks/sinksim"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "sinks", "sinks/sinksim"},
 }
 
 // stdlibOnly are the packages that must not import another module either.

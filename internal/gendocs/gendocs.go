@@ -46,6 +46,7 @@ func Generate(root string) (map[string][]byte, error) {
 		"docs/reference/actions.md":      actionsPage(src),
 		"docs/reference/playbook.md":     playbookPage(),
 		"docs/reference/jq-functions.md": functionsPage(),
+		"docs/reference/lint.md":         lintPage(),
 		"docs/reference/metrics.md":      metricsPage(metrics),
 	} {
 		files[name] = page.Bytes()

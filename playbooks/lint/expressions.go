@@ -1,0 +1,311 @@
+package lint
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/itchyny/gojq"
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// expression is jq at some place of a playbook.
+type expression struct {
+	node   *yaml.Node
+	offset int // in the value of node
+	src    string
+	bare   bool // the whole value is jq: a condition, not a text with ${{ }}
+}
+
+// bareKeys are the keys of a step that take bare jq.
+var bareKeys = []string{"if", "for_each"}
+
+func (b *book) expressions() []expression {
+	var all []expression
+	bare := func(n *yaml.Node) {
+		if n != nil && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+			all = append(all, expression{n, 0, n.Value, true})
+		}
+	}
+	for _, c := range b.conditions() {
+		bare(c.node)
+	}
+	bare(get(get(b.root, "cooldown"), "key"))
+	var texts func(n *yaml.Node)
+	texts = func(n *yaml.Node) {
+		if n == nil {
+			return
+		}
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+			all = append(all, embedded(n)...)
+		}
+		for _, c := range n.Content {
+			texts(c)
+		}
+	}
+	if enrich := get(b.root, "enrich"); enrich != nil && enrich.Kind == yaml.MappingNode {
+		for _, e := range registry.Pairs(enrich) {
+			texts(get(e, "with"))
+		}
+	}
+	for _, s := range b.steps {
+		for _, key := range bareKeys {
+			bare(get(s.node, key))
+		}
+		texts(get(s.node, "with"))
+	}
+	return all
+}
+
+// embedded are the expressions between ${{ and }}: each ends at the first }} that
+// leaves something which parses.
+func embedded(n *yaml.Node) []expression {
+	var all []expression
+	for from := 0; ; {
+		i := strings.Index(n.Value[from:], "${{")
+		if i < 0 {
+			return all
+		}
+		start := from + i + 3
+		from = start
+		if i := start - 4; i >= 0 && n.Value[i] == '$' {
+			continue // $${{ is a literal ${{
+		}
+		for end, tries := start, 0; tries < 50; tries++ {
+			i := strings.Index(n.Value[end:], "}}")
+			if i < 0 {
+				break
+			}
+			end += i
+			if src := n.Value[start:end]; query(src) != nil {
+				all = append(all, expression{n, start, src, false})
+				from = end + 2
+				break
+			}
+			end++
+		}
+	}
+}
+
+var (
+	wrapped  = regexp.MustCompile(`^\s*\$\{\{([^{}]*)\}\}\s*$`)
+	barePath = regexp.MustCompile(`^\s*\.(alert|host|enrich|steps|vars|run|item)(\.[a-z_][A-Za-z0-9_]*|\[[^\]]*\])+\s*(\|.*|//.*)?$`)
+)
+
+// expressions finds ${{ }} where bare jq belongs, and bare jq where ${{ }} belongs.
+func expressions(b *book) {
+	for _, e := range b.expressions() {
+		if !e.bare {
+			continue
+		}
+		m := wrapped.FindStringSubmatch(e.src)
+		if m == nil {
+			continue
+		}
+		b.found = slices.DeleteFunc(b.found, func(f Finding) bool { return f.Code == "PB301" && f.Line == e.node.Line })
+		b.add(e.node, "PB311", "jq stands here by itself, without ${{ }}", "write "+strings.TrimSpace(m[1]), b.replace(e.node, strings.TrimSpace(m[1]))...)
+		b.found[len(b.found)-1].engine = true
+	}
+	for _, with := range b.withs() {
+		scalars(with, func(n *yaml.Node) {
+			if n.Tag == "!!str" && barePath.MatchString(n.Value) && query(n.Value) != nil {
+				src := strings.TrimSpace(n.Value)
+				b.add(n, "PB312", fmt.Sprintf("this is the text %q, not what stands there in the alert", short(src)), "write ${{ "+short(src)+" }}", b.replace(n, "${{ "+src+" }}")...)
+			}
+		})
+	}
+}
+
+func short(text string) string {
+	if r := []rune(text); len(r) > 60 {
+		return string(r[:60]) + "…"
+	}
+	return text
+}
+
+// withs are the arguments of all steps and enrichments.
+func (b *book) withs() []*yaml.Node {
+	var all []*yaml.Node
+	if enrich := get(b.root, "enrich"); enrich != nil && enrich.Kind == yaml.MappingNode {
+		for _, e := range registry.Pairs(enrich) {
+			all = append(all, get(e, "with"))
+		}
+	}
+	for _, s := range b.steps {
+		all = append(all, get(s.node, "with"))
+	}
+	return slices.DeleteFunc(all, func(n *yaml.Node) bool { return n == nil })
+}
+
+// scalars calls f for all scalars that are values.
+func scalars(n *yaml.Node, f func(*yaml.Node)) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		f(n)
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			scalars(item, f)
+		}
+	case yaml.MappingNode:
+		for _, item := range registry.Pairs(n) {
+			scalars(item, f)
+		}
+	}
+}
+
+// comparisons finds comparisons that come out the same for every alert.
+func comparisons(b *book) {
+	for _, e := range b.expressions() {
+		q := query(e.src)
+		compares(q, func(c comparison) {
+			message, hint := wrongComparison(c)
+			if message == "" {
+				return
+			}
+			code := "PB310"
+			if hint == quoteIt {
+				code = "PB313"
+				hint = fmt.Sprintf("write %q", fmt.Sprint(c.constant))
+			}
+			literal := literalText(c.constant)
+			at := playbooks.PlaceIn(b.file, b.text.data, e.node, e.offset+max(strings.Index(e.src, literal), 0))
+			b.addAt(at, code, message, hint, b.quoted(e, at, code, literal)...)
+		})
+	}
+}
+
+// quoted puts quotes around a number in an expression.
+func (b *book) quoted(e expression, at registry.Position, code, literal string) []edit {
+	start := b.text.offset(at)
+	if code != "PB313" || e.node.Style == yaml.DoubleQuotedStyle || !strings.HasPrefix(string(b.text.data[start:]), literal) {
+		return nil
+	}
+	return []edit{{start, start + len(literal), strconv.Quote(literal)}}
+}
+
+func literalText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
+}
+
+const quoteIt = "quote it"
+
+// wrongComparison says what is wrong with a comparison, if anything.
+func wrongComparison(c comparison) (message, hint string) {
+	kind, words := typeOf(c.path)
+	path := "." + strings.Join(c.path, ".")
+	switch constant := c.constant.(type) {
+	case float64:
+		if kind == reflect.String {
+			return fmt.Sprintf("%s is a text, and a text is never equal to a number and always greater", path), quoteIt
+		}
+	case string:
+		switch {
+		case kind == reflect.Float64:
+			return fmt.Sprintf("%s is a number, and a number is never equal to a text", path), "write the number without quotes"
+		case kind == reflect.Bool:
+			return fmt.Sprintf("%s is true or false, never a text", path), "write the word without quotes"
+		case words != nil && (c.op == gojq.OpEq || c.op == gojq.OpNe) && !slices.Contains(words, constant):
+			hint := "it is one of " + strings.Join(words, ", ")
+			if near := registry.Nearest(constant, words); near != "" {
+				hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			return fmt.Sprintf("%s is never %q", path, short(constant)), hint
+		case words != nil && c.op != gojq.OpEq && c.op != gojq.OpNe:
+			if path == ".alert.severity" {
+				return "severities compared as texts go by the alphabet: high is less than low", fmt.Sprintf("write .alert.severity | at_least(%q)", short(constant))
+			}
+		}
+	case bool:
+		if kind == reflect.String || kind == reflect.Float64 {
+			return fmt.Sprintf("%s is never %v", path, constant), "osquery writes 1 and 0, as texts"
+		}
+	}
+	return "", ""
+}
+
+// vocabularies are the fields that hold one of a few words.
+var vocabularies = map[string][]string{
+	"alert.severity": {"info", "low", "medium", "high", "critical"},
+	"alert.status":   {soar.StatusOpen, soar.StatusResolved},
+	"alert.verdict":  {soar.VerdictTruePositive, soar.VerdictFalsePositive, ""},
+	"run.mode":       {string(soar.ModeObserve), string(soar.ModeEnforce)},
+}
+
+// stepStates are the states in which later steps can find a step.
+var stepStates = []string{
+	string(soar.StepExecuted), string(soar.StepVerified), string(soar.StepFailed), string(soar.StepRefused), string(soar.StepExpired),
+	string(soar.StepCancelled), string(soar.StepSuppressed), string(soar.StepObserved), string(soar.StepSkipped), string(soar.StepUnknown),
+}
+
+// typeOf is what is known of the value at a path: text, number (Float64), truth
+// value, or Invalid for what nobody knows. words are all that it can be.
+func typeOf(path []string) (kind reflect.Kind, words []string) {
+	if len(path) < 2 {
+		return reflect.Invalid, nil
+	}
+	if path[0] == "steps" {
+		switch {
+		case len(path) == 3 && path[2] == "state":
+			return reflect.String, stepStates
+		case len(path) == 3 && slices.Contains([]string{"error", "summary", "ref"}, path[2]):
+			return reflect.String, nil
+		}
+		return reflect.Invalid, nil
+	}
+	words = vocabularies[strings.Join(path, ".")]
+	if path[0] == "run" && words != nil {
+		return reflect.String, words
+	}
+	root, ok := map[string]reflect.Type{"alert": reflect.TypeFor[soar.Alert](), "host": reflect.TypeFor[soar.Host]()}[path[0]]
+	if !ok {
+		return reflect.Invalid, nil
+	}
+	return jsonKind(root, path[1:]), words
+}
+
+func jsonKind(t reflect.Type, path []string) reflect.Kind {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if len(path) == 0 {
+		switch {
+		case t == reflect.TypeFor[time.Time]():
+			return reflect.String
+		case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
+			return reflect.Float64
+		case t.Kind() == reflect.String || t.Kind() == reflect.Bool:
+			return t.Kind()
+		}
+		return reflect.Invalid
+	}
+	switch t.Kind() {
+	case reflect.Map:
+		return jsonKind(t.Elem(), path[1:])
+	case reflect.Slice:
+		if path[0] == "[]" && t.Elem().Kind() != reflect.Uint8 {
+			return jsonKind(t.Elem(), path[1:])
+		}
+	case reflect.Struct:
+		for i := range t.NumField() {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if name == path[0] {
+				return jsonKind(t.Field(i).Type, path[1:])
+			}
+		}
+	}
+	return reflect.Invalid
+}

@@ -1,0 +1,212 @@
+// Package lint judges playbooks beyond what the engine refuses. It reports all
+// that the loader says, under stable codes and with better places, and adds what
+// loads and is a mistake all the same: steps that are never reached, actions on
+// endpoints without a scope, secrets in plain text, playbooks in each other's way.
+//
+// Every code is explained in Rules, from which erbridge docs CODE and the
+// reference page are made.
+package lint
+
+import (
+	"cmp"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// Level says how much a finding counts.
+type Level string
+
+// The levels. With an Error, lint fails; the engine refuses only some of these. A
+// Warning is worth a look and no more.
+const (
+	Error   Level = "error"
+	Warning Level = "warning"
+)
+
+// File is a playbook to check, under the name that findings show.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// Finding is one thing that lint has to say about a place in a file.
+type Finding struct {
+	registry.Position
+	Code    string `json:"code"`
+	Level   Level  `json:"level"`
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+	// Source is the line of the file, without its end.
+	Source string `json:"-"`
+	// Fixable is set when Fix puts it right.
+	Fixable bool `json:"fixable,omitempty"`
+
+	edits  []edit
+	engine bool // the loader refuses the playbook for it
+}
+
+// String is the finding on one line: file:line:column CODE message.
+func (f Finding) String() string { return f.Position.String() + " " + f.Code + " " + f.Message }
+
+// Run checks files as one set: what one playbook does is judged with the others
+// in mind. known are files that they may call and that nothing is said about.
+// Findings come out by file, line and column.
+func Run(files, known []File, actions map[string]playbooks.Action) []Finding {
+	books := make([]*book, len(files))
+	for i, f := range files {
+		books[i] = read(f, actions)
+		for _, rule := range bookRules {
+			if books[i].root != nil {
+				rule(books[i])
+			}
+		}
+	}
+	link(books, known, actions)
+	for _, rule := range setRules {
+		rule(books)
+	}
+	var all []Finding
+	for _, b := range books {
+		b.suppress()
+		all = append(all, b.found...)
+	}
+	for i := range all {
+		all[i].Fixable = len(all[i].edits) > 0
+	}
+	hideSecrets(all)
+	slices.SortStableFunc(all, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Code, b.Code))
+	})
+	return slices.CompactFunc(all, func(a, b Finding) bool {
+		return a.Position == b.Position && a.Code == b.Code && a.Message == b.Message
+	})
+}
+
+// hideSecrets cuts lines off where a secret begins: what lint prints is kept by CI
+// servers and read by more people than the file.
+func hideSecrets(findings []Finding) {
+	type line struct {
+		file string
+		n    int
+	}
+	secret := map[line]int{}
+	for _, f := range findings {
+		at := line{f.File, f.Line}
+		if f.Code == "PB504" && (secret[at] == 0 || f.Column < secret[at]) {
+			secret[at] = f.Column
+		}
+	}
+	for i, f := range findings {
+		if column := secret[line{f.File, f.Line}]; column > 0 {
+			runes := []rune(f.Source)
+			findings[i].Source = string(runes[:min(column-1, len(runes))]) + "[redacted]"
+		}
+	}
+}
+
+// bookRules look at one playbook whose YAML can be read, whether it loads or not.
+var bookRules = []func(*book){expressions, comparisons, reachability, scopes, releases, kills, secrets}
+
+// setRules look at all playbooks together.
+var setRules = []func([]*book){repeatedNames, unreleased, overlaps}
+
+// Failed reports whether a finding among them counts as an error.
+func Failed(findings []Finding) bool {
+	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == Error })
+}
+
+// Collect reads the playbooks below a folder of a file system: the files that the
+// engine would take from there. shown makes the names that findings show.
+func Collect(fsys fs.FS, root string, shown func(string) string) ([]File, error) {
+	var files []File
+	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(path.Base(name), ".") && name != root
+		switch {
+		case entry.IsDir() && hidden:
+			return fs.SkipDir
+		case entry.IsDir() || hidden || !playbooks.IsPlaybookFile(path.Base(name)):
+			return nil
+		}
+		data, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		files = append(files, File{shown(name), data})
+		return nil
+	})
+	return files, err
+}
+
+// book is a playbook file as lint sees it: YAML nodes, the engine's playbook when
+// there is one, and the text around them.
+type book struct {
+	file    string
+	text    *text
+	actions map[string]playbooks.Action
+	root    *yaml.Node          // nil when the YAML cannot be read
+	loaded  *playbooks.Playbook // nil when the engine refuses it
+	steps   []*step             // all of them, in the order of the file
+	found   []Finding
+}
+
+func read(f File, actions map[string]playbooks.Action) *book {
+	b := &book{file: f.Name, text: newText(f.Data), actions: actions}
+	if b.unreadable() {
+		return b
+	}
+	b.root, _ = registry.Parse(f.Name, f.Data)
+	b.readSteps()
+	var problems registry.Problems
+	b.loaded, problems = playbooks.Parse(f.Name, f.Data, actions)
+	for _, p := range problems {
+		b.problem(p)
+	}
+	return b
+}
+
+// add reports a finding of a rule at a node.
+func (b *book) add(n *yaml.Node, code, message, hint string, edits ...edit) {
+	b.addAt(registry.At(b.file, n), code, message, hint, edits...)
+}
+
+func (b *book) addAt(at registry.Position, code, message, hint string, edits ...edit) {
+	rule, _ := Lookup(code)
+	b.found = append(b.found, Finding{
+		Position: at, Code: code, Level: rule.Level, Message: message, Hint: hint, Source: b.text.line(at.Line), edits: edits,
+	})
+}
+
+// problem takes over what the loader says.
+func (b *book) problem(p registry.Problem) {
+	at := p.Position
+	if p.Code == "unknown-argument" {
+		if _, key := b.keyAt(at); key != nil {
+			at = registry.At(b.file, key)
+		}
+	}
+	b.addAt(at, b.codeOf(p), p.Message, p.Hint, b.mechanical(p)...)
+	b.found[len(b.found)-1].engine = true
+}
+
+// codeOf finds the code for a problem of the loader.
+func (b *book) codeOf(p registry.Problem) string {
+	if p.Code == "unknown-step" && b.hasStep(b.text.word(p.Position)) {
+		return "PB306"
+	}
+	for _, rule := range rules {
+		if slices.Contains(rule.words, p.Code) {
+			return rule.Code
+		}
+	}
+	return "PB200"
+}

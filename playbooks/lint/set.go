@@ -1,0 +1,139 @@
+package lint
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// repeatedNames finds playbooks of one name, of which the engine takes none.
+func repeatedNames(books []*book) {
+	first := map[string]*book{}
+	for _, b := range books {
+		n := get(b.root, "playbook")
+		if value(n) == "" {
+			continue
+		}
+		if other := first[n.Value]; other != nil {
+			b.add(n, "PB601", fmt.Sprintf("playbook %q stands in %s already", n.Value, other.file), "give one of them another name")
+			b.found[len(b.found)-1].engine = true
+			continue
+		}
+		first[n.Value] = b
+	}
+}
+
+// reach is what a playbook does to which hosts.
+type reach struct {
+	book    *book
+	actions []string            // on endpoints
+	demands map[string][]string // what its conditions demand of a path
+}
+
+// overlaps finds playbooks that do the same to the same kind of host, or one the
+// opposite of the other: an alert that both match sets off both.
+func overlaps(books []*book) {
+	var all []reach
+	for _, b := range books {
+		if b.root == nil || !b.enforces() || b.startedByHand() {
+			continue
+		}
+		r := reach{book: b, demands: map[string][]string{}}
+		for _, s := range b.steps {
+			if a := b.action(s); changesEndpoint(a) && !slices.Contains(r.actions, s.do.Value) {
+				r.actions = append(r.actions, s.do.Value)
+			}
+		}
+		for _, c := range b.conditions() {
+			if c.block != "all" {
+				continue
+			}
+			for _, d := range demands(query(c.node.Value)) {
+				r.demands[d.path] = d.texts
+			}
+		}
+		if len(r.actions) > 0 {
+			all = append(all, r)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b reach) int { return strings.Compare(a.book.name(), b.book.name()) })
+	for i, r := range all {
+		var others []string
+		for _, before := range all[:i] {
+			if what := r.meets(before); what != "" {
+				others = append(others, fmt.Sprintf("%s (%s)", before.book.name(), what))
+			}
+		}
+		if len(others) == 0 {
+			continue
+		}
+		n := get(r.book.root, "playbook")
+		if n == nil {
+			n = r.book.root
+		}
+		r.book.addAt(registry.At(r.book.file, n), "PB602", fmt.Sprintf("%s acts on the same kind of host as %s", r.book.name(), strings.Join(others, ", ")),
+			"tell them apart by a condition, or make one playbook of them")
+	}
+}
+
+// meets says what two playbooks both do to one host; empty when no alert matches
+// both, as far as can be told, or they do different things.
+func (r reach) meets(other reach) string {
+	for _, path := range slices.Sorted(maps.Keys(r.demands)) {
+		texts, both := other.demands[path]
+		if both && !slices.ContainsFunc(r.demands[path], func(t string) bool {
+			return slices.ContainsFunc(texts, func(u string) bool { return strings.EqualFold(t, u) })
+		}) {
+			return ""
+		}
+	}
+	var what []string
+	for _, name := range r.actions {
+		inverse := r.book.actions[name].Spec().Inverse
+		switch {
+		case slices.Contains(other.actions, name):
+			what = append(what, "both "+name)
+		case inverse != "" && slices.Contains(other.actions, inverse):
+			what = append(what, inverse+" against "+name)
+		}
+	}
+	return strings.Join(what, ", ")
+}
+
+// link resolves calls between playbooks. A call of a playbook that has mistakes of
+// its own is no mistake.
+func link(books []*book, known []File, actions map[string]playbooks.Action) {
+	calls := slices.ContainsFunc(books, func(b *book) bool {
+		return slices.ContainsFunc(b.steps, func(s *step) bool { return get(s.node, "call") != nil })
+	})
+	if !calls {
+		return
+	}
+	byFile := map[string]*book{}
+	refused := map[string]bool{}
+	var loaded, others []*playbooks.Playbook
+	for _, b := range books {
+		byFile[b.file] = b
+		if b.loaded != nil {
+			loaded = append(loaded, b.loaded)
+		} else {
+			refused[b.name()] = true
+		}
+	}
+	for _, f := range known {
+		if pb, _ := playbooks.Parse(f.Name, f.Data, actions); pb != nil {
+			others = append(others, pb)
+		} else if root, _ := registry.Parse(f.Name, f.Data); root != nil {
+			refused[value(get(root, "playbook"))] = true
+		}
+	}
+	for _, p := range playbooks.Link(loaded, others...) {
+		if b := byFile[p.File]; b != nil && (p.Code != "unknown-playbook" || !refused[b.text.word(p.Position)]) {
+			b.problem(p)
+		}
+	}
+}
