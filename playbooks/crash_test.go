@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +117,129 @@ func TestCrashEverywhere(t *testing.T) {
 	}
 }
 
+// flowBooks have every kind of group, and steps that must not happen twice in all of
+// them. %[1]s is their action; the argument a names each of them.
+var flowBooks = []string{`
+playbook: p
+enrich: {x: {do: fake.read}}
+steps:
+  - {id: look, do: fake.read}
+  - id: each
+    for_each: "[1, 2, 3]"
+    max_parallel: 2
+    do: %[1]s
+    timeout: 3h
+    with: {a: "${{ .alert.id }} each ${{ .item }}"}
+  - parallel:
+      - {id: left, do: %[1]s, timeout: 3h, with: {a: "${{ .alert.id }} left"}}
+      - - {id: right, do: fake.repeat, timeout: 3h}
+        - {id: further, do: %[1]s, timeout: 3h, with: {a: "${{ .alert.id }} right ${{ .steps.right.state }}"}}
+  - {id: sub, for_each: "[1, 2]", max_parallel: 2, call: q, with: {what: "${{ .alert.id }} sub ${{ .item }}"}}
+  - {id: bad, for_each: "[1]", do: fake.read, with: {x: "${{ 1 + {} }}"}, on_error: continue}
+finally:
+  - {id: last, do: %[1]s, timeout: 3h, with: {a: "${{ .alert.id }} last ${{ .steps.sub | map(.output.hit.state) | join(\" \") }}"}}
+`, `
+playbook: q
+match: {all: [{never: "false"}]}
+enrich: {y: {do: fake.read}}
+vars: {what: nothing}
+steps: [{id: hit, do: %[1]s, timeout: 3h, with: {a: "${{ .vars.what }}"}}]
+finally: [{do: fake.repeat, timeout: 3h}]
+`}
+
+// flowCalls are what a run of flowBooks does that must not happen twice.
+var flowCalls = []string{"each 1", "each 2", "each 3", "left", "right executed", "sub 1", "sub 2", "last executed executed"}
+
+// Programs with for_each, parallel, call and finally keep the promises as well,
+// whenever the process dies.
+func TestCrashEverywhereInGroups(t *testing.T) {
+	for _, action := range []string{"fake.once", "fake.marked", "fake.blind"} {
+		for _, where := range []string{"commit", "committed", "call", "called"} {
+			t.Run(action+" "+where, func(t *testing.T) {
+				t.Parallel()
+				moments := 0
+				for n := 1; ; n++ {
+					died := false
+					synctest.Test(t, func(t *testing.T) {
+						j, server := newMemJournal(), newFakeServer()
+						server.now = time.Now
+						actions := server.actions()
+						set := loadText(t, actions, fmt.Sprintf(flowBooks[0], action), fmt.Sprintf(flowBooks[1], action))
+						j.put(t, testAlert("1"))
+						died = crashAt{n, where}.run(t, j, server, actions, set)
+						checkFlowCrash(t, crashAt{n, where}, action, j, server)
+					})
+					if !died {
+						break
+					}
+					moments++
+				}
+				if want := 11; moments < want { // the calls with an effect
+					t.Errorf("only %d moments, expected at least %d", moments, want)
+				}
+			})
+		}
+	}
+}
+
+func checkFlowCrash(t *testing.T, at crashAt, action string, j *memJournal, server *fakeServer) {
+	t.Helper()
+	runs := j.all()
+	if len(runs) != 1 || j.pending() != 0 {
+		t.Fatalf("%+v: %d runs, %d pending alerts", at, len(runs), j.pending())
+	}
+	run := runs[0]
+	happened := map[string]int{}
+	for _, c := range server.done(action) {
+		happened[strings.TrimPrefix(c.with["a"].(string), "1 ")]++
+	}
+	for _, name := range sortedNames(happened) {
+		if happened[name] > 1 || !slices.Contains(flowCalls, name) {
+			t.Errorf("%+v: %s happened %d times", at, name, happened[name])
+		}
+	}
+	entries, _ := j.Entries(t.Context(), run.ID)
+	unknown := 0
+	results := map[string]int{}
+	for _, e := range entries {
+		if e.Kind != soar.EntryResult {
+			continue
+		}
+		if results[e.Step]++; results[e.Step] > 1 {
+			t.Errorf("%+v: step %s has %d results", at, e.Step, results[e.Step])
+		}
+		if j.result(t, run.ID, e.Step).State == soar.StepUnknown {
+			unknown++
+		}
+	}
+	switch {
+	case run.State == soar.RunDone && (len(happened) != len(flowCalls) || unknown > 0):
+		t.Errorf("%+v: run done, but only %v happened, %d unknown", at, happened, unknown)
+	case run.State == soar.RunUnknown && (action != "fake.blind" || unknown == 0):
+		t.Errorf("%+v: run unknown with %d unknown steps", at, unknown)
+	case run.State != soar.RunDone && run.State != soar.RunUnknown:
+		t.Errorf("%+v: run %s: %s", at, run.State, run.Error)
+	}
+	if trouble := len(j.events(soar.EventTrouble)); trouble != unknown {
+		t.Errorf("%+v: %d times trouble, %d steps unknown", at, trouble, unknown)
+	}
+	if finished := len(j.events(soar.EventRunFinished)); (finished == 1) != (run.State == soar.RunDone) {
+		t.Errorf("%+v: run %s: %d times run.finished", at, run.State, finished)
+	}
+	checkEventsOnce(t, at, j)
+}
+
+func checkEventsOnce(t *testing.T, at crashAt, j *memJournal) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, e := range j.feed {
+		if seen[e.ID] {
+			t.Errorf("%+v: event %s twice", at, e.ID)
+		}
+		seen[e.ID] = true
+	}
+}
+
 // checkCrash holds every outcome against the promise: no alert and no run is lost,
 // what must not happen twice did not, and what is shown as done did happen.
 func checkCrash(t *testing.T, at crashAt, action string, j *memJournal, server *fakeServer) {
@@ -157,13 +281,7 @@ func checkCrash(t *testing.T, at crashAt, action string, j *memJournal, server *
 			t.Errorf("%+v: run %s: %d times run.finished, %d times trouble", at, r.State, finished, trouble)
 		}
 	}
-	seen := map[string]bool{}
-	for _, e := range j.feed {
-		if seen[e.ID] {
-			t.Errorf("%+v: event %s twice", at, e.ID)
-		}
-		seen[e.ID] = true
-	}
+	checkEventsOnce(t, at, j)
 }
 
 // Two calls without marks whose answers were lost must not take the same command.
