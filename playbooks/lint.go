@@ -183,16 +183,16 @@ func (l *loader) stepField(fields []string, scope scope) (depth int, message, hi
 	case !l.visible(s, scope):
 		return 1, fmt.Sprintf("step %q runs side by side with step %q", name, scope.step.id), "put one after the other, or this one behind the group"
 	}
+	path := ".steps." + name
 	if s.forEach != nil && len(fields) > 2 {
 		if fields[2] != "[]" {
-			return 2, fmt.Sprintf(".steps.%s is a list, with one result for each item", name), fmt.Sprintf("write .steps.%s[].%s", name, fields[2])
+			return 2, fmt.Sprintf("%s is a list, with one result for each item", path), fmt.Sprintf("write %s[].%s", path, fields[2])
 		}
-		fields = slices.Delete(slices.Clone(fields), 2, 3)
-		depth = 1
+		depth, path = 1, path+"[]"
 	}
 	known := []string{"error", "output", "ref", "state", "summary"}
-	if len(fields) > 2 && fields[2] != "[]" && !slices.Contains(known, fields[2]) {
-		return 2 + depth, fmt.Sprintf("there is no field .%s", strings.Join(fields[:3], ".")), nearHint(fields[2], known)
+	if at := 2 + depth; len(fields) > at && fields[at] != "[]" && !slices.Contains(known, fields[at]) {
+		return at, fmt.Sprintf("there is no field %s.%s", path, fields[at]), nearHint(fields[at], known)
 	}
 	return 0, "", ""
 }

@@ -185,8 +185,8 @@ func (l *loader) maxParallel(n *yaml.Node, s *step, doc *stepDocument) {
 		return
 	}
 	s.maxParallel = *doc.MaxParallel
-	if s.maxParallel < 1 || s.maxParallel > maxAtOnce {
-		l.problems.Addf(l.at(child(n, "max_parallel")), "range", "", "max_parallel must lie between 1 and %d", maxAtOnce)
+	if value := child(n, "max_parallel"); value.Tag == "!!int" && (s.maxParallel < 1 || s.maxParallel > maxAtOnce) {
+		l.problems.Addf(l.at(value), "range", "", "max_parallel must lie between 1 and %d", maxAtOnce)
 	}
 	if doc.ForEach.Kind == 0 {
 		l.problems.Addf(l.at(child(n, "max_parallel")), "step-kind", "it says how many items of for_each are worked on at once", "max_parallel without for_each")
