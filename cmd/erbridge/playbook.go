@@ -21,7 +21,8 @@ import (
 )
 
 func newPlaybook() *cobra.Command {
-	return group("playbook", "check playbooks, and see what one makes of an alert", newPlaybookLint(), newPlaybookExplain(), newPlaybookList())
+	return group("playbook", "check and test playbooks, and see what one makes of an alert",
+		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookList())
 }
 
 // notFound gives a missing file the exit code of something that is not there.

@@ -57,10 +57,10 @@ var arrows = map[string][]string{
 		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
 	"internal/doctor": {"internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
-		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint"},
+		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
-		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "sinks", "sinks/sinksim"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim"},
 }
 
 // stdlibOnly are the packages that must not import another module either.

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
+	"github.com/erbridge/erbridge/playbooks/playtest"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -28,6 +30,8 @@ func Generate(root string) (map[string][]byte, error) {
 	for name, schema := range map[string]map[string]any{
 		"docs/reference/config.schema.json":   ConfigSchema(src.doc),
 		"docs/reference/playbook.schema.json": PlaybookSchema(src.doc),
+
+		"docs/reference/playbook-test.schema.json": PlaybookTestSchema(src.doc),
 	} {
 		data, err := encode(schema)
 		if err != nil {
@@ -40,11 +44,14 @@ func Generate(root string) (map[string][]byte, error) {
 		return nil, err
 	}
 	for name, page := range map[string]*page{
-		"docs/reference/api.md":          apiPage(),
-		"docs/reference/config.md":       configPage(src),
-		"docs/reference/sinks.md":        sinksPage(src),
-		"docs/reference/actions.md":      actionsPage(src),
-		"docs/reference/playbook.md":     playbookPage(),
+		"docs/reference/api.md":      apiPage(),
+		"docs/reference/config.md":   configPage(src),
+		"docs/reference/sinks.md":    sinksPage(src),
+		"docs/reference/actions.md":  actionsPage(src),
+		"docs/reference/playbook.md": playbookPage(),
+
+		"docs/reference/playbook-test.md": playbookTestPage(src),
+
 		"docs/reference/jq-functions.md": functionsPage(),
 		"docs/reference/lint.md":         lintPage(),
 		"docs/reference/metrics.md":      metricsPage(metrics),
@@ -128,7 +135,9 @@ func (p *page) settings(src *sources, v reflect.Value, prefix string, level int)
 var (
 	secretType   = reflect.TypeFor[interface{ Reveal() (string, error) }]()
 	textType     = reflect.TypeFor[registry.Text]()
+	fixtureType  = reflect.TypeFor[playtest.Fixture]()
 	sinksType    = reflect.TypeFor[config.Sinks]()
+	timeType     = reflect.TypeFor[time.Time]()
 	durationName = "Duration"
 )
 
@@ -140,8 +149,12 @@ func typeName(v reflect.Value, enum string) (string, reflect.Value) {
 		return "secret", reflect.Value{}
 	case t == textType:
 		return "text", reflect.Value{}
+	case t == fixtureType:
+		return "path or alert", reflect.Value{}
 	case t == sinksType:
 		return "mapping of names to [sinks](sinks.md)", reflect.Value{}
+	case t == timeType:
+		return "time", reflect.Value{}
 	case t.PkgPath() == "time" && t.Name() == durationName:
 		return "duration", reflect.Value{}
 	case enum != "" && t.Kind() == reflect.String:

@@ -310,6 +310,10 @@ func lintBlock(t *testing.T, text string) {
 	}
 	known := actions.All(actions.Deps{})
 	switch {
+	case keys["tests"]:
+		if err := validate(t, compile(t, PlaybookTestSchema(nil)), text); err != nil {
+			t.Error(err)
+		}
 	case keys["playbook"]:
 		_, problems = playbooks.Parse("block.yaml", []byte(text), known)
 	case keys["do"]:

@@ -15,7 +15,9 @@ import (
 // every step and every on_error.
 func TestPlaybookTests(t *testing.T) {
 	report, err := playtest.Run(t.Context(), []playtest.Place{{FS: library.FS}}, playtest.Options{
-		Actions: func(now func() time.Time) map[string]playbooks.Action { return actions.All(actions.Deps{Sinks: sinks, Now: now}) },
+		Actions: func(now func() time.Time) map[string]playbooks.Action {
+			return actions.All(actions.Deps{Sinks: sinks, Now: now})
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -69,6 +69,12 @@ func decodeAlert(object map[string]any) (soar.Alert, error) {
 	if _, ok := object["event_time"]; !ok {
 		all["event_time"] = all["created_at"]
 	}
+	columns, _ := all["event"].(map[string]any)
+	for _, name := range sortedKeys(columns) {
+		if _, ok := columns[name].(string); !ok {
+			return soar.Alert{}, fmt.Errorf("event.%s is no text: put quotes around it", name)
+		}
+	}
 	data, err := json.Marshal(all)
 	if err != nil {
 		return soar.Alert{}, err
@@ -78,7 +84,7 @@ func decodeAlert(object map[string]any) (soar.Alert, error) {
 	var alert soar.Alert
 	if err := d.Decode(&alert); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return alert, fmt.Errorf("%s cannot be a %s; put quotes around it when it is a text", wrong.Field, wrong.Value)
+			return alert, fmt.Errorf("%s cannot be a %s", wrong.Field, wrong.Value)
 		}
 		return alert, err
 	}

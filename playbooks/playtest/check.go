@@ -22,8 +22,9 @@ type Result struct {
 	Explanation *playbooks.Explanation
 	Took        time.Duration
 
-	play *play
-	got  *happened
+	play    *play
+	got     *happened
+	lacking bool // an answer is missing
 }
 
 // Failure is one thing that is not as the test expects it.
@@ -33,6 +34,8 @@ type Failure struct {
 	// Fields tells the differences, where something is there and looks otherwise.
 	Fields []Difference `json:"fields,omitempty"`
 	Hint   string       `json:"hint,omitempty"`
+
+	expectation bool // Update can rewrite what it is about
 }
 
 // Difference is one field that is not as expected. A value that is not there is "".
@@ -69,11 +72,13 @@ func (p *play) check(r *Result, o *outside, noEnd error) {
 	c.calls()
 	c.steps()
 	c.unused(o)
+	slices.SortStableFunc(r.Failures, func(a, b Failure) int { return a.Line - b.Line })
 }
 
 func (c *checker) fail(message string, path ...any) *Failure {
 	at := c.doc.at(append([]any{"tests", c.index}, path...)...)
-	c.Failures = append(c.Failures, Failure{Position: at, Message: message})
+	expectation := len(path) > 0 && path[0] == "expect"
+	c.Failures = append(c.Failures, Failure{Position: at, Message: message, expectation: expectation})
 	return &c.Failures[len(c.Failures)-1]
 }
 
@@ -89,6 +94,7 @@ func (c *checker) missing(o *outside) {
 		if m.Step != "" {
 			who, given = "step "+m.Step, "{step: "+m.Step+", state: executed}"
 		}
+		c.lacking = true
 		message := fmt.Sprintf("%s calls %s with %s, and the test gives no answer", who, m.Do, inJSON(m.With))
 		if !slices.ContainsFunc(c.Failures, func(f Failure) bool { return f.Message == message }) {
 			c.fail(message).Hint = "given: [" + given + "]"

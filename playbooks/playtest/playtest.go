@@ -29,6 +29,8 @@ type Options struct {
 	Actions func(now func() time.Time) map[string]playbooks.Action
 	// Only picks tests by "PLAYBOOK/NAME"; nil takes all.
 	Only *regexp.Regexp
+	// Others are where else playbooks are that may be called.
+	Others []Place
 }
 
 // longest is how long the run of a test may take, on its own clock: longer than the
@@ -40,6 +42,7 @@ const longest = 365 * 24 * time.Hour
 func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
 	known := o.Actions(time.Now)
 	report := &Report{}
+	others := &catalogue{places: slices.Concat(places, o.Others)}
 	var suites []*suite
 	var problems registry.Problems
 	for i := range places {
@@ -49,7 +52,7 @@ func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
 			return nil, err
 		}
 		for _, name := range tests {
-			s, more := p.open(name, known)
+			s, more := p.open(name, known, others)
 			problems, suites = append(problems, more...), append(suites, s)
 		}
 		for _, name := range untested {
@@ -100,10 +103,6 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 		return sim.Now()
 	}
 	known := o.Actions(now)
-	pb, problems := playbooks.ParseWithClock(p.file, p.data, known, now)
-	if problems != nil {
-		return nil, problems
-	}
 	dir, err := os.MkdirTemp("", "erbridge-playbook-test-")
 	if err != nil {
 		return nil, err
@@ -117,7 +116,8 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 
 	outside := newOutside(p.doc, c, now)
 	actions := outside.standIns(known)
-	if pb, problems = playbooks.ParseWithClock(p.file, p.data, actions, now); problems != nil {
+	pb, problems := p.parse(actions, now)
+	if problems != nil {
 		return nil, problems
 	}
 	sim, err = playbooks.NewSimulation(journal, actions, playbooks.NewSet(pb), start, playbooks.EngineOptions{Ceiling: soar.Mode(c.Ceiling)})

@@ -53,20 +53,8 @@ func (p *Place) fs() fs.FS {
 func (p *Place) names() (tests, untested []string, err error) {
 	all := p.Names
 	if len(all) == 0 {
-		err := fs.WalkDir(p.fs(), ".", func(name string, entry fs.DirEntry, err error) error {
-			hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
-			switch {
-			case err != nil:
-				return err
-			case entry.IsDir() && hidden:
-				return fs.SkipDir
-			case !entry.IsDir() && !hidden && isYAML(name):
-				all = append(all, name)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, nil, fmt.Errorf("playbook tests: %w", err)
+		if all, err = p.all(); err != nil {
+			return nil, nil, err
 		}
 	}
 	for _, name := range all {
@@ -86,6 +74,27 @@ func (p *Place) names() (tests, untested []string, err error) {
 	}
 	slices.Sort(tests)
 	return slices.Compact(tests), untested, nil
+}
+
+// all lists the YAML files of the place.
+func (p *Place) all() (all []string, err error) {
+	err = fs.WalkDir(p.fs(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(entry.Name(), ".") && name != "."
+		switch {
+		case entry.IsDir() && hidden:
+			return fs.SkipDir
+		case !entry.IsDir() && !hidden && isYAML(name):
+			all = append(all, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("playbook tests: %w", err)
+	}
+	return all, nil
 }
 
 func isYAML(name string) bool {
@@ -110,7 +119,97 @@ type suite struct {
 	file  string // of the playbook, as it is shown
 	data  []byte // of the playbook
 	pb    *playbooks.Playbook
+	calls []source // the playbooks that it calls, and those that they call
 	plays []*play
+}
+
+// source is a playbook as it was read.
+type source struct {
+	file string // as it is shown
+	data []byte
+}
+
+// parse reads the playbook, and those that it calls, for expressions that tell the
+// time by now.
+func (s *suite) parse(actions map[string]playbooks.Action, now func() time.Time) (*playbooks.Playbook, registry.Problems) {
+	pb, problems := playbooks.ParseWithClock(s.file, s.data, actions, now)
+	if problems != nil {
+		return nil, problems
+	}
+	loaded := []*playbooks.Playbook{pb}
+	for _, called := range s.calls {
+		other, more := playbooks.ParseWithClock(called.file, called.data, actions, now)
+		if problems = append(problems, more...); other != nil {
+			loaded = append(loaded, other)
+		}
+	}
+	if problems == nil {
+		problems = playbooks.Link(loaded)
+	}
+	return pb, problems
+}
+
+// catalogue finds playbooks by name, for those that call them.
+type catalogue struct {
+	places []Place
+	byName map[string]source // nil: not read yet
+}
+
+func (c *catalogue) read() error {
+	if c.byName != nil {
+		return nil
+	}
+	c.byName = map[string]source{}
+	for i := range c.places {
+		p := &c.places[i]
+		names, err := p.all()
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if isTest(name) {
+				continue
+			}
+			data, err := p.read(name)
+			if err != nil {
+				return fmt.Errorf("playbook %w", err)
+			}
+			root, problems := registry.Parse(name, data)
+			if problems != nil {
+				continue // it is told when somebody needs it
+			}
+			if n := under(root, "playbook"); n != nil && c.byName[n.Value].file == "" {
+				c.byName[n.Value] = source{p.shown(name), data}
+			}
+		}
+	}
+	return nil
+}
+
+// reached lists the playbooks that one calls, whatever the way.
+func (c *catalogue) reached(pb *playbooks.Playbook, actions map[string]playbooks.Action) (found []source, problems registry.Problems, err error) {
+	seen := map[string]bool{pb.Name: true}
+	for todo := []*playbooks.Playbook{pb}; len(todo) > 0; todo = todo[1:] {
+		for _, step := range todo[0].Steps() {
+			if step.Call == "" || seen[step.Call] {
+				continue
+			}
+			seen[step.Call] = true
+			if err := c.read(); err != nil {
+				return nil, nil, err
+			}
+			called, ok := c.byName[step.Call]
+			if !ok {
+				continue // Link tells
+			}
+			found = append(found, called)
+			other, more := playbooks.Parse(called.file, called.data, actions)
+			if problems = append(problems, more...); other != nil {
+				todo = append(todo, other)
+			}
+		}
+	}
+	return found, problems, nil
 }
 
 // play is what a test plays.
@@ -130,7 +229,7 @@ type arrival struct {
 func (p *play) test() *Case { return &p.doc.Tests[p.index] }
 
 // open reads a test file, its playbook and its alerts.
-func (p *Place) open(name string, actions map[string]playbooks.Action) (*suite, registry.Problems) {
+func (p *Place) open(name string, actions map[string]playbooks.Action, others *catalogue) (*suite, registry.Problems) {
 	shown := p.shown(name)
 	data, err := p.read(name)
 	if err != nil {
@@ -152,6 +251,15 @@ func (p *Place) open(name string, actions map[string]playbooks.Action) (*suite, 
 	}
 	s.file = p.shown(file)
 	if s.pb, problems = playbooks.Parse(s.file, s.data, actions); problems != nil {
+		return nil, problems
+	}
+	if s.calls, problems, err = others.reached(s.pb, actions); err != nil {
+		problems.Addf(at, "unreadable", "", "the playbooks that it calls: %v", err)
+	}
+	if problems == nil {
+		s.pb, problems = s.parse(actions, time.Now)
+	}
+	if problems != nil {
 		return nil, problems
 	}
 	problems = append(problems, s.refer()...)
