@@ -210,6 +210,19 @@ steps:
   - do: alert.note
     with: {text: b}
     on_error: continue
+  - id: tags
+    for_each: .alert.host.tags
+    max_parallel: 3
+    do: host.tag
+    with: {host: "${{ .alert.host.identifier }}", tag: "${{ .item }}"}
+  - id: both
+    if: .steps.tags | length > 0
+    parallel:
+      - {do: alert.note, with: {text: c}}
+      - - {do: alert.note, with: {text: d}}
+        - {call: other, with: {limit: 3}}
+finally:
+  - {for_each: "[1, 2]", call: other}
 `, true},
 		{"no name", "steps:\n" + note, false},
 		{"no steps", "playbook: p\n", false},
@@ -230,6 +243,16 @@ steps:
 		{"block of match", "match: {some: []}\n" + head + note, false},
 		{"cool-down without key", "cooldown: {for: 1h}\n" + head + note, false},
 		{"retry without attempts", head + "  - {do: alert.note, with: {text: a}, retry: {delay: 1s}}\n", false},
+		{"two kinds", head + "  - {do: alert.note, with: {text: a}, call: q}\n", false},
+		{"no kind", head + "  - {id: a}\n", false},
+		{"name of a call", head + "  - {call: A B}\n", false},
+		{"time-out of a call", head + "  - {call: q, timeout: 1m}\n", false},
+		{"arguments of a group", head + "  - {parallel: [{call: q}], with: {}}\n", false},
+		{"items of a group", head + "  - {parallel: [{call: q}], for_each: .alert.host.tags}\n", false},
+		{"empty group", head + "  - {parallel: []}\n", false},
+		{"max_parallel alone", head + "  - {do: alert.note, with: {text: a}, max_parallel: 2}\n", false},
+		{"max_parallel too large", head + "  - {call: q, for_each: .alert.host.tags, max_parallel: 101}\n", false},
+		{"finally", "finally: {call: q}\n" + head + note, false},
 		{"on_error", head + "  - {do: alert.note, with: {text: a}, on_error: ignore}\n", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -63,26 +63,57 @@ var playbookKeys = []key{
 		object{"$ref": "#/$defs/match"}},
 	{"enrich", "mapping of names to reading actions", false, "What else the conditions and steps need to know, as `.enrich.<name>`: `{do: action, with: arguments, ttl: how long an answer is kept}`.",
 		object{"type": []any{"object", "null"}, "propertyNames": object{"pattern": stepPattern}, "additionalProperties": object{"$ref": "#/$defs/enrichment"}}},
-	{"vars", "mapping", false, "Values for the expressions, as `.vars` and `$vars`.", object{"type": []any{"object", "null"}}},
+	{"vars", "mapping", false, "Values and lists for the expressions, as `.vars` and `$vars`. A playbook that calls this one may set them.", object{"type": []any{"object", "null"}}},
 	{"cooldown", "`{key: expression, for: duration}`", false, "After a run, alerts with the same value of `key` start no other run of this playbook for that long.",
 		object{"type": []any{"object", "null"}, "additionalProperties": false, "required": []any{"key", "for"},
 			"properties": object{"key": texts(), "for": duration()}}},
-	{"steps", "list of steps", true, "What is done, from top to bottom.",
-		object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/step"}}},
+	{"steps", "list of steps", true, "What is done, from top to bottom.", stepList()},
+	{"finally", "list of steps", false, "What is done at the end of every run, whether its steps went well or failed: `.run.error` says what failed. Each of these steps is done, also after one of them failed; the run fails then. A run that ended unknown comes here once the step in doubt is settled.", stepList()},
+}
+
+func stepList() object {
+	return object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/step"}}
 }
 
 var stepKeys = []key{
-	{"id", "name", false, "The name of the step, by which later steps see it: `.steps.<id>.state`, `.summary`, `.error`, `.output`.",
+	{"id", "name", false, "The name of the step, by which later steps see it: `.steps.<id>.state`, `.summary`, `.error`, `.output`. With `for_each`, `.steps.<id>` is a list of these.",
 		object{"type": "string", "pattern": stepPattern}},
-	{"do", "action", true, "The [action](actions.md).", nil},
-	{"if", "jq expression", false, "The step is skipped when this is false.", object{"type": []any{"string", "boolean"}}},
-	{"with", "arguments", false, "The arguments of the action. `${{ }}` holds jq; a value that is one whole expression keeps its type.", nil},
-	{"timeout", durationText, false, "Bounds the whole step, waiting for the host included.", duration()},
+	{"do", "action", false, "The [action](actions.md). A step has one of `do`, `call` and `parallel`.", nil},
+	{"call", "name of a playbook", false, "Does the steps of another playbook, its `enrich` and its `finally`; its `on`, `match` and `cooldown` are not asked, and it observes if it or the caller does. What it has under `vars` can be set by `with`. `.steps.<id>.output` holds the results of its steps by their ids. A run keeps the version that was in force when it began. No playbook may call itself, on whatever way.",
+		object{"type": "string", "pattern": namePattern}},
+	{"parallel", "list of steps, or of lists of steps", false, "Branches that are done side by side: each is one step, or a list of steps that follow each other. All go to their own end; the step fails when one of them did. Steps behind it see the results of all branches, those in a branch none of the others.",
+		object{"type": "array", "minItems": 1, "items": object{"anyOf": []any{object{"$ref": "#/$defs/step"}, stepList()}}}},
+	{"if", "jq expression", false, "The step is skipped when this is false. With `for_each` it is asked once, before the list.", object{"type": []any{"string", "boolean"}}},
+	{"for_each", "jq expression", false, "Does the step once for each item of a list, which the step sees as `.item`: at most 1000 items. With `on_error: continue` every item is done; else none begins after one has failed. `timeout` and `retry` are those of each item.",
+		object{"type": "string"}},
+	{"max_parallel", "number", false, "How many items of `for_each` are under way at the same time, from 1, the default, to 100.",
+		object{"type": "integer", "minimum": 1, "maximum": 100}},
+	{"with", "arguments", false, "The arguments of the action, or the vars of the playbook that is called. `${{ }}` holds jq; a value that is one whole expression keeps its type.", nil},
+	{"timeout", durationText, false, "Bounds the whole step, waiting for the host included. Steps that call or go side by side have none; those inside do.", duration()},
 	{"retry", "`{attempts, delay, on}`", false, "How often the step is tried in all, and how long after. With `on: transient`, the default, only calls that surely did not happen are repeated; with `on: failed`, certain failures too. A call that may have happened is never repeated.",
 		object{"type": []any{"object", "null"}, "additionalProperties": false, "required": []any{"attempts"},
 			"properties": object{"attempts": object{"type": "integer", "minimum": 1, "maximum": 20}, "delay": duration(), "on": object{"enum": []any{"transient", "failed"}}}}},
 	{"on_error", "`stop`, `continue` or steps", false, "What happens when the step fails: the run ends as failed (`stop`, the default), goes on, or does the steps here and then ends as failed.",
-		object{"anyOf": []any{object{"enum": []any{"stop", "continue"}}, object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/step"}}}}},
+		object{"anyOf": []any{object{"enum": []any{"stop", "continue"}}, stepList()}}},
+}
+
+// stepSchema is a step with an action, a call or branches, and the keys of that.
+func stepSchema(docs registry.DocFunc) object {
+	schema := doing(objectOf(stepKeys), docs, func(playbooks.Spec) bool { return true })
+	kind := func(key string, without ...string) object {
+		form := object{"required": []any{key}}
+		if len(without) > 0 {
+			var keys []any
+			for _, w := range without {
+				keys = append(keys, object{"required": []any{w}})
+			}
+			form["not"] = object{"anyOf": keys}
+		}
+		return form
+	}
+	schema["oneOf"] = []any{kind("do"), kind("call", "timeout", "retry"), kind("parallel", "timeout", "retry", "with", "for_each")}
+	schema["dependentRequired"] = object{"max_parallel": []any{"for_each"}}
+	return schema
 }
 
 // PlaybookSchema is the JSON Schema of a playbook.
@@ -92,7 +123,7 @@ func PlaybookSchema(docs registry.DocFunc) map[string]any {
 	schema["title"] = "erbridge playbook"
 	schema["$defs"] = object{
 		"match":      matchSchema(),
-		"step":       doing(objectOf(stepKeys), docs, func(playbooks.Spec) bool { return true }),
+		"step":       stepSchema(docs),
 		"enrichment": doing(enrichmentSchema(), docs, func(s playbooks.Spec) bool { return s.Effect == playbooks.Reads }),
 	}
 	return schema
@@ -163,7 +194,8 @@ func playbookPage() *page {
 	p := newPage("Playbooks", `A playbook is a YAML file that says which alerts it is about and what is done about them. Put this line on top of a file and
 an editor helps with it: `+"`# yaml-language-server: $schema=playbook.schema.json`"+`. Check it with `+"`erbridge playbook lint`"+`.
 
-Keys that are conditions take bare [jq](jq-functions.md); text takes `+"`${{ jq }}`"+`. The input is one object: `+"`.alert .host .enrich .steps .vars .run`"+`.`)
+Keys that are conditions take bare [jq](jq-functions.md); text takes `+"`${{ jq }}`"+`. The input is one object: `+"`.alert .host .enrich .steps .vars .run`"+`, and
+`+"`.item`"+` in the arguments of a step with `+"`for_each`"+`.`)
 	for _, part := range []struct {
 		title string
 		keys  []key
