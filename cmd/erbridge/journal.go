@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -62,7 +63,7 @@ func entryWords(e soar.Entry, limit int) string {
 	case soar.EntryDecision:
 		words, err = inWords(e.Body, decisionWords)
 	case soar.EntryNote:
-		words, err = inWords(e.Body, noteWords)
+		words, err = inWords(e.Body, func(n note) string { return noteWords(n, limit) })
 	}
 	if err != nil || words == "" {
 		return compact(e.Body)
@@ -132,10 +133,13 @@ func decisionWords(d playbooks.Decision) string {
 // note has the fields of all kinds of notes.
 type note struct {
 	playbooks.StepNote
-	EnrichErrors map[string]any `json:"enrich_errors"`
+	EnrichErrors map[string]any    `json:"enrich_errors"`
+	Calls        map[string]string `json:"calls"`
+	Items        []any             `json:"items"`
+	Vars         map[string]any    `json:"vars"`
 }
 
-func noteWords(n note) string {
+func noteWords(n note, limit int) string {
 	retry := ""
 	if n.Retry > 0 {
 		retry = fmt.Sprintf("attempt %d follows", n.Retry)
@@ -144,7 +148,19 @@ func noteWords(n note) string {
 	if len(n.EnrichErrors) > 0 {
 		lookups = "look-ups that failed: " + arguments(n.EnrichErrors, 0)
 	}
-	return phrase("; ", phrase(": ", n.Text, n.Error), retry, lookups)
+	with := arguments(n.Vars, limit)
+	if len(n.Items) > 0 {
+		with = arguments(map[string]any{"items": n.Items}, limit)
+	}
+	calls := ""
+	if len(n.Calls) > 0 {
+		names := slices.Sorted(maps.Keys(n.Calls))
+		for i, name := range names {
+			names[i] = name + " (" + short(n.Calls[name], 12) + ")"
+		}
+		calls = "it may call " + strings.Join(names, ", ")
+	}
+	return phrase("; ", phrase(": ", n.Text, n.Error), with, retry, lookups, calls)
 }
 
 // arguments are key=value pairs in alphabetical order, of at most limit characters

@@ -29,6 +29,12 @@ func TestJournalInWords(t *testing.T) {
 		{"person", "decision", "", `{"by": "soc", "reason": "seen", "happened": false}`, `soc says that it did not happen: seen`},
 		{"note", "note", "", `{"text": "trying again", "error": "status 503", "retry": 2}`, `trying again: status 503; attempt 2 follows`},
 		{"look-ups", "note", "", `{"text": "began", "enrich_errors": {"intel": "status 500"}}`, `began; look-ups that failed: intel="status 500"`},
+		{"items", "note", "", `{"text": "for each of 2 items", "begun": "for_each", "items": ["a b", 7]}`, `for each of 2 items; items=["a b",7]`},
+		{"call", "note", "", `{"text": "playbook q", "begun": "call", "vars": {"what": "x", "n": 1}, "enrich_errors": {"y": "late"}}`,
+			`playbook q; n=1 what=x; look-ups that failed: y=late`},
+		{"branches", "note", "", `{"text": "2 branches side by side", "begun": "parallel"}`, `2 branches side by side`},
+		{"versions", "note", "", `{"text": "read before the start", "calls": {"r": "0123456789abcdef", "q": "abc"}}`,
+			`read before the start; it may call q (abc), r (0123456789a…)`},
 		{"of a later release", "verdict", "", `{"a": [1]}`, `{"a":[1]}`},
 		{"hostile", "intent", "", `{"action": "alert.note", "with": {"text": "\u001b[2J"}}`, `alert.note text=\x1b[2J`},
 	} {
