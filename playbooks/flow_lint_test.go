@@ -34,7 +34,7 @@ func TestLintOfGroups(t *testing.T) {
 		{"finally sees all", "{id: a, do: fake.read, on_error: [{id: h, do: fake.read}]}\nfinally: [{do: fake.read, if: .steps.a.error and .steps.h.state and .run.error}]", ""},
 		{"finally, form", "{do: fake.read}\nfinally: {do: fake.read}", "p.yaml:4:10: expected a list of steps [wrong-type]"},
 		{"id in finally", "{id: a, do: fake.read}\nfinally: [{id: a, do: fake.read}]", `p.yaml:4:16: two steps have the id "a" [repeated-name]`},
-		{"on_error of a branch in on_error", "{do: fake.read, on_error: [{parallel: [{do: fake.read, on_error: [{do: fake.read}]}]}]}", "p.yaml:3:70: steps inside on_error cannot have on_error steps of their own [on_error]; write stop or continue"},
+		{"on_error of a branch in on_error", "{do: fake.read, on_error: [{parallel: [{do: fake.read, on_error: [{do: fake.read}]}]}]}", "p.yaml:3:70: steps inside on_error cannot have on_error steps of their own [step-kind]; write stop or continue"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			in := "playbook: p\nsteps:\n  - " + tt.in

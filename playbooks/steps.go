@@ -169,12 +169,12 @@ func (l *loader) bounds(n *yaml.Node, s *step, doc *stepDocument) {
 }
 
 func (l *loader) retry(n *yaml.Node, s *step, attempts int, delay time.Duration, on string) {
-	place := l.at(child(n, "retry"))
+	doc := child(n, "retry")
 	if attempts < 1 || attempts > maxAttempts {
-		l.problems.Addf(place, "range", "", "attempts must lie between 1 and %d", maxAttempts)
+		l.problems.Addf(l.at(child(doc, "attempts")), "range", "", "attempts must lie between 1 and %d", maxAttempts)
 	}
 	if on == "failed" && s.spec.Effect == Once {
-		l.problems.Addf(place, "effect", "write on: transient", "%s must not happen twice, so it is not repeated after a failure", s.do)
+		l.problems.Addf(l.at(child(doc, "on")), "effect", "write on: transient", "%s must not happen twice, so it is not repeated after a failure", s.do)
 	}
 	s.retry = retryRule{attempts, delay, on == "failed"}
 }
@@ -228,7 +228,7 @@ func (l *loader) onError(n *yaml.Node, s *step, around surroundings) {
 	case n.Kind != yaml.SequenceNode || len(n.Content) == 0:
 		l.wrong(n, "stop, continue or a list of steps")
 	case around.parent != nil:
-		l.problems.Addf(l.at(n), "on_error", "write stop or continue", "steps inside on_error cannot have on_error steps of their own")
+		l.problems.Addf(l.at(n), "step-kind", "write stop or continue", "steps inside on_error cannot have on_error steps of their own")
 	default:
 		around.parent = s
 		s.handlers = l.list(n, "a list of steps", around)

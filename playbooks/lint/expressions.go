@@ -166,26 +166,22 @@ func comparisons(b *book) {
 	for _, e := range b.expressions() {
 		q := query(e.src)
 		compares(q, func(c comparison) {
-			message, hint := wrongComparison(c)
-			if message == "" {
+			code, message, hint := wrongComparison(c)
+			if code == "" {
 				return
-			}
-			code := "PB310"
-			if hint == quoteIt {
-				code = "PB313"
-				hint = fmt.Sprintf("write %q", fmt.Sprint(c.constant))
 			}
 			literal := literalText(c.constant)
 			at := playbooks.PlaceIn(b.file, b.text.data, e.node, e.offset+max(strings.Index(e.src, literal), 0))
-			b.addAt(at, code, message, hint, b.quoted(e, at, code, literal)...)
+			b.addAt(at, code, message, hint, b.quoted(e, at, c, literal)...)
 		})
 	}
 }
 
-// quoted puts quotes around a number in an expression.
-func (b *book) quoted(e expression, at registry.Position, code, literal string) []edit {
+// quoted puts quotes around a number in an expression that is held against a text.
+func (b *book) quoted(e expression, at registry.Position, c comparison, literal string) []edit {
 	start := b.text.offset(at)
-	if code != "PB313" || e.node.Style == yaml.DoubleQuotedStyle || !strings.HasPrefix(string(b.text.data[start:]), literal) {
+	_, isNumber := c.constant.(float64)
+	if !isNumber || c.op != gojq.OpEq || e.node.Style == yaml.DoubleQuotedStyle || !strings.HasPrefix(string(b.text.data[start:]), literal) {
 		return nil
 	}
 	return []edit{{start, start + len(literal), strconv.Quote(literal)}}
@@ -201,40 +197,44 @@ func literalText(v any) string {
 	return fmt.Sprint(v)
 }
 
-const quoteIt = "quote it"
-
 // wrongComparison says what is wrong with a comparison, if anything.
-func wrongComparison(c comparison) (message, hint string) {
+func wrongComparison(c comparison) (code, message, hint string) {
 	kind, words := typeOf(c.path)
 	path := "." + strings.Join(c.path, ".")
+	equality := c.op == gojq.OpEq || c.op == gojq.OpNe
 	switch constant := c.constant.(type) {
 	case float64:
-		if kind == reflect.String {
-			return fmt.Sprintf("%s is a text, and a text is never equal to a number and always greater", path), quoteIt
+		switch {
+		case kind != reflect.String:
+		case equality:
+			return "PB313", path + " is a text, and a text never equals a number", fmt.Sprintf("write %q", literalText(constant))
+		default:
+			return "PB313", path + " is a text, and a text is greater than every number", fmt.Sprintf("write (%s | tonumber)", path)
 		}
 	case string:
 		switch {
 		case kind == reflect.Float64:
-			return fmt.Sprintf("%s is a number, and a number is never equal to a text", path), "write the number without quotes"
+			return "PB313", path + " is a number, and a number never equals a text", "write the number without quotes"
 		case kind == reflect.Bool:
-			return fmt.Sprintf("%s is true or false, never a text", path), "write the word without quotes"
-		case words != nil && (c.op == gojq.OpEq || c.op == gojq.OpNe) && !slices.Contains(words, constant):
-			hint := "it is one of " + strings.Join(words, ", ")
-			if near := registry.Nearest(constant, words); near != "" {
-				hint = fmt.Sprintf("did you mean %q?", near)
-			}
-			return fmt.Sprintf("%s is never %q", path, short(constant)), hint
-		case words != nil && c.op != gojq.OpEq && c.op != gojq.OpNe:
-			if path == ".alert.severity" {
-				return "severities compared as texts go by the alphabet: high is less than low", fmt.Sprintf("write .alert.severity | at_least(%q)", short(constant))
-			}
+			return "PB310", path + " is true or false, never a text", "write the word without quotes"
+		case words != nil && equality && !slices.Contains(words, constant):
+			return "PB310", fmt.Sprintf("%s is never %q", path, short(constant)), oneOf(constant, words)
+		case path == ".alert.severity" && !equality:
+			return "PB310", "severities compared as texts go by the alphabet: high is less than low", fmt.Sprintf("write .alert.severity | at_least(%q)", short(constant))
 		}
 	case bool:
 		if kind == reflect.String || kind == reflect.Float64 {
-			return fmt.Sprintf("%s is never %v", path, constant), "osquery writes 1 and 0, as texts"
+			return "PB310", fmt.Sprintf("%s is never %v", path, constant), "osquery writes 1 and 0, as texts"
 		}
 	}
-	return "", ""
+	return "", "", ""
+}
+
+func oneOf(word string, words []string) string {
+	if near := registry.Nearest(word, words); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "it is one of " + strings.Join(slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "" }), ", ")
 }
 
 // vocabularies are the fields that hold one of a few words.

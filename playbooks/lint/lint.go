@@ -171,7 +171,16 @@ func read(f File, actions map[string]playbooks.Action) *book {
 	for _, p := range problems {
 		b.problem(p)
 	}
+	b.found = slices.DeleteFunc(b.found, b.follows)
 	return b
+}
+
+// follows reports whether a finding says no more than another at the same place: a
+// value of a wrong type, or none, is out of range too.
+func (b *book) follows(f Finding) bool {
+	return f.Code == "PB207" && slices.ContainsFunc(b.found, func(other Finding) bool {
+		return other.Position == f.Position && (other.Code == "PB202" || other.Code == "PB203")
+	})
 }
 
 // add reports a finding of a rule at a node.

@@ -2,6 +2,8 @@ package lint
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -20,8 +22,8 @@ func (b *book) unreadable() bool {
 		b.addAt(registry.Position{File: b.file, Line: 1, Column: 1}, "PB110", "the file begins with a byte order mark",
 			"save it as UTF-8 without one", edit{0, len(byteOrderMark), ""})
 	}
-	if at, message := wrongCharacter(data); message != "" {
-		b.addAt(b.text.place(b.file, at), "PB103", message, "save the file as UTF-8")
+	if at, message, hint := wrongCharacter(data); message != "" {
+		b.addAt(b.text.place(b.file, at), "PB103", message, hint)
 		return true
 	}
 	_, problems := registry.Parse(b.file, data)
@@ -37,21 +39,22 @@ func (b *book) unreadable() bool {
 
 // wrongCharacter finds the first byte that no YAML file may hold (YAML 1.2.2,
 // section 5.1).
-func wrongCharacter(data []byte) (offset int, message string) {
+func wrongCharacter(data []byte) (offset int, message, hint string) {
+	const save = "save the file as UTF-8"
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		return 0, "the file is UTF-16, not UTF-8"
+		return 0, "the file is UTF-16, not UTF-8", save
 	}
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return i, "this is not UTF-8"
+			return i, "this is not UTF-8", save
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f, r > 0x7f && r < 0xa0 && r != 0x85:
-			return i, "control characters may not stand in a file"
+			return i, "a control character stands here", "take it out; in double quotes, \\x07 stands for the character 7"
 		}
 		i += size
 	}
-	return 0, ""
+	return 0, "", ""
 }
 
 // syntax finds the cause of a problem that the YAML library reports.
@@ -60,21 +63,56 @@ func (b *book) syntax(p registry.Problem) {
 		b.addAt(at, "PB102", "a tab stands in the indentation", "indent with blanks", edits...)
 		return
 	}
-	if line := b.secondDocument(); line > 0 && firstDocumentReads(b.text.data) {
+	if line := b.secondDocument(); line > 0 && readsAsYAML(b.text.data) {
 		b.addAt(registry.Position{File: b.file, Line: line, Column: 1}, "PB105", "a second document begins here", "put each playbook into a file of its own")
 		return
 	}
 	at := p.Position
-	// yaml.v3 counts lines from 0 in what its parser says, and from 1 in what its
-	// scanner says; the parser's texts all begin like this.
-	if strings.Contains(p.Message, ": did not find expected ") && at.Line < len(b.text.lines) {
-		at.Line++
+	if found, ok := b.firstWrong(); ok {
+		at = found
+	} else {
+		at.Column = 1 + indentOf(b.text.line(at.Line))
 	}
-	for at.Line > 1 && strings.TrimSpace(b.text.line(at.Line)) == "" {
-		at.Line--
+	hint := p.Hint
+	if strings.Contains(b.text.line(at.Line), "${{") {
+		hint = "inside of { } and [ ], a text with ${{ }} needs quotes"
 	}
-	at.Column = 1 + len(b.text.line(at.Line)) - len(strings.TrimLeft(b.text.line(at.Line), " "))
-	b.addAt(at, "PB101", p.Message, p.Hint)
+	b.addAt(at, "PB101", p.Message, hint)
+}
+
+// Bounds on the search for the place of a mistake: it parses the file again and
+// again.
+const (
+	maxSearchBytes = 32 << 10
+	maxSearchLines = 500
+	maxSearchLine  = 300
+)
+
+// firstWrong finds the place from which on the file cannot be read, whatever
+// follows: yaml.v3 tells only the line where the innermost mapping or list begins.
+func (b *book) firstWrong() (registry.Position, bool) {
+	data := b.text.data
+	if len(data) > maxSearchBytes || len(b.text.lines) > maxSearchLines {
+		return registry.Position{}, false
+	}
+	line := len(b.text.lines)
+	for line > 1 && !readsAsYAML(data[:b.text.starts[line-1]]) {
+		line--
+	}
+	text, start := b.text.lines[line-1], b.text.starts[line-1]
+	end := min(len(text), maxSearchLine)
+	for end > 0 && !readsAsYAML(data[:start+end]) {
+		_, size := utf8.DecodeLastRuneInString(text[:end])
+		end -= size
+	}
+	return b.text.place(b.file, start+max(end, indentOf(text))), true
+}
+
+// readsAsYAML reports whether the first document of a text can be read, or there
+// is none.
+func readsAsYAML(data []byte) bool {
+	err := yaml.NewDecoder(bytes.NewReader(data)).Decode(new(yaml.Node))
+	return err == nil || errors.Is(err, io.EOF)
 }
 
 var leadingTab = regexp.MustCompile(`(?m)^ *\t[ \t]*`)
@@ -117,9 +155,4 @@ func (b *book) secondDocument() int {
 		}
 	}
 	return 0
-}
-
-func firstDocumentReads(data []byte) bool {
-	var doc yaml.Node
-	return yaml.NewDecoder(bytes.NewReader(data)).Decode(&doc) == nil
 }

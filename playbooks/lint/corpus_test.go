@@ -1,0 +1,95 @@
+package lint_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/erbridge/erbridge/playbooks/lint"
+)
+
+var update = flag.Bool("update", false, "rewrite what is expected of the broken playbooks")
+
+const broken = "../testdata/broken"
+
+// corpus reads the broken playbooks: files by themselves, and folders as sets.
+func corpus(t *testing.T) map[string][]lint.File {
+	t.Helper()
+	entries, err := os.ReadDir(broken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string][]lint.File{}
+	for _, entry := range entries {
+		name := strings.TrimSuffix(entry.Name(), ".yaml")
+		switch {
+		case entry.IsDir():
+			files, err := lint.Collect(os.DirFS(filepath.Join(broken, entry.Name())), ".", func(name string) string { return name })
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases[name] = files
+		case name != entry.Name():
+			data, err := os.ReadFile(filepath.Join(broken, entry.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases[name] = []lint.File{{Name: entry.Name(), Data: data}}
+		}
+	}
+	return cases
+}
+
+// Beside each broken playbook stands what lint says of it: place, code, message and
+// hint of every finding.
+func TestBrokenPlaybooks(t *testing.T) {
+	cases := corpus(t)
+	if len(cases) < 120 {
+		t.Errorf("%d broken playbooks", len(cases))
+	}
+	seen := map[string]bool{}
+	for name, files := range cases {
+		t.Run(name, func(t *testing.T) {
+			var got strings.Builder
+			findings := lint.Run(files, nil, known())
+			for _, f := range findings {
+				seen[f.Code] = true
+				fmt.Fprintln(&got, f)
+				if f.Hint != "" {
+					fmt.Fprintln(&got, "  ", f.Hint)
+				}
+				file := files[slices.IndexFunc(files, func(l lint.File) bool { return l.Name == f.File })]
+				lines := strings.Split(string(file.Data), "\n")
+				if f.Line > len(lines) || f.Column > utf8.RuneCountInString(lines[f.Line-1])+1 {
+					t.Errorf("a finding outside of the file: %s", f)
+				}
+			}
+			path := filepath.Join(broken, name+".expect")
+			if *update {
+				if err := os.WriteFile(path, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.String() != string(want) {
+				t.Errorf("lint says\n%swant\n%s", got.String(), want)
+			}
+			if len(findings) == 0 {
+				t.Error("nothing is wrong with it")
+			}
+		})
+	}
+	for _, code := range lint.Codes() {
+		if !seen[code] && code != "PB109" && code != "PB200" { // no text of a playbook gives these
+			t.Errorf("no broken playbook gives %s", code)
+		}
+	}
+}
