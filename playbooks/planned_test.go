@@ -1,0 +1,136 @@
+package playbooks
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// An explanation walks through the same program as a run.
+func TestExplainGroups(t *testing.T) {
+	server := newFakeServer()
+	actions := server.actions()
+	set := loadText(t, actions, `
+playbook: p
+vars: {paths: [a, b]}
+steps:
+  - {id: each, for_each: .vars.paths, do: fake.once, with: {path: "${{ .item }}"}, on_error: [{id: sorry, do: fake.repeat}]}
+  - {id: none, for_each: "[]", do: fake.once}
+  - {id: broken, for_each: .alert.id, do: fake.once}
+  - {id: late, for_each: .steps.each, do: fake.once}
+  - id: both
+    parallel:
+      - {id: left, do: fake.read, with: {x: 1}}
+      - [{id: right, if: "false", do: fake.repeat}, {id: further, do: fake.repeat, with: {was: "${{ .steps.right.state }}"}}]
+  - {id: sub, for_each: "[7, 8]", call: q, with: {what: "${{ .item }}"}}
+  - {id: quiet, call: r}
+finally:
+  - {id: last, do: fake.tell, with: {error: "${{ .run.error }}"}}
+`, `
+playbook: q
+match: {all: [{never: "false"}]}
+enrich: {look: {do: fake.read, with: {x: "${{ .vars.what }}"}}}
+vars: {what: nothing}
+steps: [{id: hit, do: fake.repeat, with: {a: "${{ .vars.what }}", b: "${{ .enrich.look.with.x }}"}}]
+finally: [{id: after, do: fake.repeat}]
+`, "playbook: r\nmode: observe\nmatch: {all: [{never: \"false\"}]}\nsteps: [{id: hit, do: fake.repeat}]")
+	x, err := Explain(t.Context(), set.Get("p"), testAlert("1"), actions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sent = "is sent: enforce: playbook and engine enforce"
+	want := strings.Join([]string{
+		"step each: fake.once is done for each of 2 items",
+		"step each[0]: fake.once " + sent, "path: a",
+		"step each[1]: fake.once " + sent, "path: b",
+		"step sorry: fake.repeat only when a step before it fails",
+		"step none: fake.once is done for each of 0 items",
+		`step broken: fake.once fails: for_each: expected a list, found "1"`,
+		"step late: fake.once depends on what earlier steps return",
+		"step both: 2 branches side by side",
+		"step left: fake.read reads", "x: 1",
+		"step right: fake.repeat is skipped: if is false",
+		"step further: fake.repeat depends on what earlier steps return",
+		"step sub: is done for each of 2 items",
+		"step sub[0]: calls playbook q",
+		"step sub[0]/hit: fake.repeat " + sent, "a: 7", "b: 7",
+		"finally sub[0]/after: fake.repeat " + sent,
+		"step sub[1]: calls playbook q",
+		"step sub[1]/hit: fake.repeat " + sent, "a: 8", "b: 8",
+		"finally sub[1]/after: fake.repeat " + sent,
+		"step quiet: calls playbook r",
+		"step quiet/hit: fake.repeat is not sent: observe: the playbook only observes",
+		"finally last: fake.tell " + sent, "error:",
+	}, "\n")
+	_, text, _ := strings.Cut(x.Text(), "guard:")
+	_, text, _ = strings.Cut(text, "\n")
+	var lines []string
+	for line := range strings.Lines(text) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	if got := strings.Join(lines, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if n := len(server.commands); n != 0 {
+		t.Errorf("%d commands were sent", n)
+	}
+}
+
+// What an explanation says would be sent is what a run in observe mode would have
+// sent, step by step, with the same arguments.
+func TestExplainAndObserveAgree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		set := loadText(t, actions, `
+playbook: p
+mode: observe
+vars: {paths: [a, b, c]}
+steps:
+  - {id: each, for_each: .vars.paths, max_parallel: 2, do: fake.once, with: {path: "${{ .item }}", host: "${{ .alert.host.name }}"}}
+  - parallel:
+      - {id: left, do: fake.repeat, with: {x: 1}}
+      - [{id: right, if: "false", do: fake.repeat}, {id: further, do: fake.repeat, with: {id: "${{ .alert.id }}"}}]
+  - {id: sub, for_each: "[7, 8]", call: q, with: {what: "${{ .item }}"}}
+finally: [{id: last, do: fake.repeat, with: {mode: "${{ .run.mode }}"}}]
+`, `
+playbook: q
+match: {all: [{never: "false"}]}
+enrich: {look: {do: fake.read, with: {x: "${{ .vars.what }}"}}}
+vars: {what: nothing}
+steps: [{id: hit, do: fake.repeat, with: {a: "${{ .vars.what }}", b: "${{ .enrich.look.with.x }}"}}]
+finally: [{id: after, do: fake.once}]
+`)
+		_, stop := running(t, j, actions, set, EngineOptions{})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Minute)
+		stop()
+		run := j.all()[0]
+		entries, _ := j.Entries(t.Context(), run.ID)
+		observed := map[string]string{}
+		for _, e := range entries {
+			if result := j.result(t, run.ID, e.Step); result.State == soar.StepObserved && len(result.With)+len(result.Action) > 0 && e.Kind == soar.EntryDecision {
+				observed[e.Step] = fmt.Sprint(result.With)
+			}
+		}
+		x, err := Explain(t.Context(), set.Get("p"), testAlert("1"), actions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		planned := map[string]string{}
+		for _, s := range x.Steps {
+			if strings.HasPrefix(s.Words, "is not sent") {
+				planned[s.ID] = fmt.Sprint(s.With)
+			}
+		}
+		delete(observed, "") // the start of the run
+		if run.State != soar.RunDone || len(planned) != 10 || !maps.Equal(observed, planned) {
+			t.Errorf("run %s\nobserved %v\nplanned  %v", run.State, observed, planned)
+		}
+	})
+}
