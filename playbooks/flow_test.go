@@ -34,7 +34,9 @@ func (f *flow) do(ctx context.Context, call Call) (Outcome, error) {
 	f.atOnce++
 	f.most = max(f.most, f.atOnce)
 	f.mu.Unlock()
-	if a != "badly" {
+	if a == "badly" {
+		pause(ctx, time.Second)
+	} else {
 		pause(ctx, f.took)
 	}
 	f.mu.Lock()
