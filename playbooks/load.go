@@ -279,7 +279,7 @@ func (l *loader) variables(n *yaml.Node) {
 }
 
 func (l *loader) enrichments(n *yaml.Node) {
-	if n.Kind == 0 {
+	if n.Kind == 0 || n.Tag == "!!null" {
 		return
 	}
 	if n.Kind != yaml.MappingNode {

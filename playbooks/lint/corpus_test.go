@@ -93,3 +93,21 @@ func TestBrokenPlaybooks(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is said about playbooks that are right, each by itself and all together.
+func TestValidPlaybooks(t *testing.T) {
+	files, err := lint.Collect(os.DirFS("../testdata/valid"), ".", func(name string) string { return name })
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d valid playbooks, %v", len(files), err)
+	}
+	for _, f := range files {
+		for _, finding := range lint.Run([]lint.File{f}, files, known()) {
+			t.Errorf("%s", finding)
+		}
+	}
+	for _, finding := range lint.Run(files, nil, known()) {
+		if finding.Level == lint.Error {
+			t.Errorf("all together: %s", finding)
+		}
+	}
+}

@@ -68,23 +68,24 @@ func Run(files, known []File, actions map[string]playbooks.Action) []Finding {
 			}
 		}
 	}
-	link(books, known, actions)
+	all := &set{books: books}
+	all.link(known, actions)
 	for _, rule := range setRules {
-		rule(books)
+		rule(all)
 	}
-	var all []Finding
+	var findings []Finding
 	for _, b := range books {
 		b.suppress()
-		all = append(all, b.found...)
+		findings = append(findings, b.found...)
 	}
-	for i := range all {
-		all[i].Fixable = len(all[i].edits) > 0
+	for i := range findings {
+		findings[i].Fixable = len(findings[i].edits) > 0
 	}
-	hideSecrets(all)
-	slices.SortStableFunc(all, func(a, b Finding) int {
+	hideSecrets(findings)
+	slices.SortStableFunc(findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Code, b.Code))
 	})
-	return slices.CompactFunc(all, func(a, b Finding) bool {
+	return slices.CompactFunc(findings, func(a, b Finding) bool {
 		return a.Position == b.Position && a.Code == b.Code && a.Message == b.Message
 	})
 }
@@ -112,10 +113,10 @@ func hideSecrets(findings []Finding) {
 }
 
 // bookRules look at one playbook whose YAML can be read, whether it loads or not.
-var bookRules = []func(*book){expressions, comparisons, reachability, scopes, releases, kills, secrets}
+var bookRules = []func(*book){expressions, comparisons, reachability, kills, secrets}
 
 // setRules look at all playbooks together.
-var setRules = []func([]*book){repeatedNames, unreleased, overlaps}
+var setRules = []func(*set){repeatedNames, scopes, releases, overlaps}
 
 // Failed reports whether a finding among them counts as an error.
 func Failed(findings []Finding) bool {

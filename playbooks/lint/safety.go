@@ -26,24 +26,31 @@ func narrows(src string) bool {
 	return false
 }
 
-// scopes finds actions on endpoints that any alert sets off.
-func scopes(b *book) {
-	if !b.enforces() || b.startedByHand() {
-		return
-	}
-	for _, c := range b.conditions() {
-		if c.block != "none" && narrows(c.node.Value) {
-			return
-		}
-	}
-	for _, s := range b.steps {
-		if !changesEndpoint(b.action(s)) || s.narrowed() {
+// scopes finds actions on endpoints that any alert sets off. The conditions of a
+// playbook that is called are not asked, so those of the caller count.
+func scopes(set *set) {
+	for _, b := range set.books {
+		if b.root == nil || !b.enforces() || b.startedByHand() || b.hasScope() {
 			continue
 		}
-		b.add(s.do, "PB501", fmt.Sprintf("%s acts on the host of every alert: no condition says which", s.do.Value),
-			"add a condition under match that looks at the host or the event, or set mode: observe")
-		return // one is enough to say it
+		for _, s := range b.steps {
+			acts := func(b *book, s *step) bool { return b.enforces() && changesEndpoint(b.action(s)) }
+			if s.narrowed() || !set.does(b, s, acts) {
+				continue
+			}
+			n := s.do
+			if n == nil {
+				n = get(s.node, "call")
+			}
+			b.add(n, "PB501", fmt.Sprintf("%s acts on the host of every alert: no condition says which", n.Value),
+				"add a condition under match that looks at the host or the event, or set mode: observe")
+			break // one is enough to say it
+		}
 	}
+}
+
+func (b *book) hasScope() bool {
+	return slices.ContainsFunc(b.conditions(), func(c condition) bool { return c.block != "none" && narrows(c.node.Value) })
 }
 
 // startedByHand reports whether no alert starts the playbook.
@@ -74,36 +81,32 @@ const (
 	release = "host.release"
 )
 
-// releases is the part of PB502 that one file can tell: it marks the steps that
-// contain a host and leave it so.
-func releases(b *book) {
-	if slices.ContainsFunc(b.steps, func(s *step) bool { return value(s.do) == release }) {
-		return
-	}
-	for _, s := range b.steps {
-		action := b.action(s)
-		if value(s.do) != contain || action == nil || s.with["for"] != nil || !b.enforces() {
-			continue
-		}
-		hint := "add a step with host.release, or a playbook that releases hosts; or say with a comment who does it: # lint:ignore PB502 ..."
-		if takes(action.Spec(), "for") {
-			hint = "say how long with for, or add a step with host.release"
-		}
-		b.add(s.do, "PB502", "the host is contained and nothing releases it again", hint)
-	}
-}
+func releasesHost(_ *book, s *step) bool { return value(s.do) == release }
 
-// unreleased takes PB502 back where another playbook of the set releases hosts by
-// itself, as one that runs on a schedule does.
-func unreleased(books []*book) {
-	for _, b := range books {
-		if b.root == nil || !b.startedByHand() || !slices.ContainsFunc(b.steps, func(s *step) bool { return value(s.do) == release }) {
+// releases finds steps that contain a host when nothing releases it: not the
+// playbook, not one that it calls, and none that runs by itself, on a schedule.
+func releases(set *set) {
+	somebody := slices.ContainsFunc(set.books, func(b *book) bool {
+		return b.root != nil && b.startedByHand() && slices.ContainsFunc(b.steps, func(s *step) bool { return set.does(b, s, releasesHost) })
+	})
+	if somebody {
+		return
+	}
+	for _, b := range set.books {
+		if b.root == nil || !b.enforces() || slices.ContainsFunc(b.steps, func(s *step) bool { return set.does(b, s, releasesHost) }) {
 			continue
 		}
-		for _, other := range books {
-			other.found = slices.DeleteFunc(other.found, func(f Finding) bool { return f.Code == "PB502" })
+		for _, s := range b.steps {
+			action := b.action(s)
+			if value(s.do) != contain || action == nil || s.with["for"] != nil {
+				continue
+			}
+			hint := "add a step with host.release, or a playbook that releases hosts; or say with a comment who does it: # lint:ignore PB502 ..."
+			if takes(action.Spec(), "for") {
+				hint = "say how long with for, or add a step with host.release"
+			}
+			b.add(s.do, "PB502", "the host is contained and nothing releases it again", hint)
 		}
-		return
 	}
 }
 

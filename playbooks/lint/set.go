@@ -10,10 +10,54 @@ import (
 	"github.com/erbridge/erbridge/playbooks"
 )
 
+// set is what is checked together.
+type set struct {
+	books []*book
+	// others are known and not reported on. They are read only when one of the books
+	// calls a playbook.
+	others []*book
+}
+
+// called finds the playbook that a step calls, or nil.
+func (s *set) called(by *step) *book {
+	name := value(get(by.node, "call"))
+	if name == "" {
+		return nil
+	}
+	for _, list := range [][]*book{s.books, s.others} {
+		for _, b := range list {
+			if b.root != nil && b.name() == name {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// does reports whether a step, or a step of a playbook that it calls, does what is
+// asked for.
+func (s *set) does(b *book, at *step, what func(*book, *step) bool) bool {
+	return s.doesBelow(b, at, what, 0)
+}
+
+// maxCallDepth is more than the engine allows; calls may go in a circle here.
+const maxCallDepth = 20
+
+func (s *set) doesBelow(b *book, at *step, what func(*book, *step) bool, depth int) bool {
+	if what(b, at) {
+		return true
+	}
+	callee := s.called(at)
+	if callee == nil || depth >= maxCallDepth {
+		return false
+	}
+	return slices.ContainsFunc(callee.steps, func(inner *step) bool { return s.doesBelow(callee, inner, what, depth+1) })
+}
+
 // repeatedNames finds playbooks of one name, of which the engine takes none.
-func repeatedNames(books []*book) {
+func repeatedNames(set *set) {
 	first := map[string]*book{}
-	for _, b := range books {
+	for _, b := range set.books {
 		n := get(b.root, "playbook")
 		if value(n) == "" {
 			continue
@@ -36,9 +80,9 @@ type reach struct {
 
 // overlaps finds playbooks that do the same to the same kind of host, or one the
 // opposite of the other: an alert that both match sets off both.
-func overlaps(books []*book) {
+func overlaps(set *set) {
 	var all []reach
-	for _, b := range books {
+	for _, b := range set.books {
 		if b.root == nil || !b.enforces() || b.startedByHand() {
 			continue
 		}
@@ -106,32 +150,33 @@ func (r reach) meets(other reach) string {
 
 // link resolves calls between playbooks. A call of a playbook that has mistakes of
 // its own is no mistake.
-func link(books []*book, known []File, actions map[string]playbooks.Action) {
-	calls := slices.ContainsFunc(books, func(b *book) bool {
+func (s *set) link(known []File, actions map[string]playbooks.Action) {
+	calls := slices.ContainsFunc(s.books, func(b *book) bool {
 		return slices.ContainsFunc(b.steps, func(s *step) bool { return get(s.node, "call") != nil })
 	})
 	if !calls {
 		return
 	}
-	byFile := map[string]*book{}
-	refused := map[string]bool{}
-	var loaded, others []*playbooks.Playbook
-	for _, b := range books {
+	byFile, refused := map[string]*book{}, map[string]bool{}
+	for _, b := range s.books {
 		byFile[b.file] = b
-		if b.loaded != nil {
-			loaded = append(loaded, b.loaded)
-		} else {
-			refused[b.name()] = true
-		}
 	}
 	for _, f := range known {
-		if pb, _ := playbooks.Parse(f.Name, f.Data, actions); pb != nil {
-			others = append(others, pb)
-		} else if root, _ := registry.Parse(f.Name, f.Data); root != nil {
-			refused[value(get(root, "playbook"))] = true
+		if byFile[f.Name] == nil {
+			s.others = append(s.others, read(f, actions))
 		}
 	}
-	for _, p := range playbooks.Link(loaded, others...) {
+	loaded := func(books []*book) (all []*playbooks.Playbook) {
+		for _, b := range books {
+			if b.loaded != nil {
+				all = append(all, b.loaded)
+			} else {
+				refused[b.name()] = true
+			}
+		}
+		return all
+	}
+	for _, p := range playbooks.Link(loaded(s.books), loaded(s.others)...) {
 		if b := byFile[p.File]; b != nil && (p.Code != "unknown-playbook" || !refused[b.text.word(p.Position)]) {
 			b.problem(p)
 		}
