@@ -181,10 +181,14 @@ func comparisons(b *book) {
 func (b *book) quoted(e expression, at registry.Position, c comparison, literal string) []edit {
 	start := b.text.offset(at)
 	_, isNumber := c.constant.(float64)
-	if !isNumber || c.op != gojq.OpEq || e.node.Style == yaml.DoubleQuotedStyle || !strings.HasPrefix(string(b.text.data[start:]), literal) {
+	if !isNumber || c.op != gojq.OpEq || !strings.HasPrefix(string(b.text.data[start:]), literal) {
 		return nil
 	}
-	return []edit{{start, start + len(literal), strconv.Quote(literal)}}
+	quote := `"`
+	if e.node.Style == yaml.DoubleQuotedStyle {
+		quote = `\"`
+	}
+	return []edit{{start, start + len(literal), quote + literal + quote}}
 }
 
 func literalText(v any) string {

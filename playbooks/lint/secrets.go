@@ -42,6 +42,8 @@ func (b *book) secretsIn(n *yaml.Node, key string) {
 		for _, item := range n.Content {
 			b.secretsIn(item, key)
 		}
+	case n.Kind == yaml.MappingNode && len(n.Content) == 2 && slices.Contains([]string{"env", "file", "credential"}, n.Content[0].Value):
+		// It says where the secret is.
 	case n.Kind == yaml.MappingNode:
 		for name, item := range registry.Pairs(n) {
 			b.secretsIn(item, name.Value)
