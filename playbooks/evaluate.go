@@ -3,6 +3,7 @@ package playbooks
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -292,7 +293,7 @@ func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[strin
 		Mode: mode, State: soar.RunRunning, Epoch: 1, StartedAt: now,
 	}
 	r := e.newRunner(run, pb, &a.Alert, plain, ev.found)
-	r.calls = calls
+	maps.Copy(r.calls, calls)
 	if pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
 		note := BeganNote{Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls)}
 		if pb.stepsNeedHost {

@@ -467,3 +467,89 @@ finally: [{do: fake.slow, with: {a: last}}]`)
 		}
 	})
 }
+
+// While a call like the lost one is under way beside it, nobody knows yet whose the
+// command is that a look-up would find.
+func TestLookUpWaitsForCallsBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		hit := server.add(actions, "fake.hit", Once, func(ctx context.Context, call Call) (Outcome, error) {
+			if call.Step == "early" && server.called("fake.hit") == 1 {
+				return Outcome{}, fmt.Errorf("%w: connection reset", ErrUncertain) // it never arrived
+			}
+			ref := server.take("fake.hit", call)
+			pause(ctx, 55*time.Second)
+			return Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: time.Second}, nil
+		})
+		hit.list = true
+		server.add(actions, "fake.slow", Reads, func(ctx context.Context, _ Call) (Outcome, error) {
+			pause(ctx, 30*time.Second)
+			return Outcome{State: soar.StepExecuted}, nil
+		})
+		set := loadText(t, actions, `
+playbook: p
+steps:
+  - parallel:
+      - {id: early, do: fake.hit, timeout: 1h, with: {a: "1"}}
+      - [{do: fake.slow}, {id: late, do: fake.hit, timeout: 1h, with: {a: "1"}}]
+`)
+		_, stop := running(t, j, actions, set, EngineOptions{CallTimeout: time.Minute})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Hour)
+		stop()
+		run := j.all()[0]
+		early, late := j.result(t, run.ID, "early"), j.result(t, run.ID, "late")
+		if run.State != soar.RunDone || late.Ref != "c1" || early.Ref != "c2" {
+			t.Errorf("run %s (%s), early %+v, late %+v", run.State, run.Error, early, late)
+		}
+	})
+}
+
+// A run whose called playbook is no longer kept is given up; one whose versions cannot
+// be read for the moment goes on.
+func TestCalledVersionIsGone(t *testing.T) {
+	for _, gone := range []bool{true, false} {
+		t.Run(fmt.Sprint(gone), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &flow{took: time.Minute, journal: newMemJournal()}
+				actions := f.actions()
+				set := loadText(t, actions, "playbook: p\nsteps: [{do: fake.once, timeout: 3h, with: {a: 1}}, {call: q}]", calledBook)
+				_, stop := running(t, f.journal, actions, set, EngineOptions{})
+				f.journal.put(t, testAlert("1"))
+				time.Sleep(time.Second / 2) // the command waits for its host
+				stop()
+				j := &failingVersions{memJournal: f.journal, hash: set.Get("q").Hash, err: errors.New("disk is busy"), times: 3}
+				if gone {
+					j.err, j.times = soar.ErrNotFound, 1000
+				}
+				_, stop = running(t, j, actions, NewSet(), EngineOptions{CallTimeout: time.Hour})
+				time.Sleep(time.Hour)
+				stop()
+				want := soar.RunDone
+				if gone {
+					want = soar.RunFailed
+				}
+				if run := f.journal.all()[0]; run.State != want {
+					t.Errorf("run %s (%s), want %s", run.State, run.Error, want)
+				}
+			})
+		})
+	}
+}
+
+// failingVersions cannot read one playbook version for some times.
+type failingVersions struct {
+	*memJournal
+	hash  string
+	err   error
+	times int
+}
+
+func (j *failingVersions) PlaybookVersion(ctx context.Context, hash string) (soar.PlaybookVersion, error) {
+	if hash == j.hash && j.times > 0 {
+		j.times--
+		return soar.PlaybookVersion{}, j.err
+	}
+	return j.memJournal.PlaybookVersion(ctx, hash)
+}

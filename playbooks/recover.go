@@ -34,8 +34,14 @@ func (e *Engine) resume(ctx context.Context, run soar.Run) (*runner, error) {
 		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
 	}
 	r := e.newRunner(run, pb, &stored.Alert, object, newFindings(object["host"]))
-	if err := r.fold(ctx, entries); err != nil {
-		return nil, err
+	calls, err := r.fold(entries)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
+	}
+	for name, hash := range calls {
+		if r.calls[name], err = e.version(ctx, hash); err != nil {
+			return nil, err
+		}
 	}
 	return r, nil
 }
@@ -43,15 +49,21 @@ func (e *Engine) resume(ctx context.Context, run soar.Run) (*runner, error) {
 // errBrokenRun means that a run cannot be gone on with, now or later.
 var errBrokenRun = errors.New("the run cannot be gone on with")
 
-// fold reads the journal: what has begun, how far it has come, and how it ended.
-func (r *runner) fold(ctx context.Context, entries []soar.Entry) error {
+// fold reads the journal: what has begun, how far it has come, and how it ended. It
+// returns the versions of the playbooks that the run may call.
+func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error) {
 	for i := range entries {
 		entry := &entries[i]
 		r.seq = max(r.seq, entry.Seq)
-		var err error
 		switch {
 		case entry.Kind == soar.EntryNote && entry.Step == "":
-			err = r.foldBegan(ctx, entry)
+			var began BeganNote
+			if err = json.Unmarshal(entry.Body, &began); err == nil {
+				if began.Host != nil {
+					r.found.host = began.Host
+				}
+				r.found.values, r.found.errors, calls = orEmpty(began.Enrich), orEmpty(began.EnrichErrors), began.Calls
+			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)
 		case entry.Kind == soar.EntryIntent:
@@ -70,39 +82,11 @@ func (r *runner) fold(ctx context.Context, entries []soar.Entry) error {
 				delete(r.open, entry.Step)
 			}
 		}
-		switch {
-		case errors.Is(err, errBrokenRun), errors.Is(err, soar.ErrNotFound):
-			return err
-		case err != nil && ctx.Err() == nil:
-			return fmt.Errorf("%w: journal entry %d: %w", errBrokenRun, entry.Seq, err)
-		case err != nil:
-			return err
-		}
-	}
-	return nil
-}
-
-// foldBegan reads what the run had when it began.
-func (r *runner) foldBegan(ctx context.Context, entry *soar.Entry) error {
-	var began BeganNote
-	if err := json.Unmarshal(entry.Body, &began); err != nil {
-		return err
-	}
-	if began.Host != nil {
-		r.found.host = began.Host
-	}
-	r.found.values, r.found.errors = orEmpty(began.Enrich), orEmpty(began.EnrichErrors)
-	for name, hash := range began.Calls {
-		callee, err := r.e.version(ctx, hash)
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("journal entry %d: %w", entry.Seq, err)
 		}
-		if r.calls == nil {
-			r.calls = map[string]*Playbook{}
-		}
-		r.calls[name] = callee
 	}
-	return nil
+	return calls, nil
 }
 
 func (r *runner) foldNote(entry *soar.Entry) error {

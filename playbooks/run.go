@@ -70,8 +70,8 @@ var errLostRun = errors.New("another worker went on with the run")
 func (e *Engine) newRunner(run soar.Run, pb *Playbook, alert *soar.Alert, plain map[string]any, found *findings) *runner {
 	return &runner{
 		e: e, run: run, pb: pb, alert: alert, plain: plain, found: found,
-		log:     e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook),
-		results: map[string]*ended{}, groups: map[string]*GroupNote{}, open: map[string]*progress{},
+		log:   e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook),
+		calls: map[string]*Playbook{}, results: map[string]*ended{}, groups: map[string]*GroupNote{}, open: map[string]*progress{},
 	}
 }
 
@@ -206,6 +206,9 @@ func (r *runner) begin(ctx context.Context, due []*instance) error {
 	for _, i := range due {
 		p := r.open[i.key]
 		if p.lost && p.ref == "" {
+			if r.callsLike(i) {
+				continue // the command that a look-up finds may be of that one
+			}
 			if err := r.lookUp(ctx, i, p); err != nil {
 				return err
 			}
@@ -233,6 +236,15 @@ func (r *runner) begin(ctx context.Context, due []*instance) error {
 		}()
 	}
 	return nil
+}
+
+// callsLike reports whether a call of the same action is under way beside an
+// instance. Its command has no owner before its answer has come.
+func (r *runner) callsLike(i *instance) bool {
+	return slices.ContainsFunc(r.ready, func(o *instance) bool {
+		p := r.open[o.key]
+		return o.key != i.key && o.step.do == i.step.do && p != nil && p.busy && p.ref == ""
+	})
 }
 
 // place takes a place to make a call in, and returns how to give it back; nil means
