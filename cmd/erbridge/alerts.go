@@ -16,7 +16,7 @@ import (
 )
 
 func newAlerts() *cobra.Command {
-	return group("alerts", "look at alerts in the store", newAlertsList(), newAlertsShow())
+	return group("alerts", "look at alerts in the store, and capture them for tests", newAlertsList(), newAlertsShow(), newAlertsCapture())
 }
 
 func newAlertsList() *cobra.Command {

@@ -22,7 +22,7 @@ import (
 
 func newPlaybook() *cobra.Command {
 	return group("playbook", "check and test playbooks, and see what one makes of an alert",
-		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookList())
+		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookList(), newPlaybookNew(), newPlaybookSchema(), newPlaybookGraph())
 }
 
 // notFound gives a missing file the exit code of something that is not there.

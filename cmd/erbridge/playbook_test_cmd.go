@@ -18,8 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/erbridge/erbridge/internal/config"
-	"github.com/erbridge/erbridge/playbooks"
-	"github.com/erbridge/erbridge/playbooks/actions"
 	"github.com/erbridge/erbridge/playbooks/library"
 	"github.com/erbridge/erbridge/playbooks/playtest"
 )
@@ -134,9 +132,7 @@ func placesOf(paths []string) (places []playtest.Place, err error) {
 
 // once runs all tests and tells what came of them.
 func (t *testRun) once(ctx context.Context, w io.Writer, places []playtest.Place) error {
-	options := playtest.Options{Only: t.only, Others: []playtest.Place{{FS: library.FS, Shown: "library"}}, Actions: func(now func() time.Time) map[string]playbooks.Action {
-		return actions.All(actions.Deps{Now: now}) // whether a sink is configured is lint's question
-	}}
+	options := testOptions(t.only)
 	report, err := playtest.Run(ctx, places, options)
 	if err != nil {
 		return err
@@ -167,6 +163,11 @@ func (t *testRun) once(ctx context.Context, w io.Writer, places []playtest.Place
 		return fmt.Errorf("the tests cover %.1f%%, and --min asks for %g%%", percent, t.min)
 	}
 	return nil
+}
+
+// testOptions are how tests of playbooks run.
+func testOptions(only *regexp.Regexp) playtest.Options {
+	return playtest.Options{Actions: testActions, Only: only, Others: []playtest.Place{{FS: library.FS, Shown: "library"}}}
 }
 
 // watch runs again whenever the state of the files is another one. It ends with ctx.

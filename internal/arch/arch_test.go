@@ -60,7 +60,7 @@ var arrows = map[string][]string{
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
-		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
 }
 
 // stdlibOnly are the packages that must not import another module either.

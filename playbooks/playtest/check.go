@@ -22,9 +22,10 @@ type Result struct {
 	Explanation *playbooks.Explanation
 	Took        time.Duration
 
-	play    *play
-	got     *happened
-	lacking bool // an answer is missing
+	play     *play
+	got      *happened
+	lacking  bool // an answer is missing
+	complete bool // Update adds what the test does not look at
 }
 
 // Failure is one thing that is not as the test expects it.

@@ -24,8 +24,24 @@ var ErrReadOnly = errors.New("the tests of the library cannot be rewritten")
 // the expectations change, and comments stay. A test that lacks an answer is left to a
 // person: what happened in it would not happen in earnest.
 func (r *Report) Update() (updated int, err error) {
+	return r.rewrite(func(one *Result) bool {
+		return !one.lacking && slices.ContainsFunc(one.Failures, func(f Failure) bool { return f.expectation })
+	})
+}
+
+// Complete is Update for tests that were just written: what they do not look at yet,
+// they expect as it is.
+func (r *Report) Complete() error {
+	_, err := r.rewrite(func(one *Result) bool {
+		one.complete = true
+		return true
+	})
+	return err
+}
+
+func (r *Report) rewrite(wanted func(*Result) bool) (updated int, err error) {
 	for _, f := range r.Files {
-		n, err := f.update()
+		n, err := f.rewrite(wanted)
 		if err != nil {
 			return updated, err
 		}
@@ -34,10 +50,10 @@ func (r *Report) Update() (updated int, err error) {
 	return updated, nil
 }
 
-func (f *FileReport) update() (n int, err error) {
+func (f *FileReport) rewrite(wanted func(*Result) bool) (n int, err error) {
 	var edits []edit
 	for _, one := range f.Results {
-		if one.lacking || !slices.ContainsFunc(one.Failures, func(f Failure) bool { return f.expectation }) {
+		if !wanted(one) {
 			continue
 		}
 		e, err := one.rewrite()
@@ -167,7 +183,7 @@ func fitsOneLine(n *yaml.Node) bool {
 func (r *Result) rewriteExpect(n *yaml.Node) {
 	dropFeet(n)
 	want, got := &r.play.test().Expect, r.got
-	became := want.Verdict != got.verdict
+	became := r.complete || want.Verdict != got.verdict
 	set(n, "verdict", got.verdict)
 	reasons := against(got.verdict, r.Explanation.Conditions)
 	switch {
