@@ -221,7 +221,7 @@ func wrongComparison(c comparison) (code, message, hint string) {
 			return "PB313", path + " is a number, and a number never equals a text", "write the number without quotes"
 		case kind == reflect.Bool:
 			return "PB310", path + " is true or false, never a text", "write the word without quotes"
-		case words != nil && equality && !slices.Contains(words, constant):
+		case words != nil && equality && !slices.ContainsFunc(words, func(w string) bool { return w == constant || c.anyCase && strings.EqualFold(w, constant) }):
 			return "PB310", fmt.Sprintf("%s is never %q", path, short(constant)), oneOf(constant, words)
 		case path == ".alert.severity" && !equality:
 			return "PB310", "severities compared as texts go by the alphabet: high is less than low", fmt.Sprintf("write .alert.severity | at_least(%q)", short(constant))

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ type comparison struct {
 	path     []string
 	op       gojq.Operator // of path op constant
 	constant any           // text, number, true, false or nil
+	anyCase  bool          // texts are compared without regard to case
 }
 
 // query is a parsed expression; nil when it does not parse, which the loader says.
@@ -67,10 +69,10 @@ func (w walker) query(q *gojq.Query, in origin) origin {
 		}
 	case gojq.OpEq, gojq.OpNe, gojq.OpGt, gojq.OpLt, gojq.OpGe, gojq.OpLe:
 		if c, ok := constantOf(q.Right); ok && left.known {
-			w.found(comparison{left.path, q.Op, c})
+			w.found(comparison{left.path, q.Op, c, false})
 		}
 		if c, ok := constantOf(q.Left); ok && right.known {
-			w.found(comparison{right.path, mirrored(q.Op), c})
+			w.found(comparison{right.path, mirrored(q.Op), c, false})
 		}
 	}
 	return origin{}
@@ -131,7 +133,7 @@ func (w walker) function(f *gojq.Func, in origin) {
 		if list, ok := constantOf(f.Args[0]); ok && in.known {
 			items, _ := list.([]any)
 			for _, item := range items {
-				w.found(comparison{in.path, gojq.OpEq, item})
+				w.found(comparison{in.path, gojq.OpEq, item, true})
 			}
 		}
 	case f.Name == "select" && len(f.Args) == 1:
@@ -273,7 +275,7 @@ func demands(q *gojq.Query) []allowed {
 		compares(part, func(c comparison) {
 			text, isText := c.constant.(string)
 			path := strings.Join(c.path, ".")
-			only = only && isText && c.op == gojq.OpEq && (one.path == "" || one.path == path)
+			only = only && isText && c.op == gojq.OpEq && !slices.Contains(c.path, "[]") && (one.path == "" || one.path == path)
 			one = allowed{path, append(one.texts, text)}
 		})
 		if only && one.path != "" {

@@ -80,32 +80,33 @@ func (b *book) syntax(p registry.Problem) {
 	b.addAt(at, "PB101", p.Message, hint)
 }
 
-// Bounds on the search for the place of a mistake: it parses the file again and
-// again.
+// Bounds on the search for the place of a mistake, which parses beginnings of the
+// file again and again.
 const (
-	maxSearchBytes = 32 << 10
-	maxSearchLines = 500
-	maxSearchLine  = 300
+	maxSearchBytes = 2 << 20 // in all
+	maxSearchLine  = 300     // of one line
 )
 
 // firstWrong finds the place from which on the file cannot be read, whatever
 // follows: yaml.v3 tells only the line where the innermost mapping or list begins.
+// In large files, where that would take long, it gives up.
 func (b *book) firstWrong() (registry.Position, bool) {
-	data := b.text.data
-	if len(data) > maxSearchBytes || len(b.text.lines) > maxSearchLines {
-		return registry.Position{}, false
+	data, budget := b.text.data, maxSearchBytes
+	wrong := func(end int) bool {
+		budget -= end
+		return budget > 0 && !readsAsYAML(data[:end])
 	}
 	line := len(b.text.lines)
-	for line > 1 && !readsAsYAML(data[:b.text.starts[line-1]]) {
+	for line > 1 && wrong(b.text.starts[line-1]) {
 		line--
 	}
 	text, start := b.text.lines[line-1], b.text.starts[line-1]
 	end := min(len(text), maxSearchLine)
-	for end > 0 && !readsAsYAML(data[:start+end]) {
+	for end > 0 && wrong(start+end) {
 		_, size := utf8.DecodeLastRuneInString(text[:end])
 		end -= size
 	}
-	return b.text.place(b.file, start+max(end, indentOf(text))), true
+	return b.text.place(b.file, start+max(end, indentOf(text))), budget > 0
 }
 
 // readsAsYAML reports whether the first document of a text can be read, or there
