@@ -553,3 +553,39 @@ func (j *failingVersions) PlaybookVersion(ctx context.Context, hash string) (soa
 	}
 	return j.memJournal.PlaybookVersion(ctx, hash)
 }
+
+// However long a call has to wait for a worker, its intent is as young as the call:
+// what becomes of it, should the answer be lost, is reckoned from then.
+func TestIntentIsAsYoungAsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		var mu sync.Mutex
+		calls := 0
+		server.add(actions, "fake.hit", Once, func(ctx context.Context, call Call) (Outcome, error) {
+			entries, _ := j.Entries(t.Context(), call.Run)
+			at, intents := time.Time{}, 0
+			for _, e := range entries {
+				if e.Step == call.Step && e.Kind == soar.EntryIntent {
+					at = e.At
+					intents++
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if calls++; time.Since(at) > time.Second || intents > 2 {
+				t.Errorf("call %d, %s: %d intents, the last %s ago", calls, call.Step, intents, time.Since(at))
+			}
+			pause(ctx, 4*time.Minute)
+			return Outcome{State: soar.StepExecuted}, nil
+		})
+		set := loadText(t, actions, "playbook: p\nsteps: [{id: each, for_each: '[1, 2, 3]', max_parallel: 3, do: fake.hit, timeout: 5m, with: {a: 1}}]")
+		_, stop := running(t, j, actions, set, EngineOptions{Workers: 1, Evaluations: 2, CallTimeout: 5 * time.Minute})
+		j.put(t, testAlert("1"), testAlert("2"))
+		time.Sleep(2 * time.Hour)
+		stop()
+		if calls != 6 || stateOf(j.all()) != "done done" {
+			t.Errorf("%d calls, runs %s", calls, stateOf(j.all()))
+		}
+	})
+}

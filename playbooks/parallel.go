@@ -31,10 +31,10 @@ func (v *survey) parallel(s *step, key string, f *frame) (st status, seen any) {
 		inside := *f
 		inside.steps, inside.blames = maps.Clone(f.steps), false
 		st, branchWhy := v.sequence(list, &inside, false)
-		switch {
-		case st == going:
+		switch st {
+		case going:
 			underWay++
-		case st == broke:
+		case broke:
 			failed++
 		}
 		if why == "" {

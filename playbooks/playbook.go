@@ -33,7 +33,7 @@ type Playbook struct {
 	// name, as far as they were loaded with this one.
 	calls  []*step
 	called map[string]*Playbook
-	// hostFrom tells what of it needs the host record.
+	// What of it needs the host record.
 	matchNeedsHost, stepsNeedHost bool
 }
 
@@ -71,9 +71,6 @@ type branch struct {
 	group  *step
 	number int
 }
-
-// isGroup reports whether other steps, or several instances of it, make up the step.
-func (s *step) isGroup() bool { return s.forEach != nil || s.branches != nil || s.call.Value != "" }
 
 // word is what the step does, as its results say.
 func (s *step) word() string {

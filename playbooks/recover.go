@@ -70,7 +70,7 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 			var intent Intent
 			if err = json.Unmarshal(entry.Body, &intent); err == nil {
 				r.open[entry.Step] = &progress{
-					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true,
+					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true, tried: true,
 				}
 			}
 		case entry.Kind == soar.EntrySent:

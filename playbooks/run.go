@@ -54,7 +54,8 @@ type progress struct {
 	attempt  int       // from 1
 	wake     time.Time // nothing is done before
 	busy     bool      // a call is under way
-	planned  bool
+	planned  bool      // the call is the next thing to do
+	tried    bool      // a call may have been sent already
 	with     map[string]any
 	mark     string
 	intentAt time.Time // when the call was about to be sent; zero: not yet
@@ -96,6 +97,12 @@ func (r *runner) work(ctx context.Context) error {
 				r.run.State, r.run.Wake = soar.RunWaiting, wake
 			}
 			break
+		}
+		if i := r.lost(due); i != nil {
+			if err := r.lookUp(ctx, i, r.open[i.key]); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := r.begin(ctx, due); err != nil {
 			return err
@@ -172,7 +179,7 @@ func (r *runner) survey(ctx context.Context) {
 }
 
 // due lists what can be done now, and when the next can. While the engine stops,
-// only calls that are planned already are made: their intent may be on disk.
+// only calls are made whose intent may be on disk.
 func (r *runner) due(ctx context.Context) (due []*instance, wake time.Time) {
 	now, stopping, rest := r.now(), r.stopping(ctx), r.rest
 	for _, i := range r.ready {
@@ -183,7 +190,7 @@ func (r *runner) due(ctx context.Context) (due []*instance, wake time.Time) {
 			if wake.IsZero() || p.wake.Before(wake) {
 				wake = p.wake
 			}
-		case p == nil || stopping && !p.planned:
+		case p == nil || stopping && (!p.planned || p.intentAt.IsZero()):
 			rest = true
 		default:
 			due = append(due, i)
@@ -195,63 +202,101 @@ func (r *runner) due(ctx context.Context) (due []*instance, wake time.Time) {
 	return due, wake
 }
 
-// begin makes the calls that are due, as far as there are workers for them.
+// staleIntent is how old an intent may be when its call is sent. What a look-up makes
+// of a missing call depends on when it can have been sent.
+const staleIntent = time.Second
+
+// begin makes the calls that are due, as far as there are workers for them. Their
+// intents are on disk before.
 func (r *runner) begin(ctx context.Context, due []*instance) error {
-	effect := slices.ContainsFunc(due, func(i *instance) bool { return r.open[i.key].planned && i.step.spec.Effect != Reads })
-	if len(due) > 0 && (effect || r.dirty || r.urgent) {
+	type start struct {
+		i     *instance
+		p     *progress
+		place func() // gives the place back
+	}
+	due = slices.DeleteFunc(due, func(i *instance) bool { return r.open[i.key].planned && r.late(i, r.open[i.key]) })
+	var starts []start
+	record := r.dirty || r.urgent
+	for _, i := range due {
+		p := r.open[i.key]
+		if p.lost {
+			continue
+		}
+		place := r.place(len(starts))
+		if place == nil {
+			break // when a call ends, another look is taken
+		}
+		if p.planned && i.step.spec.Effect != Reads {
+			if r.now().Sub(p.intentAt) > staleIntent {
+				r.intend(i, p, false)
+			}
+			record = true
+		}
+		starts = append(starts, start{i, p, place})
+	}
+	if record && len(starts) > 0 {
 		if err := r.commit(ctx); err != nil {
+			for _, s := range starts {
+				s.place()
+			}
 			return err
 		}
 	}
-	for _, i := range due {
-		p := r.open[i.key]
-		if p.lost && p.ref == "" {
-			if r.callsLike(i) {
-				continue // the command that a look-up finds may be of that one
-			}
-			if err := r.lookUp(ctx, i, p); err != nil {
-				return err
-			}
-			continue
-		}
-		place := r.place()
-		if place == nil {
-			return nil // when a call ends, another look is taken
-		}
+	for _, s := range starts {
 		var call func() func()
 		switch {
-		case i.reads:
-			call = r.readForCall(ctx, i, p)
-		case p.ref != "":
-			call = r.poll(ctx, i, p)
+		case s.i.reads:
+			call = r.readForCall(ctx, s.i, s.p)
+		case s.p.ref != "":
+			call = r.poll(ctx, s.i, s.p)
 		default:
-			call = r.send(ctx, i, p)
+			call = r.send(ctx, s.i, s.p)
 		}
-		p.busy = true
+		s.p.busy = true
 		r.calling++
 		go func() { // its end is the answer, for which work waits
 			answer := call()
-			place()
-			r.answers <- func() { p.busy = false; answer() }
+			s.place()
+			r.answers <- func() { s.p.busy = false; answer() }
 		}()
 	}
 	return nil
 }
 
-// callsLike reports whether a call of the same action is under way beside an
-// instance. Its command has no owner before its answer has come.
-func (r *runner) callsLike(i *instance) bool {
-	return slices.ContainsFunc(r.ready, func(o *instance) bool {
-		p := r.open[o.key]
-		return o.key != i.key && o.step.do == i.step.do && p != nil && p.busy && p.ref == ""
-	})
+// late begins the time of a step anew when it has waited for a worker and nothing was
+// sent yet. A later attempt has no more than what is left: late reports that it is over.
+func (r *runner) late(i *instance, p *progress) bool {
+	now := r.now()
+	if p.attempt == 1 && !p.tried {
+		p.started = now
+	}
+	if now.Sub(p.started) < i.step.timeout {
+		return false
+	}
+	r.finish(i, p, Result{State: soar.StepFailed, Error: "the time of the step is over"}, nil)
+	return true
 }
 
-// place takes a place to make a call in, and returns how to give it back; nil means
-// that there is none now. The first call of a run has that of the run's own worker,
-// so that runs never wait for each other.
-func (r *runner) place() func() {
-	if r.calling == 0 {
+// lost finds an instance whose lost call is to be looked up. While a call of the same
+// action is under way it is none: the command that a look-up finds may be of that one.
+func (r *runner) lost(due []*instance) *instance {
+	for _, i := range due {
+		same := func(o *instance) bool {
+			p := r.open[o.key]
+			return o.key != i.key && o.step.do == i.step.do && p != nil && p.busy && p.ref == ""
+		}
+		if r.open[i.key].lost && !slices.ContainsFunc(r.ready, same) {
+			return i
+		}
+	}
+	return nil
+}
+
+// place takes a place to make a call in, when so many were taken already, and returns
+// how to give it back; nil means that there is none now. The first call of a run has
+// that of the run's own worker, so that runs never wait for each other.
+func (r *runner) place(taken int) func() {
+	if r.calling+taken == 0 {
 		return func() {}
 	}
 	select {
@@ -289,8 +334,8 @@ func (r *runner) receive(wake time.Time) {
 	}
 }
 
-// plan evaluates a step and writes down the intent of its call. It reports false
-// when the step ended without a call.
+// plan evaluates a step and asks the guard. It reports false when the step ended
+// without a call.
 func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 	s := i.step
 	if r.now().Sub(p.started) >= s.timeout {
@@ -320,6 +365,7 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 		p.planned = true
 		return true
 	}
+	first := !slices.ContainsFunc(r.ready, func(o *instance) bool { return r.open[o.key] != nil && (r.open[o.key].planned || r.open[o.key].busy) })
 	answers, ok := r.e.guard.allow(&request{playbook: strictest(i.frame.chain), step: s, alert: r.alert, run: &r.run})
 	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers})
 	if !ok {
@@ -331,7 +377,9 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 		r.finish(i, p, result, nil)
 		return false
 	}
-	r.intend(i, p, false)
+	if p.planned = true; first { // it has the worker's own place, and goes out with this commit
+		r.intend(i, p, false)
+	}
 	return true
 }
 
@@ -383,7 +431,7 @@ func (r *runner) callContext(ctx context.Context, s *step, p *progress) (context
 // send makes the planned call ready; its intent is on disk.
 func (r *runner) send(ctx context.Context, i *instance, p *progress) func() func() {
 	s, call := i.step, r.call(i, p)
-	p.planned = false
+	p.planned, p.tried = false, true
 	callCtx, cancel := r.callContext(ctx, s, p)
 	return func() func() {
 		outcome, err := safely(func() (Outcome, error) { return s.action.Do(callCtx, call) })

@@ -85,7 +85,8 @@ const (
 func (s RunState) Ended() bool { return s != RunRunning && s != RunWaiting }
 
 // Run is one playbook working on one alert. PC and Wake are the engine's; the
-// store keeps them so that a waiting run is a row and nothing in memory.
+// store keeps them so that a waiting run is a row and nothing in memory. Where
+// a run stands is told by its journal.
 type Run struct {
 	ID        RunID     `json:"id"`
 	AlertKey  int64     `json:"-"`
@@ -94,7 +95,7 @@ type Run struct {
 	Version   string    `json:"version"` // content hash of the playbook
 	Mode      Mode      `json:"mode"`
 	State     RunState  `json:"state"`
-	PC        int       `json:"pc"`            // index of the step to do
+	PC        int       `json:"pc"`            // index of the first step under way, for people
 	Wake      time.Time `json:"wake,omitzero"` // when a waiting run is looked at again
 	Epoch     int       `json:"epoch"`
 	StartedAt time.Time `json:"started_at"`
