@@ -145,8 +145,8 @@ var rules = []Rule{
 	{
 		Code: "PB201", Title: "unknown key", Level: Error, Fixes: true, words: []string{"unknown-key"},
 		Text: "There is no such key here. The [reference](playbook.md) lists them. `--fix` corrects a slip of the finger.",
-		Bad:  "playbook: p\ndescripton: d\n" + note,
-		Good: "playbook: p\ndescription: d\n" + note,
+		Bad:  "playbook: p\nvarz: {a: 1}\n" + note,
+		Good: "playbook: p\nvars: {a: 1}\n" + note,
 	},
 	{
 		Code: "PB202", Title: "missing key", Level: Error, words: []string{"missing"},

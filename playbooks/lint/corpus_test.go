@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/erbridge/erbridge/playbooks/library"
 	"github.com/erbridge/erbridge/playbooks/lint"
 )
 
@@ -90,6 +91,19 @@ func TestBrokenPlaybooks(t *testing.T) {
 	for _, code := range lint.Codes() {
 		if !seen[code] && code != "PB109" && code != "PB200" { // no text of a playbook gives these
 			t.Errorf("no broken playbook gives %s", code)
+		}
+	}
+}
+
+// The playbooks that ship have no mistakes.
+func TestLibrary(t *testing.T) {
+	files, err := lint.Collect(library.FS, ".", func(name string) string { return name })
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d playbooks in the library, %v", len(files), err)
+	}
+	for _, finding := range lint.Run(files, nil, known()) {
+		if finding.Level == lint.Error {
+			t.Error(finding)
 		}
 	}
 }

@@ -112,16 +112,6 @@ func takes(spec playbooks.Spec, argument string) bool {
 	return slices.ContainsFunc(registry.Fields(reflect.New(t.Elem()).Elem()), func(f registry.Field) bool { return f.Name == argument })
 }
 
-// within reports whether a step stands in a block of that key, at any depth.
-func (s *step) within(key string) bool {
-	for ; s != nil; s = s.parent {
-		if s.block == key {
-			return true
-		}
-	}
-	return false
-}
-
 // get finds the value of a key of a mapping.
 func get(n *yaml.Node, key string) *yaml.Node {
 	if n == nil || n.Kind != yaml.MappingNode {
