@@ -55,8 +55,9 @@ func (s *Simulation) Engine() *Engine { return s.engine }
 // ErrNoEnd means that something still waits after limit.
 func (s *Simulation) Settle(ctx context.Context, limit time.Duration) error {
 	end := s.Now().Add(limit)
+	looked := map[int64]int{} // how often at a pending alert
 	for range maxLooks {
-		idle, err := s.look(ctx)
+		idle, err := s.look(ctx, looked)
 		switch {
 		case err != nil:
 			return err
@@ -95,8 +96,11 @@ func (s *Simulation) moveTo(t time.Time) {
 	}
 }
 
+// maxEvaluations bounds how often an alert is evaluated that stays pending.
+const maxEvaluations = 5
+
 // look does what can be done now; idle means that there was nothing.
-func (s *Simulation) look(ctx context.Context) (idle bool, err error) {
+func (s *Simulation) look(ctx context.Context, looked map[int64]int) (idle bool, err error) {
 	e := s.engine
 	p := &pool{e: e, ctx: ctx, wg: &sync.WaitGroup{}, evaluations: make(chan struct{}, 1), runs: make(chan struct{}, e.options.Workers)}
 	pending, err := e.journal.Pending(ctx, 0, pageSize)
@@ -108,6 +112,9 @@ func (s *Simulation) look(ctx context.Context) (idle bool, err error) {
 	e.mu.Unlock()
 	for i := range pending {
 		a := &pending[i]
+		if looked[a.Key]++; looked[a.Key] > maxEvaluations {
+			return false, fmt.Errorf("%w: alert %s stays pending", ErrNoEnd, a.Alert.Ref())
+		}
 		if taken, _ := e.takeAlert(a.Key); taken {
 			p.evaluate(a)
 			p.wg.Wait() // alerts of one moment come one after the other, as their keys say
