@@ -95,6 +95,31 @@ func TestBrokenPlaybooks(t *testing.T) {
 	}
 }
 
+// What cannot be read is a finding, and the rest is looked at.
+func TestUnreadableFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("playbook: a\nsteps: [{do: alert.nte}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	files, err := lint.Collect(os.DirFS(dir), ".", func(name string) string { return name })
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings := lint.Run(files, nil, known())
+	if got := codes(findings); !slices.Equal(got, []string{"PB401", "PB109"}) || findings[1].File != "b.yaml" || !lint.Failed(findings) {
+		t.Errorf("findings %v", findings)
+	}
+	if fixed := lint.Fix(files, nil, known()); len(fixed) > 0 {
+		t.Errorf("corrected %v", fixed)
+	}
+	if _, err := lint.Collect(os.DirFS(dir), "nowhere", func(name string) string { return name }); err == nil {
+		t.Error("a folder that is not there is no error")
+	}
+}
+
 // The playbooks that ship have no mistakes.
 func TestLibrary(t *testing.T) {
 	files, err := lint.Collect(library.FS, ".", func(name string) string { return name })

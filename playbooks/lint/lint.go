@@ -34,6 +34,8 @@ const (
 type File struct {
 	Name string
 	Data []byte
+	// Err is why there is no Data.
+	Err error
 }
 
 // Finding is one thing that lint has to say about a place in a file.
@@ -124,12 +126,17 @@ func Failed(findings []Finding) bool {
 }
 
 // Collect reads the playbooks below a folder of a file system: the files that the
-// engine would take from there. shown makes the names that findings show.
+// engine would take from there. shown makes the names that findings show. A file or
+// folder that cannot be read is among them, with the reason.
 func Collect(fsys fs.FS, root string, shown func(string) string) ([]File, error) {
 	var files []File
 	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
+		switch {
+		case err != nil && name == root:
 			return err
+		case err != nil:
+			files = append(files, File{Name: shown(name), Err: err})
+			return nil
 		}
 		hidden := strings.HasPrefix(path.Base(name), ".") && name != root
 		switch {
@@ -139,10 +146,7 @@ func Collect(fsys fs.FS, root string, shown func(string) string) ([]File, error)
 			return nil
 		}
 		data, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return err
-		}
-		files = append(files, File{shown(name), data})
+		files = append(files, File{shown(name), data, err})
 		return nil
 	})
 	return files, err
@@ -162,6 +166,12 @@ type book struct {
 
 func read(f File, actions map[string]playbooks.Action) *book {
 	b := &book{file: f.Name, text: newText(f.Data), actions: actions}
+	if f.Err != nil {
+		var problems registry.Problems
+		problems.Addf(registry.Position{File: f.Name, Line: 1, Column: 1}, "unreadable", "", "%v", f.Err)
+		b.problem(problems[0])
+		return b
+	}
 	if b.unreadable() {
 		return b
 	}
