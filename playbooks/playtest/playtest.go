@@ -14,6 +14,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/registry"
@@ -95,12 +96,12 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	if len(p.before) > 0 {
 		start = p.before[0].at
 	}
-	var sim *playbooks.Simulation
+	var clock atomic.Pointer[playbooks.Simulation] // the store looks at it from the start
 	now := func() time.Time {
-		if sim == nil {
-			return start
+		if sim := clock.Load(); sim != nil {
+			return sim.Now()
 		}
-		return sim.Now()
+		return start
 	}
 	known := o.Actions(now)
 	dir, err := os.MkdirTemp("", "erbridge-playbook-test-")
@@ -120,10 +121,11 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	if problems != nil {
 		return nil, problems
 	}
-	sim, err = playbooks.NewSimulation(journal, actions, playbooks.NewSet(pb), start, playbooks.EngineOptions{Ceiling: soar.Mode(c.Ceiling)})
+	sim, err := playbooks.NewSimulation(journal, actions, playbooks.NewSet(pb), start, playbooks.EngineOptions{Ceiling: soar.Mode(c.Ceiling)})
 	if err != nil {
 		return nil, err
 	}
+	clock.Store(sim)
 	for _, b := range p.before {
 		if err := sim.Advance(ctx, b.at.Sub(sim.Now())); err != nil {
 			return nil, err
