@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -474,5 +475,54 @@ func TestSlowServerIsNotSentACallTwice(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A process that dies again and again, while it goes on with what the last one left,
+// keeps the promises as well.
+func TestCrashAgainAndAgain(t *testing.T) {
+	for _, action := range []string{"fake.once", "fake.marked"} {
+		for seed := range uint64(40) {
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 7))
+				j, server := newMemJournal(), newFakeServer()
+				server.now = time.Now
+				actions := server.actions()
+				set := loadText(t, actions, fmt.Sprintf(flowBooks[0], action), fmt.Sprintf(flowBooks[1], action))
+				j.put(t, testAlert("1"))
+				for range 8 {
+					ctx, cancel := context.WithCancel(t.Context())
+					last := j.commits + 1 + random.IntN(5)
+					j.fail = func(n int, _ soar.Change) (before, after error) {
+						if n < last {
+							return nil, nil
+						}
+						cancel()
+						j.down = errCrashed
+						if random.IntN(2) == 0 {
+							return errCrashed, nil
+						}
+						return nil, errCrashed
+					}
+					e, err := NewEngine(j, actions, set, EngineOptions{Drain: time.Second})
+					if err != nil {
+						t.Fatal(err)
+					}
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						_ = e.Run(ctx)
+					}()
+					time.Sleep(6 * time.Minute)
+					cancel()
+					<-done
+					j.restart()
+				}
+				_, stop := running(t, j, actions, set, EngineOptions{})
+				time.Sleep(2 * time.Hour)
+				stop()
+				checkFlowCrash(t, crashAt{int(seed), "again and again"}, action, j, server)
+			})
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package playbooks
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -131,6 +132,8 @@ func TestLoadTakesAllOrNothing(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(threeSteps)
 	f.Add(crashBook)
+	f.Add(fmt.Sprintf(flowBooks[0], "fake.once"))
+	f.Add("playbook: p\nsteps: [{parallel: [[{call: q, with: {a: 1}}], {do: fake.read, for_each: .x, max_parallel: 0, on_error: [{parallel: []}]}]}]\nfinally: [{do: a, call: b}]")
 	f.Add("playbook: p\nmatch:\n  all:\n    - x: |\n        .alert.id\n        | | 1\nsteps:\n  - {do: fake.read, with: {a: \"${{ .x }} ${{\", b: 'it''s ${{ 1 }}'}}")
 	actions := lintActions()
 	f.Fuzz(func(t *testing.T, text string) {
