@@ -277,7 +277,7 @@ var rules = []Rule{
 	},
 	{
 		Code: "PB312", Title: "jq that stays a text", Level: Error, Fixes: true,
-		Text: "An argument looks like a path of jq and stands without `${{ }}`: the action would get these very characters, not what they lead to.",
+		Text: "An argument looks like a path of jq and stands without `${{ }}`: the action would get these very characters, not what they lead to. So does a text with `{{ }}` as other tools have it.",
 		Bad:  "playbook: p\nsteps:\n  - do: host.get\n    with: {host: .alert.host.identifier}\n",
 		Good: "playbook: p\nsteps:\n  - do: host.get\n    with: {host: \"${{ .alert.host.identifier }}\"}\n",
 	},
@@ -286,6 +286,25 @@ var rules = []Rule{
 		Text: "All columns of an event are texts. In jq a text never equals a number, and is greater than every number: `.alert.event.pid > 4` is always true. Write `== \"4\"`, or make a number of it with `tonumber`.",
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is the kernel: .alert.event.pid == 4\n" + note,
 		Good: "playbook: p\nmatch:\n  all:\n    - it is the kernel: .alert.event.pid == \"4\"\n" + note,
+	},
+
+	{
+		Code: "PB314", Title: "field that an action does not return", Level: Error,
+		Text: "What an action leaves under `output`, and what an enrichment holds, has the fields that the [reference](actions.md) lists. Any other is always null.",
+		Bad:  "playbook: p\nsteps:\n  - {id: look, do: host.get, with: {host: h}}\n  - {do: alert.note, with: {text: \"${{ .steps.look.output.hostname }}\"}}\n",
+		Good: "playbook: p\nsteps:\n  - {id: look, do: host.get, with: {host: h}}\n  - {do: alert.note, with: {text: \"${{ .steps.look.output.name }}\"}}\n",
+	},
+	{
+		Code: "PB315", Title: "assignment instead of a comparison", Level: Error,
+		Text: "In jq, `=` sets a value and returns the whole input, which counts as true. Comparisons are written `==`.",
+		Bad:  "playbook: p\nmatch:\n  all:\n    - it is open: .alert.status = \"open\"\n" + note,
+		Good: "playbook: p\nmatch:\n  all:\n    - it is open: .alert.status == \"open\"\n" + note,
+	},
+	{
+		Code: "PB316", Title: "default that takes the comparison", Level: Error,
+		Text: "In jq, `//` binds weaker than `==`: `.a // \"\" == \"x\"` means `.a // (\"\" == \"x\")`, which is true whenever `.a` is there. Put the default into brackets.",
+		Bad:  "playbook: p\nmatch:\n  all:\n    - it is a shell: .alert.event.name // \"\" == \"sh\"\n" + note,
+		Good: "playbook: p\nmatch:\n  all:\n    - it is a shell: (.alert.event.name // \"\") == \"sh\"\n" + note,
 	},
 
 	{

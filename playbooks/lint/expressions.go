@@ -119,9 +119,44 @@ func expressions(b *book) {
 			if n.Tag == "!!str" && barePath.MatchString(n.Value) && query(n.Value) != nil {
 				src := strings.TrimSpace(n.Value)
 				b.add(n, "PB312", fmt.Sprintf("this is the text %q, not what stands there in the alert", short(src)), "write ${{ "+short(src)+" }}", b.replace(n, "${{ "+src+" }}")...)
+			} else if n.Tag == "!!str" {
+				b.foreign(n)
 			}
 		})
 	}
+}
+
+// templates are ways to write an expression in other tools.
+var templates = regexp.MustCompile(`(?:^|[^$])(\{\{)\s*\.(?:alert|host|enrich|steps|vars|run|item)\b[^{}]*\}\}`)
+
+// foreign finds {{ .alert.id }}, which stays as it is.
+func (b *book) foreign(n *yaml.Node) {
+	for _, m := range templates.FindAllStringSubmatchIndex(n.Value, -1) {
+		at := b.placeIn(n, m[2])
+		offset := b.text.offset(at)
+		var edits []edit
+		if strings.HasPrefix(string(b.text.data[offset:]), "{{") {
+			edits = []edit{{offset, offset, "$"}}
+		}
+		b.addAt(at, "PB312", "this stays as it is: an expression begins with ${{", "write $"+short(n.Value[m[2]:m[1]]), edits...)
+	}
+}
+
+// slipped finds operators that do something else than is meant.
+func slipped(b *book) {
+	for _, e := range b.expressions() {
+		if !e.bare || e.node == get(get(b.root, "cooldown"), "key") || b.isList(e.node) {
+			continue
+		}
+		for _, s := range slips(query(e.src)) {
+			b.add(e.node, s.code, s.message, s.hint)
+		}
+	}
+}
+
+// isList reports whether an expression is that of a for_each.
+func (b *book) isList(n *yaml.Node) bool {
+	return slices.ContainsFunc(b.steps, func(s *step) bool { return get(s.node, "for_each") == n })
 }
 
 func short(text string) string {

@@ -21,6 +21,7 @@ func TestFix(t *testing.T) {
 		{"expressions",
 			"playbook: p\nmatch:\n  all:\n    - a: ${{ .alert.event.pid == 4 }}\n    - b: \"${{ .alert.event.user == \\\"x\\\" }}\"\nsteps:\n  - {do: host.get, with: {host: .alert.host.identifier}}\n  - do: alert.note\n    with: {text: '.alert.event.name // \"\"'}\n",
 			"playbook: p\nmatch:\n  all:\n    - a: \".alert.event.pid == \\\"4\\\"\"\n    - b: '.alert.event.user == \"x\"'\nsteps:\n  - {do: host.get, with: {host: \"${{ .alert.host.identifier }}\"}}\n  - do: alert.note\n    with: {text: '${{ .alert.event.name // \"\" }}'}\n"},
+		{"braces of another tool", "playbook: p\nsteps:\n  - do: alert.note\n    with:\n      text: |\n        on {{ .alert.host.name }}, by {{ .alert.id }}; {{ this }} stays\n", "playbook: p\nsteps:\n  - do: alert.note\n    with:\n      text: |\n        on ${{ .alert.host.name }}, by ${{ .alert.id }}; {{ this }} stays\n"},
 		{"techniques", "playbook: p\nattack: [t1490, \"t1059.001\"]\nsteps: [{do: alert.note, with: {text: x}}]\n", "playbook: p\nattack: [T1490, \"T1059.001\"]\nsteps: [{do: alert.note, with: {text: x}}]\n"},
 		{"comments that suppress nothing",
 			"playbook: p\nsteps:\n  # stays\n  # lint:ignore PB502 long gone\n  - {do: alert.note, with: {text: x}} # lint:ignore PB504 never was\n",

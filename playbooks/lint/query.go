@@ -40,9 +40,19 @@ func (o origin) field(name string) origin {
 }
 
 // compares calls found for each comparison of a path with a constant.
-func compares(q *gojq.Query, found func(comparison)) { walker{found}.query(q, origin{known: true}) }
+func compares(q *gojq.Query, found func(comparison)) {
+	walker{found, func([]string) {}}.query(q, origin{known: true})
+}
 
-type walker struct{ found func(comparison) }
+// reads calls found for each path of the input that an expression surely reads.
+func reads(q *gojq.Query, found func(path []string)) {
+	walker{func(comparison) {}, found}.query(q, origin{known: true})
+}
+
+type walker struct {
+	found func(comparison)
+	reads func(path []string)
+}
 
 func (w walker) query(q *gojq.Query, in origin) origin {
 	if q == nil {
@@ -123,6 +133,9 @@ func (w walker) term(t *gojq.Term, in origin) origin {
 		case s.Iter:
 			at = at.field("[]")
 		}
+	}
+	if at.known && len(at.path) > 0 {
+		w.reads(at.path)
 	}
 	return at
 }
@@ -283,6 +296,46 @@ func demands(q *gojq.Query) []allowed {
 		}
 	}
 	return all
+}
+
+// slip is a part of a condition that is true whatever the alert holds, because an
+// operator does something else than it seems to do.
+type slip struct{ code, message, hint string }
+
+// slips finds assignments where a comparison is meant, and comparisons that // takes
+// for its default.
+func slips(q *gojq.Query) []slip {
+	switch {
+	case q == nil || len(q.FuncDefs) > 0:
+		return nil
+	case q.Term != nil:
+		if q.Term.Type == gojq.TermTypeQuery && len(q.Term.SuffixList) == 0 {
+			return slips(q.Term.Query)
+		}
+		return nil
+	}
+	switch q.Op {
+	case gojq.OpAssign, gojq.OpModify, gojq.OpUpdateAdd, gojq.OpUpdateSub, gojq.OpUpdateMul, gojq.OpUpdateDiv, gojq.OpUpdateMod, gojq.OpUpdateAlt:
+		return []slip{{"PB315", q.Op.String() + " sets a value and compares nothing: the condition is always true", "write =="}}
+	case gojq.OpAnd, gojq.OpOr:
+		return append(slips(q.Left), slips(q.Right)...)
+	case gojq.OpPipe:
+		return slips(q.Right)
+	case gojq.OpAlt:
+		first := q.Right
+		for first.Op == gojq.OpAnd || first.Op == gojq.OpOr {
+			first = first.Left
+		}
+		if _, constant := constantOf(first.Left); constant && isComparison(first.Op) {
+			return []slip{{"PB316", "// takes all of " + short(q.Right.String()) + " for its default: only that is compared",
+				"write (" + q.Left.String() + " // " + first.Left.String() + ") " + first.Op.String() + " " + first.Right.String()}}
+		}
+	}
+	return nil
+}
+
+func isComparison(op gojq.Operator) bool {
+	return slices.Contains([]gojq.Operator{gojq.OpEq, gojq.OpNe, gojq.OpGt, gojq.OpLt, gojq.OpGe, gojq.OpLe}, op)
 }
 
 func isCall(q *gojq.Query, name string) bool {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -17,6 +18,12 @@ func reachability(b *book) {
 		return // every step is unreachable; one finding says so
 	}
 	for _, s := range b.steps {
+		if n := get(s.node, "for_each"); n != nil && n.Kind == yaml.ScalarNode {
+			if list, ok := constantOf(query(n.Value)); ok && list != nil && reflect.DeepEqual(list, []any{}) {
+				b.add(n, "PB505", fmt.Sprintf("step %q is never reached: its list is always empty", s.id), "take the step out, or name a list")
+				continue
+			}
+		}
 		cond := get(s.node, "if")
 		if cond == nil || cond.Kind != yaml.ScalarNode {
 			continue

@@ -30,6 +30,15 @@ func TestRules(t *testing.T) {
 		{"none of one of two", "playbook: p\nmatch: {all: [{a: '.alert.status | in_list([\"open\", \"resolved\"])'}], none: [{b: '.alert.status == \"open\"'}]}\n" + note, nil},
 		{"or is no demand", "playbook: p\nmatch: {all: [{a: '.alert.event.a == \"x\" or .alert.event.b == \"y\"'}, {b: '.alert.event.a == \"z\"'}]}\n" + note, nil},
 
+		{"default in brackets", cond(`(.alert.event.a // "") == "x"`), nil},
+		{"default before a pipe", cond(`.alert.event.a // "" | . == "x"`), nil},
+		{"default of a comparison", cond(`.alert.event.a == "x" // false`), nil},
+		{"assignment on the way", cond(`.alert | .severity = "x" | .severity == "x"`), nil},
+		{"assignment in a text", text("${{ .alert | .severity = \"x\" | .severity }}"), nil},
+		{"output of a request is free", "playbook: p\nsteps:\n  - {id: a, do: http.request, with: {url: \"https://a\"}}\n  - {do: alert.note, with: {text: \"${{ .steps.a.output.json.any.thing }}\"}}\n", nil},
+		{"output of a call", "playbook: p\nsteps:\n  - {id: a, parallel: [{do: alert.note, with: {text: x}}]}\n  - {do: alert.note, with: {text: \"${{ .steps.a.output.x.y }}\"}}\n", nil},
+		{"output of the embedded kind", "playbook: p\nmode: observe\nsteps:\n  - {id: a, do: host.contain, with: {host: h}}\n  - {do: alert.note, with: {text: \"${{ .steps.a.output.command }} ${{ .steps.a.output.rule }}\"}}\n", nil},
+
 		{"words after basic", text("basic troubleshooting-instructions-follow"), nil},
 		{"basic credentials", text("Basic c29jOmh1bnRlcjIyMjIyMg=="), []string{"PB504"}},
 		{"bearer of an expression", text("\"Bearer ${{ .alert.event.authorization_of_some_request1 }}\""), nil},
