@@ -73,7 +73,10 @@ func (r *Report) Write(w io.Writer, format string, coverage bool) error {
 func (f *Failure) lines() []string {
 	lines := []string{fmt.Sprintf("%s: %s", f.Position, soar.Visible(f.Message))}
 	for _, d := range f.Fields {
-		lines = append(lines, "    "+d.Field, "      - "+oneLine(d.Want), "      + "+oneLine(d.Got))
+		lines = append(lines, "    "+d.Field)
+		for _, line := range d.lines() {
+			lines = append(lines, "      "+line)
+		}
 	}
 	if f.Hint != "" {
 		lines = append(lines, "    "+soar.Visible(f.Hint))
@@ -105,7 +108,7 @@ func (r *Report) human(w io.Writer, coverage bool) error {
 			if len(one.Failures) == 0 {
 				continue
 			}
-			fmt.Fprintf(&b, "FAIL %s: %s\n", f.Playbook, one.Name)
+			fmt.Fprintf(&b, "FAIL %s: %s\n", f.Playbook, oneLine(one.Name))
 			for line := range strings.Lines(one.details()) {
 				b.WriteString("  " + line)
 			}
