@@ -179,8 +179,8 @@ var rules = []Rule{
 		Good: "playbook: p\nmode: enforce\n" + note,
 	},
 	{
-		Code: "PB207", Title: "out of range", Level: Error, words: []string{"range"},
-		Text: "A number or duration is too small or too large. The message has the bounds.",
+		Code: "PB207", Title: "out of range", Level: Error, words: []string{"range", "schedule"},
+		Text: "A number or duration is too small or too large, or a schedule has no times. The message has the bounds.",
 		Bad:  "playbook: p\nsteps:\n  - {do: alert.note, with: {text: seen}, timeout: 31d}\n",
 		Good: "playbook: p\nsteps:\n  - {do: alert.note, with: {text: seen}, timeout: 1h}\n",
 	},
@@ -203,7 +203,7 @@ var rules = []Rule{
 		Good: "playbook: p\nmatch:\n  all:\n    - the file is signed: .alert.event.signed == \"1\"\n" + note,
 	},
 	{
-		Code: "PB211", Title: "keys that do not go together", Level: Error, words: []string{"step-kind", "trigger", "schedule"},
+		Code: "PB211", Title: "keys that do not go together", Level: Error, words: []string{"step-kind"},
 		Text: "A step does one thing: an action (`do`), another playbook (`call`) or several steps at once (`parallel`). Some keys belong to one of them only.",
 		Bad:  "playbook: p\nsteps:\n  - {do: alert.note, with: {text: seen}, max_parallel: 2}\n",
 		Good: "playbook: p\nsteps:\n  - {for_each: .alert.host.tags, max_parallel: 2, do: alert.note, with: {text: \"${{ .item }}\"}}\n",

@@ -22,7 +22,9 @@ type expression struct {
 	node   *yaml.Node
 	offset int // in the value of node
 	src    string
-	bare   bool // the whole value is jq: a condition, not a text with ${{ }}
+	bare   bool // the whole value is jq, not a text with ${{ }}
+	// condition is set when all that counts is whether it is true.
+	condition bool
 }
 
 // bareKeys are the keys of a step that take bare jq.
@@ -30,15 +32,18 @@ var bareKeys = []string{"if", "for_each"}
 
 func (b *book) expressions() []expression {
 	var all []expression
-	bare := func(n *yaml.Node) {
+	bare := func(n *yaml.Node, condition bool) {
 		if n != nil && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
-			all = append(all, expression{n, 0, n.Value, true})
+			all = append(all, expression{n, 0, n.Value, true, condition})
 		}
 	}
 	for _, c := range b.conditions() {
-		bare(c.node)
+		bare(c.node, true)
 	}
-	bare(get(get(b.root, "cooldown"), "key"))
+	bare(get(get(b.root, "cooldown"), "key"), false)
+	if by := get(get(b.root, "group"), "by"); by != nil {
+		scalars(by, func(n *yaml.Node) { bare(n, false) })
+	}
 	var texts func(n *yaml.Node)
 	texts = func(n *yaml.Node) {
 		if n == nil {
@@ -58,7 +63,7 @@ func (b *book) expressions() []expression {
 	}
 	for _, s := range b.steps {
 		for _, key := range bareKeys {
-			bare(get(s.node, key))
+			bare(get(s.node, key), key == "if")
 		}
 		texts(get(s.node, "with"))
 	}
@@ -86,7 +91,7 @@ func embedded(n *yaml.Node) []expression {
 			}
 			end += i
 			if src := n.Value[start:end]; query(src) != nil {
-				all = append(all, expression{n, start, src, false})
+				all = append(all, expression{n, start, src, false, false})
 				from = end + 2
 				break
 			}
@@ -97,7 +102,7 @@ func embedded(n *yaml.Node) []expression {
 
 var (
 	wrapped  = regexp.MustCompile(`^\s*\$\{\{([^{}]*)\}\}\s*$`)
-	barePath = regexp.MustCompile(`^\s*\.(alert|host|enrich|steps|vars|run|item)(\.[a-z_][A-Za-z0-9_]*|\[[^\]]*\])+\s*(\|.*|//.*)?$`)
+	barePath = regexp.MustCompile(`^\s*\.(alert|alerts|group|host|enrich|steps|vars|run|item)(\.[a-z_][A-Za-z0-9_]*|\[[^\]]*\])+\s*(\|.*|//.*)?$`)
 )
 
 // expressions finds ${{ }} where bare jq belongs, and bare jq where ${{ }} belongs.
@@ -127,7 +132,7 @@ func expressions(b *book) {
 }
 
 // templates are ways to write an expression in other tools.
-var templates = regexp.MustCompile(`(?:^|[^$])(\{\{)\s*\.(?:alert|host|enrich|steps|vars|run|item)\b[^{}]*\}\}`)
+var templates = regexp.MustCompile(`(?:^|[^$])(\{\{)\s*\.(?:alert|alerts|group|host|enrich|steps|vars|run|item)\b[^{}]*\}\}`)
 
 // foreign finds {{ .alert.id }}, which stays as it is.
 func (b *book) foreign(n *yaml.Node) {
@@ -145,18 +150,13 @@ func (b *book) foreign(n *yaml.Node) {
 // slipped finds operators that do something else than is meant.
 func slipped(b *book) {
 	for _, e := range b.expressions() {
-		if !e.bare || e.node == get(get(b.root, "cooldown"), "key") || b.isList(e.node) {
+		if !e.condition {
 			continue
 		}
 		for _, s := range slips(query(e.src)) {
 			b.add(e.node, s.code, s.message, s.hint)
 		}
 	}
-}
-
-// isList reports whether an expression is that of a for_each.
-func (b *book) isList(n *yaml.Node) bool {
-	return slices.ContainsFunc(b.steps, func(s *step) bool { return get(s.node, "for_each") == n })
 }
 
 func short(text string) string {

@@ -30,7 +30,7 @@ func narrows(src string) bool {
 // playbook that is called are not asked, so those of the caller count.
 func scopes(set *set) {
 	for _, b := range set.books {
-		if b.root == nil || !b.enforces() || b.startedByHand() || b.hasScope() {
+		if b.root == nil || !b.enforces() || !b.startedByAlerts() || b.hasScope() {
 			continue
 		}
 		for _, s := range b.steps {
@@ -53,16 +53,21 @@ func (b *book) hasScope() bool {
 	return slices.ContainsFunc(b.conditions(), func(c condition) bool { return c.block != "none" && narrows(c.node.Value) })
 }
 
-// startedByHand reports whether no alert starts the playbook.
-func (b *book) startedByHand() bool {
+// startedBy reports whether on has a trigger that begins with a word: alert, which is
+// the default, run.failed, schedule, manual.
+func (b *book) startedBy(word string) (found bool) {
 	on := get(b.root, "on")
 	if on == nil {
-		return false
+		return word == "alert"
 	}
-	byAlert := false
-	scalars(on, func(n *yaml.Node) { byAlert = byAlert || strings.HasPrefix(n.Value, "alert") })
-	return !byAlert
+	walk(on, func(n *yaml.Node) {
+		found = found || n.Kind == yaml.ScalarNode && strings.HasPrefix(n.Value, word)
+	})
+	return found
 }
+
+// startedByAlerts reports whether alerts start the playbook, or runs that failed.
+func (b *book) startedByAlerts() bool { return b.startedBy("alert") || b.startedBy("run.failed") }
 
 // narrowed reports whether a condition of a step, or of one around it, is a scope.
 func (s *step) narrowed() bool {
@@ -87,7 +92,7 @@ func releasesHost(_ *book, s *step) bool { return value(s.do) == release }
 // playbook, not one that it calls, and none that runs by itself, on a schedule.
 func releases(set *set) {
 	somebody := slices.ContainsFunc(set.books, func(b *book) bool {
-		return b.root != nil && b.startedByHand() && slices.ContainsFunc(b.steps, func(s *step) bool { return set.does(b, s, releasesHost) })
+		return b.root != nil && b.startedBy("schedule") && slices.ContainsFunc(b.steps, func(s *step) bool { return set.does(b, s, releasesHost) })
 	})
 	if somebody {
 		return

@@ -83,7 +83,7 @@ type reach struct {
 func overlaps(set *set) {
 	var all []reach
 	for _, b := range set.books {
-		if b.root == nil || !b.enforces() || b.startedByHand() {
+		if b.root == nil || !b.enforces() || !b.startedByAlerts() {
 			continue
 		}
 		r := reach{book: b, demands: map[string][]string{}}
