@@ -22,8 +22,9 @@ import (
 
 // Bounds of every program.
 const (
-	// DefaultTimeout bounds one Run.
-	DefaultTimeout = 250 * time.Millisecond
+	// DefaultTimeout bounds one Run. Together with what a call under way may still
+	// take, a program has ended after 250 ms.
+	DefaultTimeout = 200 * time.Millisecond
 
 	maxSource   = 64 << 10 // bytes of program text
 	maxNesting  = 500      // levels of nesting in the program text
@@ -36,7 +37,10 @@ const (
 	maxSteps    = 20e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
 	totalSteps  = 60e6     // of all searches of one Run
 	maxMatches  = 20_000   // matches of one regular expression
-	totalBudget = 96 << 20 // bytes that one Run may build in all, roughly
+	maxRegexp   = 20_000   // instructions of one regular expression
+	totalBudget = 44 << 20 // bytes that one Run may build in all, roughly; the process grows by less than 64 MB
+	instruction = 32       // bytes of it for every instruction of the interpreter: its stacks, small values
+	recursive   = 160      // the same where functions are defined, which may call themselves
 )
 
 // ErrLimit is wrapped by errors of programs that ran into a bound.
@@ -66,6 +70,7 @@ type Program struct {
 	isPath  bool       // plain is set, possibly to no fields at all: .
 	paths   [][]string // see Fields
 	quick   bool       // it needs no clock to end
+	price   int        // bytes of the budget for one instruction
 	regexps regexpCache
 }
 
@@ -127,9 +132,12 @@ func Compile(src string, opts ...Option) (p *Program, err error) {
 	p = &Program{source: src, timeout: s.timeout, now: s.now, vars: s.vars}
 	p.plain, p.isPath = plainPath(query)
 	p.paths, p.quick = fieldPaths(query), quick(query)
-	rewritten, err := rewrite(src, query)
+	rewritten, defines, err := rewrite(src, query)
 	if err != nil {
 		return nil, err
+	}
+	if p.price = instruction; defines {
+		p.price = recursive
 	}
 	options := []gojq.CompilerOption{gojq.WithVariables(append(slices.Clone(s.vars), runVariable))}
 	for _, f := range natives {
@@ -206,7 +214,8 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 			out, err = nil, fmt.Errorf("jq: not plain JSON, or a fault of the interpreter: %v", r)
 		}
 	}()
-	values := append(append(make([]any, 0, len(vars)+1), vars...), &run{program: p, budget: totalBudget, steps: totalSteps})
+	state := &run{program: p, budget: totalBudget, steps: totalSteps}
+	values := append(append(make([]any, 0, len(vars)+1), vars...), state)
 	limited := ctx
 	var iter gojq.Iter
 	if p.quick {
@@ -218,7 +227,7 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeout(ctx, p.timeout)
 		defer cancel()
-		iter = p.code.RunWithContext(limited, input, values...)
+		iter = p.code.RunWithContext(&meter{Context: limited, run: state, done: limited.Done()}, input, values...)
 	}
 	for {
 		v, ok := iter.Next()
@@ -234,7 +243,7 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 		if len(out) >= limit {
 			return nil, fmt.Errorf("%w: more than %d values", ErrLimit, limit)
 		}
-		if v, err = plain(v); err != nil {
+		if v, err = state.result(v); err != nil {
 			return nil, err
 		}
 		out = append(out, v)

@@ -85,6 +85,11 @@ var natives = []nativeFunc{
 	{"_erb_check", 2, with2(func(r *run, in, arg any) any { return pass(in, r.small(arg)) })},
 	{"_erb_product", 2, with2((*run).product)},
 	{"_erb_rows", 1, with((*run).rows)},
+	{"_erb_room", 2, with2((*run).room)},
+	{"_erb_pieces", 2, with2((*run).pieces)},
+	{"_erb_copies", 2, with2((*run).copies)},
+	{"_erb_object", 1, with((*run).object)},
+	{"_erb_made", 1, with((*run).made)},
 	{"_erb_digits", 1, with(digits)},
 	{"_erb_layout", 2, with2(layout)},
 	{"_erb_decode", 1, with((*run).decode)},
@@ -92,7 +97,7 @@ var natives = []nativeFunc{
 	{"_erb_sum", 1, with((*run).sum)},
 	{"_erb_joined", 2, with2((*run).join)},
 	{"_erb_key", 1, with(key)},
-	{"_erb_path", 1, with(path)},
+	{"_erb_route", 1, with((*run).route)},
 	{"_erb_regexp", 4, func(in any, args []any) any {
 		return args[0].(*run).regexp(in, args[1], args[2], args[3] == true)
 	}},
@@ -592,7 +597,7 @@ func (r *run) decode(v any) any {
 	if !ok {
 		return fmt.Errorf("fromjson cannot be applied to: %s", preview(v))
 	}
-	if err := r.charge(8 * len(s)); err != nil {
+	if err := r.charge(16*len(s) + objectBytes(0)*strings.Count(s, "{")); err != nil {
 		return err
 	}
 	var out any
@@ -609,14 +614,17 @@ func key(_ *run, v any) any {
 	return v
 }
 
-// path guards paths made of values: a huge index would allocate as much.
-func path(_ *run, v any) any {
+// route guards paths made of values: a huge index would allocate as much.
+func (r *run) route(v any) any {
 	parts, ok := v.([]any)
 	if !ok {
 		return fmt.Errorf("expected a path (an array) but got: %s", preview(v))
 	}
 	if len(parts) > maxDepth {
 		return fmt.Errorf("%w: a path has more than %d parts", ErrLimit, maxDepth)
+	}
+	if err := r.charge(16 * len(parts)); err != nil {
+		return err
 	}
 	for _, part := range parts {
 		switch part.(type) {
@@ -671,13 +679,16 @@ func (c *regexpCache) get(pattern, flags string) (*sizedRegexp, error) {
 	if len(full) > 8192 {
 		return nil, fmt.Errorf("%w: a regular expression has more than 8192 bytes", ErrLimit)
 	}
-	re, err := regexp.Compile(full)
+	parsed, err := syntax.Parse(full, syntax.Perl)
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %s: %s", gojq.Preview(pattern), shorten(err.Error()))
 	}
-	parsed, err := syntax.Parse(full, syntax.Perl)
+	if instructions(parsed) > maxRegexp {
+		return nil, fmt.Errorf("%w: the repetitions of a regular expression multiply to more than %d parts", ErrLimit, maxRegexp)
+	}
+	re, err := regexp.Compile(full)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("regular expression %s: %s", gojq.Preview(pattern), shorten(err.Error()))
 	}
 	prog, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
@@ -689,6 +700,22 @@ func (c *regexpCache) get(pattern, flags string) (*sizedRegexp, error) {
 	sized := &sizedRegexp{re, len(prog.Inst)}
 	c.known[id] = sized
 	return sized, nil
+}
+
+// instructions tells roughly how many a regular expression compiles to, before it
+// is compiled: ((a{100}){100}){100} is short, and has a million.
+func instructions(re *syntax.Regexp) float64 {
+	sum := 1.0
+	for _, sub := range re.Sub {
+		sum += instructions(sub)
+	}
+	switch re.Op {
+	case syntax.OpLiteral, syntax.OpCharClass:
+		sum += float64(len(re.Rune))
+	case syntax.OpRepeat:
+		sum *= float64(max(re.Min, re.Max, 1))
+	}
+	return sum
 }
 
 // regexp is match and test. gojq's own counts characters from the start of the

@@ -1,15 +1,15 @@
 # Bounded stand-ins for builtins that gojq carries out in one uninterruptible
 # piece. rewrite.go sends calls of the name after _erb_ here. Bodies call gojq's
 # own functions, and each stands after those it calls; what starts with _erb_ and is not defined here is Go (native.go).
-def _erb_tojson: _erb_small($_erb) | tojson;
-def _erb_tostring: _erb_small($_erb) | tostring;
-def _erb_explode: _erb_small($_erb) | explode;
+def _erb_tojson: _erb_room($_erb; 10) | tojson;
+def _erb_tostring: if type == "string" then . else _erb_room($_erb; 10) | tostring end;
+def _erb_explode: _erb_room($_erb; 24) | explode;
 def _erb_implode: _erb_small($_erb) | implode;
-def _erb_split($x): _erb_small($_erb) | split($x);
+def _erb_split($x): _erb_pieces($_erb; $x) | split($x);
 def _erb_ascii_downcase: _erb_small($_erb) | ascii_downcase;
 def _erb_ascii_upcase: _erb_small($_erb) | ascii_upcase;
-def _erb_flatten: _erb_small($_erb) | flatten;
-def _erb_flatten($d): _erb_small($_erb) | flatten($d);
+def _erb_flatten: _erb_room($_erb; 2) | flatten;
+def _erb_flatten($d): _erb_room($_erb; 2) | flatten($d);
 def _erb_sort: _erb_small($_erb) | sort;
 def _erb_unique: _erb_small($_erb) | unique;
 def _erb_min: _erb_small($_erb) | min;
@@ -27,7 +27,7 @@ def _erb_index($x): _erb_product($_erb; $x) | index($x);
 def _erb_rindex($x): _erb_product($_erb; $x) | rindex($x);
 def _erb_transpose: _erb_rows($_erb) | transpose;
 def _erb_tonumber: _erb_digits($_erb) | tonumber;
-def _erb_format($f): _erb_small($_erb) | format($f);
+def _erb_format($f): _erb_room($_erb; 10) | format($f);
 def _erb_strftime($f): _erb_layout($_erb; $f) | strftime($f);
 def _erb_strflocaltime($f): _erb_layout($_erb; $f) | strflocaltime($f);
 def _erb_strptime($f): _erb_layout($_erb; $f) | strptime($f);
@@ -38,8 +38,14 @@ def _erb_error($x): _erb_check($_erb; $x) | error($x);
 def _erb_add: _erb_sum($_erb);
 def _erb_add(f): [f] | _erb_sum($_erb);
 def _erb_join($x): _erb_joined($_erb; $x);
-def _erb_getpath(p): getpath(p | _erb_path($_erb));
-def _erb_setpath(p; v): p as $p | v as $v | _erb_check($_erb; $p | _erb_path($_erb)) | setpath($p; $v);
+def _erb_reverse: _erb_small($_erb) | reverse;
+def _erb_keys: _erb_room($_erb; 2) | keys;
+def _erb_path(f): path(f) | _erb_made($_erb);
+def _erb_paths: _erb_path(..) | select(. != []);
+def _erb_paths(f): _erb_path(.. | select(f)) | select(. != []);
+def _erb_tostream: _erb_path(def r: (.[]? | r), .; r) as $p | getpath($p) | reduce path(.[]?) as $q ([$p, .]; [$p + $q]);
+def _erb_getpath(p): getpath(p | _erb_route($_erb));
+def _erb_setpath(p; v): p as $p | v as $v | _erb_check($_erb; $p | _erb_route($_erb)) | _erb_copies($_erb; $p) | setpath($p; $v);
 def _erb_delpaths($p): _erb_small($_erb) | delpaths($p);
 def _erb_del(f): _erb_small($_erb) | delpaths([path(f)]);
 def _erb_pick(f): . as $v | reduce path(f) as $p (null; _erb_setpath($p; $v | getpath($p)));

@@ -59,7 +59,7 @@ var forbidden = map[string]string{
 	"input_filename": "there is no input file", "input_line_number": "there is no input file",
 	"debug": "there is nowhere to print to", "stderr": "there is nowhere to print to",
 	"halt": "use error(...)", "halt_error": "use error(...)",
-	"modulemeta": "there are no modules", "get_search_list": "there are no modules",
+	"builtins": "the manual of jq lists them", "modulemeta": "there are no modules", "get_search_list": "there are no modules",
 	"fromstream": "it cannot be bounded", "truncate_stream": "it cannot be bounded", "JOIN": "it cannot be bounded",
 }
 
@@ -67,19 +67,21 @@ type rewriter struct {
 	src     string
 	used    map[signature]bool
 	depth   int
+	defines bool // the program defines functions
 	failure *SyntaxError
 }
 
 // rewrite replaces, in place, everything that gojq would carry out without bound,
-// and puts the definitions that are needed in front.
-func rewrite(src string, q *gojq.Query) (*gojq.Query, error) {
+// and puts the definitions that are needed in front. It tells whether the program
+// defines functions of its own.
+func rewrite(src string, q *gojq.Query) (_ *gojq.Query, defines bool, _ error) {
 	r := &rewriter{src: src, used: map[signature]bool{}}
 	if len(q.Imports) > 0 || q.Meta != nil {
-		return nil, &SyntaxError{Msg: "modules cannot be imported"}
+		return nil, false, &SyntaxError{Msg: "modules cannot be imported"}
 	}
 	r.query(q)
 	if r.failure != nil {
-		return nil, r.failure
+		return nil, false, r.failure
 	}
 	var defs []*gojq.FuncDef
 	for _, sig := range preludeOrder {
@@ -88,10 +90,10 @@ func rewrite(src string, q *gojq.Query) (*gojq.Query, error) {
 		}
 	}
 	if len(defs) == 0 {
-		return q, nil
+		return q, r.defines, nil
 	}
 	q.FuncDefs = append(defs, q.FuncDefs...)
-	return q, nil
+	return q, r.defines, nil
 }
 
 // need marks a definition and those it calls.
@@ -159,6 +161,7 @@ func (r *rewriter) query(q *gojq.Query) {
 		return
 	}
 	for _, def := range q.FuncDefs {
+		r.defines = true
 		r.declares(def.Name, len(def.Args))
 		for _, arg := range def.Args {
 			r.declares(arg, 0)
@@ -242,7 +245,10 @@ func (r *rewriter) term(t *gojq.Term) {
 	case gojq.TermTypeFunc:
 		r.function(t)
 	case gojq.TermTypeObject:
-		r.object(t.Object)
+		if r.object(t.Object); len(t.Object.KeyVals) > 0 {
+			made := &gojq.Query{Term: &gojq.Term{Type: gojq.TermTypeObject, Object: t.Object}}
+			become(t, pipe(made, native("object")))
+		}
 	case gojq.TermTypeArray:
 		r.queries(t.Array.Query)
 	case gojq.TermTypeUnary:
@@ -255,11 +261,11 @@ func (r *rewriter) term(t *gojq.Term) {
 		plainFormat := &gojq.Query{Term: &gojq.Term{Type: gojq.TermTypeFormat, Format: t.Format}}
 		switch {
 		case t.Str == nil:
-			become(t, pipe(native("small"), plainFormat))
+			become(t, pipe(roomForFormat(), plainFormat))
 		case t.Str.Queries == nil:
 			*t = gojq.Term{Type: gojq.TermTypeString, Str: t.Str, SuffixList: t.SuffixList}
 		default:
-			become(t, r.interpolate(t.Str, pipe(native("small"), plainFormat)))
+			become(t, r.interpolate(t.Str, pipe(roomForFormat(), plainFormat)))
 		}
 	case gojq.TermTypeIf:
 		r.queries(t.If.Cond, t.If.Then, t.If.Else)
@@ -279,6 +285,12 @@ func (r *rewriter) term(t *gojq.Term) {
 	case gojq.TermTypeQuery:
 		r.query(t.Query)
 	}
+}
+
+// roomForFormat charges for what @html and others make of a value: "\u0000" is six
+// times as long as JSON, and is written to a buffer that grows.
+func roomForFormat() *gojq.Query {
+	return native("room", &gojq.Query{Term: &gojq.Term{Type: gojq.TermTypeNumber, Number: "10"}})
 }
 
 // become turns a term into a query in parentheses; its suffixes stay.
