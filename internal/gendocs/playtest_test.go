@@ -65,6 +65,7 @@ tests:
     now: 2026-11-22T03:22:30Z
     ceiling: observe
     before: [{alert: {id: "9"}, patch: {severity: low}, ago: 5m}]
+    after: [{alert: {id: "10"}, patch: {severity: low}, in: 5m}]
     given: [{step: note, do: alert.note, with: {text: a}, state: verified, output: [1], error: e, summary: s, target: t, after: 1m, times: 1}]
     expect: {verdict: match, error: e, actions: [{do: alert.note, step: note, with: {text: a}}], outcome: done, steps: {note: verified}}
 `, true},

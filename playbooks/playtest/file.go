@@ -54,6 +54,9 @@ type Case struct {
 	// What the playbook does about them is not looked at.
 	Before []Earlier `yaml:"before"`
 
+	// After are alerts that come in later, while the run goes on.
+	After []Later `yaml:"after"`
+
 	// Given says what actions answer in this test. Each must be asked for.
 	Given []Given `yaml:"given"`
 
@@ -74,6 +77,18 @@ type Earlier struct {
 
 	// Ago is how long before the other it came in.
 	Ago time.Duration `yaml:"ago"`
+}
+
+// Later is an alert that comes in after the one that is looked at.
+type Later struct {
+	// Alert is the alert; without it, it is the test's own, under another id.
+	Alert Fixture `yaml:"alert"`
+
+	// Patch is laid over it.
+	Patch map[string]any `yaml:"patch"`
+
+	// In is how long after the other it comes in.
+	In time.Duration `yaml:"in"`
 }
 
 // Given is the answer of an action. The first that fits a call answers it.
@@ -235,6 +250,11 @@ func (d *document) check() (problems registry.Problems) {
 		for j, b := range c.Before {
 			if b.Ago <= 0 {
 				problems.Addf(d.at("tests", i, "before", j), "range", "such as ago: 5m", "an alert that came in before must say how long ago")
+			}
+		}
+		for j, a := range c.After {
+			if a.In <= 0 {
+				problems.Addf(d.at("tests", i, "after", j), "range", "such as in: 5m", "an alert that comes in later must say how long after")
 			}
 		}
 		problems = append(problems, d.checkGiven(c.Given, "tests", i, "given")...)

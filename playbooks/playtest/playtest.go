@@ -127,10 +127,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	}
 	clock.Store(sim)
 	for _, b := range p.before {
-		if err := sim.Advance(ctx, b.at.Sub(sim.Now())); err != nil {
-			return nil, err
-		}
-		if _, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{b.alert}}); err != nil {
+		if err := p.advance(ctx, sim, journal, b); err != nil {
 			return nil, err
 		}
 	}
@@ -143,8 +140,13 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.arrive(ctx, journal, pb); err != nil {
+	if err := p.arrive(ctx, journal); err != nil {
 		return nil, err
+	}
+	for _, a := range p.after {
+		if err := p.advance(ctx, sim, journal, a); err != nil {
+			return nil, err
+		}
 	}
 	noEnd := sim.Settle(ctx, longest)
 	if noEnd != nil && !errors.Is(noEnd, playbooks.ErrNoEnd) {
@@ -158,13 +160,18 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	return result, nil
 }
 
-// arrive takes the alert in, as a new one or as one that has changed.
-func (p *play) arrive(ctx context.Context, journal *store.Store, pb *playbooks.Playbook) error {
-	on := p.test().On
-	if on == "" {
-		on = pb.On[0]
+// advance lets the time pass until another alert comes in.
+func (p *play) advance(ctx context.Context, sim *playbooks.Simulation, journal *store.Store, a arrival) error {
+	if err := sim.Advance(ctx, a.at.Sub(sim.Now())); err != nil {
+		return err
 	}
-	if on == "alert.updated" {
+	_, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{a.alert}})
+	return err
+}
+
+// arrive takes the alert in, as a new one or as one that has changed.
+func (p *play) arrive(ctx context.Context, journal *store.Store) error {
+	if p.on == "alert.updated" {
 		earlier := p.main.alert
 		earlier.EventCount++
 		if _, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{earlier}}); err != nil {

@@ -65,7 +65,7 @@ func golden(t *testing.T, name, got string) {
 // Whatever a test can say of a playbook, and all of it true.
 func TestTestsThatPass(t *testing.T) {
 	report := run(t, playtest.Options{}, playtest.Place{Dir: "testdata/tests"})
-	if passed, failed := report.Counts(); passed != 22 || failed != 0 || report.Percent() != 100 {
+	if passed, failed := report.Counts(); passed != 23 || failed != 0 || report.Percent() != 100 {
 		t.Errorf("%d passed, %d failed, coverage %g\n%s", passed, failed, report.Percent(), text(t, report, "human"))
 	}
 }
@@ -110,7 +110,7 @@ func TestJUnit(t *testing.T) {
 	if err := xml.Unmarshal([]byte(text(t, report, "junit")), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Tests != 27 || got.Failures != 5 || len(got.Suites) != 4 || got.Suites[0].Cases[0].Failure != nil {
+	if got.Tests != 28 || got.Failures != 5 || len(got.Suites) != 4 || got.Suites[0].Cases[0].Failure != nil {
 		t.Fatalf("%+v", got)
 	}
 	last := got.Suites[3].Cases[4]
@@ -226,6 +226,8 @@ func TestMistakes(t *testing.T) {
 		{"field of no alert", "alert: {severty: high}\ntests: [{name: a, expect: {verdict: match}}]", `p_test.yaml:1:8: not an alert: json: unknown field "severty"`},
 		{"patch", "alert: {}\ntests: [{name: a, patch: {severty: high}, expect: {verdict: match}}]", "p_test.yaml:2:26: with the patch, it is no alert"},
 		{"earlier alert", "alert: {}\ntests: [{name: a, before: [{}], expect: {verdict: match}}]", "p_test.yaml:2:28: an alert that came in before must say how long ago"},
+		{"later alert", "alert: {}\ntests: [{name: a, after: [{patch: {}}], expect: {verdict: match}}]", "p_test.yaml:2:27: an alert that comes in later must say how long after"},
+		{"patch of an earlier alert", "alert: {}\ntests: [{name: a, before: [{ago: 1m, patch: {x: 1}}], expect: {verdict: match}}]", "p_test.yaml:2:28: with the patch, it is no alert"},
 		{"playbook", "playbook: q.yaml\nalert: {}\ntests: [{name: a, expect: {verdict: match}}]", "p_test.yaml:1:11: the playbook of the test: open q.yaml"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

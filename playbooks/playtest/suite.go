@@ -216,8 +216,10 @@ func (c *catalogue) reached(pb *playbooks.Playbook, actions map[string]playbooks
 type play struct {
 	*suite
 	index  int
+	on     string    // how the alert comes in
 	before []arrival // in the order of their times
 	main   arrival
+	after  []arrival // in the order of their times
 }
 
 // arrival is an alert, and when it comes in.
@@ -262,12 +264,26 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 	if problems != nil {
 		return nil, problems
 	}
+	if len(s.takes()) == 0 {
+		problems.Addf(at, "on", "test the playbook that it calls", "playbook %s takes no alerts, and tests play alerts", s.pb.Name)
+		return nil, problems
+	}
 	problems = append(problems, s.refer()...)
 	for i := range doc.Tests {
 		one, more := s.play(i)
 		problems, s.plays = append(problems, more...), append(s.plays, one)
 	}
 	return s, problems
+}
+
+// takes are the ways in which alerts come to the playbook.
+func (s *suite) takes() (words []string) {
+	for _, word := range []string{"alert", "alert.updated"} {
+		if s.pb.Takes(word) {
+			words = append(words, word)
+		}
+	}
+	return words
 }
 
 // refer looks whether what the tests name is there.
@@ -327,31 +343,50 @@ func (s *suite) play(index int) (*play, registry.Problems) {
 		problems.Addf(s.doc.at("tests", index, "patch"), "alert", "", "with the patch, it is no alert: %v", err)
 		return nil, problems
 	}
-	p := &play{suite: s, index: index, main: arrival{alert, c.Now.UTC()}}
+	p := &play{suite: s, index: index, on: c.On, main: arrival{alert, c.Now.UTC()}}
+	if p.on == "" {
+		p.on = s.takes()[0]
+	}
 	if c.Now.IsZero() {
 		p.main.at = alert.CreatedAt.UTC()
 	}
 	for i := range c.Before {
 		b := &c.Before[i]
-		earlier, at := object, p.main.at.Add(-b.Ago)
-		if b.Alert.IsSet() {
-			if earlier, problems = s.fixture(&b.Alert); problems != nil {
-				return nil, problems
-			}
-		} else {
-			stamp := at.Format(time.RFC3339Nano)
-			earlier = merged(earlier, map[string]any{"created_at": stamp, "event_time": stamp})
-		}
-		alert, err := decodeAlert(merged(earlier, b.Patch))
-		if err != nil {
-			problems.Addf(s.doc.at("tests", index, "before", i), "alert", "", "with the patch, it is no alert: %v", err)
-			return nil, problems
-		}
-		if alert.Ref() == p.main.alert.Ref() {
-			alert.ID = fmt.Sprintf("%s-before-%d", alert.ID, i+1)
-		}
-		p.before = append(p.before, arrival{alert, at})
+		one, more := s.another(p, object, &b.Alert, b.Patch, -b.Ago, "before", i)
+		p.before, problems = append(p.before, one), append(problems, more...)
 	}
-	slices.SortStableFunc(p.before, func(a, b arrival) int { return a.at.Compare(b.at) })
-	return p, nil
+	for i := range c.After {
+		a := &c.After[i]
+		one, more := s.another(p, object, &a.Alert, a.Patch, a.In, "after", i)
+		p.after, problems = append(p.after, one), append(problems, more...)
+	}
+	for _, list := range [][]arrival{p.before, p.after} {
+		slices.SortStableFunc(list, func(a, b arrival) int { return a.at.Compare(b.at) })
+	}
+	return p, problems
+}
+
+// another makes an alert that comes in at another time: one of its own, or the test's
+// under another id.
+func (s *suite) another(p *play, object map[string]any, own *Fixture, patch map[string]any, later time.Duration, list string, i int) (arrival, registry.Problems) {
+	at := p.main.at.Add(later)
+	if own.IsSet() {
+		var problems registry.Problems
+		if object, problems = s.fixture(own); problems != nil {
+			return arrival{}, problems
+		}
+	} else {
+		stamp := at.Format(time.RFC3339Nano)
+		object = merged(object, map[string]any{"created_at": stamp, "event_time": stamp})
+	}
+	alert, err := decodeAlert(merged(object, patch))
+	if err != nil {
+		return arrival{}, registry.Problems{{
+			Position: s.doc.at("tests", p.index, list, i), Code: "alert", Message: "with the patch, it is no alert: " + err.Error(),
+		}}
+	}
+	if alert.Ref() == p.main.alert.Ref() {
+		alert.ID = fmt.Sprintf("%s-%s-%d", alert.ID, list, i+1)
+	}
+	return arrival{alert, at}, nil
 }
