@@ -38,7 +38,7 @@ has tests. Else it prints how a test would begin.`,
 				return err
 			}
 			redacted, replaced, err := playtest.Redact(&alert, keep)
-			if unknown, ok := errors.AsType[*playtest.ErrNoField](err); ok {
+			if unknown, ok := errors.AsType[*playtest.NoFieldError](err); ok {
 				return usagef("--keep: %v", unknown)
 			} else if err != nil {
 				return err

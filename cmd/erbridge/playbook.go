@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -167,7 +168,10 @@ func findPlaybook(name string, file *configFlag) (*playbooks.Playbook, error) {
 		if err != nil {
 			return nil, err
 		}
-		return pb, problems.Err()
+		if pb == nil {
+			return nil, problems.Err()
+		}
+		return pb, linkCalled(pb, filepath.Dir(name), lint)
 	}
 	if data, err := fs.ReadFile(library.FS, name+".yaml"); err == nil {
 		pb, problems := playbooks.Parse("library/"+name+".yaml", data, lint)
@@ -216,14 +220,14 @@ func readAlert(stdin io.Reader, path string) (soar.Alert, error) {
 		Alert *soar.Alert `json:"alert"`
 	}
 	if err := json.Unmarshal(data, &stored); err != nil {
-		return soar.Alert{}, usagef("--alert-file %s: not an alert as JSON: %v", path, err)
+		return soar.Alert{}, usagef("%s: not an alert as JSON: %v", path, err)
 	}
 	if stored.Alert != nil {
 		return *stored.Alert, nil
 	}
 	var alert soar.Alert
 	if err := json.Unmarshal(data, &alert); err != nil {
-		return soar.Alert{}, usagef("--alert-file %s: not an alert as JSON: %v", path, err)
+		return soar.Alert{}, usagef("%s: not an alert as JSON: %v", path, err)
 	}
 	return alert, nil
 }

@@ -21,10 +21,10 @@ type Replacement struct {
 	New  string
 }
 
-// ErrNoField wraps the names of fields to keep that an alert does not have.
-type ErrNoField struct{ Field string }
+// NoFieldError names a field to keep that the alert does not have.
+type NoFieldError struct{ Field string }
 
-func (e *ErrNoField) Error() string { return fmt.Sprintf("the alert has no field %q", e.Field) }
+func (e *NoFieldError) Error() string { return fmt.Sprintf("the alert has no field %q", e.Field) }
 
 // Redact replaces what tells about people and machines in an alert: host and user
 // names, domains, addresses, mail addresses, serials. The same word becomes the same
@@ -42,7 +42,7 @@ func Redact(alert *soar.Alert, keep []string) (soar.Alert, []Replacement, error)
 	for _, field := range keep {
 		value, ok := fields[field]
 		if !ok {
-			return soar.Alert{}, nil, &ErrNoField{field}
+			return soar.Alert{}, nil, &NoFieldError{field}
 		}
 		r.keep[field] = true
 		r.kept = append(r.kept, strings.ToLower(value))

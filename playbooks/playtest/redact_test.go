@@ -77,7 +77,7 @@ func TestRedactKeeps(t *testing.T) {
 		t.Errorf("redacted: %+v", got)
 	}
 	_, _, err = playtest.Redact(&alert, []string{"host.nme"})
-	if unknown, ok := errors.AsType[*playtest.ErrNoField](err); !ok || unknown.Field != "host.nme" {
+	if unknown, ok := errors.AsType[*playtest.NoFieldError](err); !ok || unknown.Field != "host.nme" {
 		t.Errorf("Redact: %v", err)
 	}
 }
