@@ -327,7 +327,7 @@ var rules = []Rule{
 	},
 	{
 		Code: "PB404", Title: "argument of a wrong type", Level: Error, Fixes: true, words: []string{"argument-type"},
-		Text: "An argument is a text, number, list or mapping where the action takes something else. `--fix` puts quotes around what must be a text.",
+		Text: "An argument is a text, number, list or mapping where the action takes something else; also when it is computed, as far as the type of a field of the alert is known: `${{ .alert.host }}` is an object, `${{ .alert.host.identifier }}` a text. `--fix` puts quotes around what must be a text.",
 		Bad:  "playbook: p\nsteps:\n  - {do: host.tag, with: {host: h, tag: 2026}}\n",
 		Good: "playbook: p\nsteps:\n  - {do: host.tag, with: {host: h, tag: \"2026\"}}\n",
 	},

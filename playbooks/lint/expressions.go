@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -309,42 +310,57 @@ func typeOf(path []string) (kind reflect.Kind, words []string) {
 	if path[0] == "run" && words != nil {
 		return reflect.String, words
 	}
-	root, ok := map[string]reflect.Type{"alert": reflect.TypeFor[soar.Alert](), "host": reflect.TypeFor[soar.Host]()}[path[0]]
-	if !ok {
-		return reflect.Invalid, nil
-	}
-	return jsonKind(root, path[1:]), words
+	return jsonKind(typeAt(path)), words
 }
 
-func jsonKind(t reflect.Type, path []string) reflect.Kind {
+// typeAt is the Go type of what stands at a path of an alert or a host; nil when
+// nobody knows.
+func typeAt(path []string) reflect.Type {
+	if len(path) == 0 {
+		return nil
+	}
+	root, ok := map[string]reflect.Type{"alert": reflect.TypeFor[soar.Alert](), "host": reflect.TypeFor[soar.Host]()}[path[0]]
+	if !ok {
+		return nil
+	}
+	return jsonType(root, path[1:])
+}
+
+// jsonKind is how a type stands in JSON: as a text, a number (Float64), a truth
+// value, an object (Map) or a list (Slice); Invalid when that is not known.
+func jsonKind(t reflect.Type) reflect.Kind {
+	switch {
+	case t == nil || t == reflect.TypeFor[json.RawMessage]():
+		return reflect.Invalid
+	case t == reflect.TypeFor[time.Time]():
+		return reflect.String
+	case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
+		return reflect.Float64
+	case t.Kind() == reflect.Struct:
+		return reflect.Map
+	case slices.Contains([]reflect.Kind{reflect.String, reflect.Bool, reflect.Map, reflect.Slice}, t.Kind()):
+		return t.Kind()
+	}
+	return reflect.Invalid
+}
+
+func jsonType(t reflect.Type, path []string) reflect.Type {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if len(path) == 0 {
-		switch {
-		case t == reflect.TypeFor[time.Time]():
-			return reflect.String
-		case t.Kind() == reflect.Int || t.Kind() == reflect.Int64:
-			return reflect.Float64
-		case t.Kind() == reflect.String || t.Kind() == reflect.Bool:
-			return t.Kind()
-		}
-		return reflect.Invalid
+		return t
 	}
-	switch t.Kind() {
-	case reflect.Map:
-		return jsonKind(t.Elem(), path[1:])
-	case reflect.Slice:
-		if path[0] == "[]" && t.Elem().Kind() != reflect.Uint8 {
-			return jsonKind(t.Elem(), path[1:])
-		}
-	case reflect.Struct:
-		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			if name == path[0] {
-				return jsonKind(t.Field(i).Type, path[1:])
-			}
+	switch {
+	case t == reflect.TypeFor[json.RawMessage]():
+	case t.Kind() == reflect.Map:
+		return jsonType(t.Elem(), path[1:])
+	case t.Kind() == reflect.Slice && path[0] == "[]":
+		return jsonType(t.Elem(), path[1:])
+	case t.Kind() == reflect.Struct:
+		if field, ok := jsonFields(t)[path[0]]; ok {
+			return jsonType(field, path[1:])
 		}
 	}
-	return reflect.Invalid
+	return nil
 }

@@ -115,7 +115,7 @@ func hideSecrets(findings []Finding) {
 }
 
 // bookRules look at one playbook whose YAML can be read, whether it loads or not.
-var bookRules = []func(*book){expressions, slipped, comparisons, outputs, reachability, kills, secrets}
+var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, secrets}
 
 // setRules look at all playbooks together.
 var setRules = []func(*set){repeatedNames, scopes, releases, overlaps}

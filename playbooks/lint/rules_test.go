@@ -30,6 +30,16 @@ func TestRules(t *testing.T) {
 		{"none of one of two", "playbook: p\nmatch: {all: [{a: '.alert.status | in_list([\"open\", \"resolved\"])'}], none: [{b: '.alert.status == \"open\"'}]}\n" + note, nil},
 		{"or is no demand", "playbook: p\nmatch: {all: [{a: '.alert.event.a == \"x\" or .alert.event.b == \"y\"'}, {b: '.alert.event.a == \"z\"'}]}\n" + note, nil},
 
+		{"an object for a host", "playbook: p\nsteps: [{do: host.get, with: {host: \"${{ .alert.host }}\"}}]\n", []string{"PB404"}},
+		{"a list for a text", text("${{ .alert.host.tags // [] }}"), []string{"PB404"}},
+		{"a number for a text", "playbook: p\nsteps: [{do: host.tag, with: {host: h, tag: \"${{ .alert.rule.id }}\"}}]\n", []string{"PB404"}},
+		{"a number for a host's number", "playbook: p\nsteps: [{do: host.get, with: {host: \"${{ .alert.host.id }}\"}}]\n", nil},
+		{"a text for a number", "playbook: p\nsteps: [{do: alert.note, with: {text: x, alert: \"${{ .alert.id }}\"}}]\n", nil},
+		{"an object within a text", text("\"on ${{ .alert.host }}\""), nil},
+		{"an object in a body", "playbook: p\nsteps: [{do: http.request, with: {url: \"https://a\", body: \"${{ .alert.host }}\"}}]\n", nil},
+		{"what comes out of a pipe", text("${{ .alert.host | tojson }}"), nil},
+		{"an object for an enrichment", "playbook: p\nenrich: {h: {do: host.get, with: {host: \"${{ .alert.rule }}\"}}}\nsteps: [{do: alert.note, with: {text: x}}]\n", []string{"PB404"}},
+
 		{"default in brackets", cond(`(.alert.event.a // "") == "x"`), nil},
 		{"default before a pipe", cond(`.alert.event.a // "" | . == "x"`), nil},
 		{"default of a comparison", cond(`.alert.event.a == "x" // false`), nil},
