@@ -32,6 +32,13 @@ type expression struct {
 var bareKeys = []string{"if", "for_each"}
 
 func (b *book) expressions() []expression {
+	if b.jq == nil {
+		b.jq = b.readExpressions()
+	}
+	return b.jq
+}
+
+func (b *book) readExpressions() []expression {
 	var all []expression
 	bare := func(n *yaml.Node, condition bool) {
 		if n != nil && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
@@ -51,7 +58,7 @@ func (b *book) expressions() []expression {
 			return
 		}
 		if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
-			all = append(all, embedded(n)...)
+			all = append(all, b.embedded(n)...)
 		}
 		for _, c := range n.Content {
 			texts(c)
@@ -73,7 +80,7 @@ func (b *book) expressions() []expression {
 
 // embedded are the expressions between ${{ and }}: each ends at the first }} that
 // leaves something which parses.
-func embedded(n *yaml.Node) []expression {
+func (b *book) embedded(n *yaml.Node) []expression {
 	var all []expression
 	for from := 0; ; {
 		i := strings.Index(n.Value[from:], "${{")
@@ -91,7 +98,7 @@ func embedded(n *yaml.Node) []expression {
 				break
 			}
 			end += i
-			if src := n.Value[start:end]; query(src) != nil {
+			if src := n.Value[start:end]; b.query(src) != nil {
 				all = append(all, expression{n, start, src, false, false})
 				from = end + 2
 				break
@@ -122,7 +129,7 @@ func expressions(b *book) {
 	}
 	for _, with := range b.withs() {
 		scalars(with, func(n *yaml.Node) {
-			if n.Tag == "!!str" && barePath.MatchString(n.Value) && query(n.Value) != nil {
+			if n.Tag == "!!str" && barePath.MatchString(n.Value) && b.query(n.Value) != nil {
 				src := strings.TrimSpace(n.Value)
 				b.add(n, "PB312", fmt.Sprintf("this is the text %q, not what stands there in the alert", short(src)), "write ${{ "+short(src)+" }}", b.replace(n, "${{ "+src+" }}")...)
 			} else if n.Tag == "!!str" {
@@ -154,7 +161,7 @@ func slipped(b *book) {
 		if !e.condition {
 			continue
 		}
-		for _, s := range slips(query(e.src)) {
+		for _, s := range slips(b.query(e.src)) {
 			b.add(e.node, s.code, s.message, s.hint)
 		}
 	}
@@ -200,7 +207,7 @@ func scalars(n *yaml.Node, f func(*yaml.Node)) {
 // comparisons finds comparisons that come out the same for every alert.
 func comparisons(b *book) {
 	for _, e := range b.expressions() {
-		q := query(e.src)
+		q := b.query(e.src)
 		compares(q, func(c comparison) {
 			code, message, hint := wrongComparison(c)
 			if code == "" {

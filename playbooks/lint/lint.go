@@ -11,9 +11,13 @@ import (
 	"cmp"
 	"io/fs"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
+	"github.com/itchyny/gojq"
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
@@ -61,15 +65,7 @@ func (f Finding) String() string { return f.Position.String() + " " + f.Code + "
 // in mind. known are files that they may call and that nothing is said about.
 // Findings come out by file, line and column.
 func Run(files, known []File, actions map[string]playbooks.Action) []Finding {
-	books := make([]*book, len(files))
-	for i, f := range files {
-		books[i] = read(f, actions)
-		for _, rule := range bookRules {
-			if books[i].root != nil {
-				rule(books[i])
-			}
-		}
-	}
+	books := readAll(files, actions)
 	all := &set{books: books}
 	all.link(known, actions)
 	for _, rule := range setRules {
@@ -90,6 +86,28 @@ func Run(files, known []File, actions map[string]playbooks.Action) []Finding {
 	return slices.CompactFunc(findings, func(a, b Finding) bool {
 		return a.Position == b.Position && a.Code == b.Code && a.Message == b.Message
 	})
+}
+
+// readAll reads files and looks at each by itself, on all processors.
+func readAll(files []File, actions map[string]playbooks.Action) []*book {
+	books := make([]*book, len(files))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(files)); i = next.Add(1) - 1 {
+				b := read(files[i], actions)
+				for _, rule := range bookRules {
+					if b.root != nil {
+						rule(b)
+					}
+				}
+				books[i] = b
+			}
+		})
+	}
+	workers.Wait()
+	return books
 }
 
 // hideSecrets cuts lines off where a secret begins: what lint prints is kept by CI
@@ -162,10 +180,13 @@ type book struct {
 	loaded  *playbooks.Playbook // nil when the engine refuses it
 	steps   []*step             // all of them, in the order of the file
 	found   []Finding
+
+	jq      []expression           // see expressions
+	queries map[string]*gojq.Query // see query
 }
 
 func read(f File, actions map[string]playbooks.Action) *book {
-	b := &book{file: f.Name, text: newText(f.Data), actions: actions}
+	b := &book{file: f.Name, text: newText(f.Data), actions: actions, queries: map[string]*gojq.Query{}}
 	if f.Err != nil {
 		var problems registry.Problems
 		problems.Addf(registry.Position{File: f.Name, Line: 1, Column: 1}, "unreadable", "", "%v", f.Err)

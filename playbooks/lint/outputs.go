@@ -16,7 +16,7 @@ import (
 func outputs(b *book) {
 	types := b.outputTypes()
 	for _, e := range b.expressions() {
-		reads(query(e.src), func(path []string) {
+		reads(b.query(e.src), func(path []string) {
 			of, fields := output(path)
 			t, known := types[of]
 			if !known || len(fields) == 0 {

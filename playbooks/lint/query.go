@@ -26,6 +26,16 @@ func query(src string) *gojq.Query {
 	return q
 }
 
+// query is query, parsed once for each text.
+func (b *book) query(src string) *gojq.Query {
+	q, known := b.queries[src]
+	if !known {
+		q = query(src)
+		b.queries[src] = q
+	}
+	return q
+}
+
 // origin is where a value comes from: a path of the input, as far as it is known.
 type origin struct {
 	known bool

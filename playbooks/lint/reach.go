@@ -19,7 +19,7 @@ func reachability(b *book) {
 	}
 	for _, s := range b.steps {
 		if n := get(s.node, "for_each"); n != nil && n.Kind == yaml.ScalarNode {
-			if list, ok := constantOf(query(n.Value)); ok && list != nil && reflect.DeepEqual(list, []any{}) {
+			if list, ok := constantOf(b.query(n.Value)); ok && list != nil && reflect.DeepEqual(list, []any{}) {
 				b.add(n, "PB505", fmt.Sprintf("step %q is never reached: its list is always empty", s.id), "take the step out, or name a list")
 				continue
 			}
@@ -28,7 +28,7 @@ func reachability(b *book) {
 		if cond == nil || cond.Kind != yaml.ScalarNode {
 			continue
 		}
-		q := query(cond.Value)
+		q := b.query(cond.Value)
 		if constant, ok := constantOf(q); ok && !truth(constant) {
 			b.add(cond, "PB505", fmt.Sprintf("step %q is never reached: its if is always %s", s.id, trimmed(cond)), "take the step out, or its if")
 			continue
@@ -60,7 +60,7 @@ func (b *book) never(demanded map[string]demand) bool {
 	anyOpen, anyThere := false, false
 	var lastAny *yaml.Node
 	for _, c := range b.conditions() {
-		q := query(c.node.Value)
+		q := b.query(c.node.Value)
 		constant, isConstant := constantOf(q)
 		switch c.block {
 		case "any":
@@ -94,9 +94,9 @@ func (b *book) never(demanded map[string]demand) bool {
 		if c.block != "none" {
 			continue
 		}
-		for _, d := range demands(query(c.node.Value)) {
+		for _, d := range demands(b.query(c.node.Value)) {
 			other, there := demanded[d.path]
-			if there && len(conjuncts(query(c.node.Value))) == 1 && !slices.ContainsFunc(other.texts, func(t string) bool { return !slices.Contains(d.texts, t) }) {
+			if there && len(conjuncts(b.query(c.node.Value))) == 1 && !slices.ContainsFunc(other.texts, func(t string) bool { return !slices.Contains(d.texts, t) }) {
 				b.add(c.node, "PB506", fmt.Sprintf("no alert ever matches: %q under none turns away what %q asks for", c.name, other.name), "take one of the two out")
 				return false
 			}

@@ -96,7 +96,7 @@ func overlaps(set *set) {
 			if c.block != "all" {
 				continue
 			}
-			for _, d := range demands(query(c.node.Value)) {
+			for _, d := range demands(b.query(c.node.Value)) {
 				r.demands[d.path] = d.texts
 			}
 		}
