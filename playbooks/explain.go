@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ type Explanation struct {
 	Conditions []Condition `json:"conditions"`
 	// Closest names the one condition that stands against a match, when it is one.
 	Closest string `json:"closest,omitempty"`
+	// Against lists all that stands against a match.
+	Against []string `json:"against,omitempty"`
 	// Enrich holds what was read, EnrichErrors what could not be.
 	Enrich       map[string]any `json:"enrich,omitempty"`
 	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
@@ -30,19 +33,39 @@ type Explanation struct {
 // is decided only while the run goes on.
 type PlannedStep struct {
 	StepInfo
+	Plan  Plan           `json:"plan"`
 	Words string         `json:"words"`
 	With  map[string]any `json:"with,omitempty"`
+}
+
+// ExplainOptions are the settings of an explanation; the zero value works.
+type ExplainOptions struct {
+	// Actions are those that read. Without them, enrichment counts as failed.
+	Actions map[string]Action
+	// Ceiling holds the playbook at observe when it is ModeObserve.
+	Ceiling soar.Mode
+	// Now is the time at which the alert comes in; time.Now by default. The clock of
+	// the expressions is that of ParseWithClock.
+	Now func() time.Time
 }
 
 // Explain evaluates one playbook on one alert, every condition of it, without
 // sending anything that has an effect. Reading actions are carried out for the
 // enrichment; without actions, enrichment counts as failed.
 func Explain(ctx context.Context, pb *Playbook, alert soar.Alert, actions map[string]Action) (*Explanation, error) {
+	return ExplainWith(ctx, pb, alert, ExplainOptions{Actions: actions})
+}
+
+// ExplainWith is Explain with all that can be set.
+func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainOptions) (*Explanation, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	plain, err := plainAlert(&alert)
 	if err != nil {
 		return nil, fmt.Errorf("alert %s: %w", alert.Ref(), err)
 	}
-	read := &reader{cache: newCache(time.Now), actions: actions, callTimeout: enrichTimeout, now: time.Now}
+	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now}
 	ev := newEvaluation(read, &alert, plain, pb)
 	ev.match(ctx, true)
 	if ev.verdict == Match {
@@ -53,13 +76,20 @@ func Explain(ctx context.Context, pb *Playbook, alert soar.Alert, actions map[st
 	}
 	x := &Explanation{
 		Playbook: pb.Name, Alert: alert.Ref(), Verdict: ev.verdict, Error: ev.err, Conditions: ev.conditions,
-		Closest: closest(ev.conditions), Enrich: ev.found.values, EnrichErrors: ev.found.errors,
+		Closest: closest(ev.conditions), Against: against(ev.conditions), Enrich: ev.found.values, EnrichErrors: ev.found.errors,
 	}
+	in := ev.input()
 	for i := range x.Conditions {
 		x.Conditions[i].Value = truncated(x.Conditions[i].Value)
+		x.Conditions[i].Reads = fieldValues(pb.match.conditions[i].expr, in)
 	}
-	x.guard(ctx, ev)
-	x.steps(ctx, ev)
+	g := &guard{ceiling: o.Ceiling}
+	x.guard(ctx, ev, g)
+	mode, _ := g.effectiveMode(pb, &alert)
+	now := o.Now()
+	w := newPlanner(ctx, ev, g, soar.Run{ID: soar.NewRunID(now), Playbook: pb.Name, Mode: mode, StartedAt: now.UTC()})
+	w.limit = maxPlannedItems
+	x.Steps = w.walk()
 	return x, nil
 }
 
@@ -88,8 +118,49 @@ func closest(conditions []Condition) string {
 	return name
 }
 
-func (x *Explanation) guard(ctx context.Context, ev *evaluation) {
-	g := &guard{}
+// against lists what stands against a match: each condition under all and none that
+// does not hold, and those under any as one, when none of them does.
+func against(conditions []Condition) (list []string) {
+	var any []string
+	anyHolds := false
+	for i := range conditions {
+		switch c := &conditions[i]; {
+		case c.Block == Any:
+			any, anyHolds = append(any, c.Name), anyHolds || c.Holds()
+		case !c.Holds():
+			list = append(list, c.Name)
+		}
+	}
+	if len(any) > 0 && !anyHolds {
+		list = append(list, "any of "+strings.Join(any, ", "))
+	}
+	return list
+}
+
+// fieldValues are the fields that an expression reads, and what they hold here.
+func fieldValues(e *expr, in *input) map[string]any {
+	values := map[string]any{}
+	for _, fields := range e.Fields() {
+		var v any = in.object
+		way := ""
+		for _, field := range fields {
+			object, ok := v.(map[string]any)
+			if !ok {
+				break // of [] and of what is no object, the whole is shown
+			}
+			v, way = object[field], way+"."+field
+		}
+		if _, whole := v.(map[string]any); !whole && strings.Count(way, ".") > 1 {
+			values[way] = truncated(v)
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	return values
+}
+
+func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard) {
 	mode, why := g.effectiveMode(ev.pb, ev.alert)
 	x.Guard = []Answer{{Check: "mode", OK: mode == soar.ModeEnforce, Words: string(mode) + ": " + why}}
 	if ev.pb.cooldown == nil {
@@ -105,17 +176,6 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation) {
 		a.Words = "cooldown.key: " + err.Error()
 	}
 	x.Guard = append(x.Guard, a)
-}
-
-func (x *Explanation) steps(ctx context.Context, ev *evaluation) {
-	g := &guard{}
-	mode, _ := g.effectiveMode(ev.pb, ev.alert)
-	now := time.Now()
-	w := &planner{ctx: ctx, ev: ev, guard: g, run: soar.Run{ID: soar.NewRunID(now), Playbook: ev.pb.Name, Mode: mode, StartedAt: now.UTC()}}
-	root := rootFrame(ev.pb, ev.found)
-	w.list(ev.pb.steps, &root)
-	w.list(ev.pb.finally, &root)
-	x.Steps = w.steps
 }
 
 // truncated keeps what people can take in.
@@ -169,10 +229,15 @@ func (x *Explanation) Text() string {
 				fmt.Fprintf(&b, " (%s)", printable(text))
 			}
 			b.WriteString("\n")
+			if !c.Holds() {
+				c.writeReads(&b)
+			}
 		}
 	}
 	if x.Closest != "" {
 		fmt.Fprintf(&b, "  closest: only %q stands against a match\n", printable(x.Closest))
+	} else if len(x.Against) > 0 && x.Verdict != Match {
+		fmt.Fprintf(&b, "  against a match: %s\n", printable(strings.Join(x.Against, "; ")))
 	}
 	for _, name := range sortedNames(x.EnrichErrors) {
 		fmt.Fprintf(&b, "  enrichment %s failed: %s\n", name, printable(fmt.Sprint(x.EnrichErrors[name])))
@@ -197,6 +262,15 @@ func (x *Explanation) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// writeReads tells what a condition found that does not hold.
+func (c *Condition) writeReads(b *strings.Builder) {
+	for _, field := range sortedNames(c.Reads) {
+		if data, err := json.Marshal(c.Reads[field]); err == nil {
+			fmt.Fprintf(b, "        %s is %s\n", printable(field), printable(string(data)))
+		}
+	}
 }
 
 // printable keeps control characters of alert text out of a terminal.

@@ -37,7 +37,10 @@ type Condition struct {
 	// Verdict is what the expression itself says, before none turns it around.
 	Verdict Verdict `json:"verdict"`
 	Value   any     `json:"value,omitempty"`
-	Error   string  `json:"error,omitempty"`
+	// Reads are the fields that the expression surely reads, and what they hold. Only
+	// an explanation tells them.
+	Reads map[string]any `json:"reads,omitempty"`
+	Error string         `json:"error,omitempty"`
 }
 
 // Holds reports whether the condition speaks for a match.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,7 +185,8 @@ cooldown: {key: .alert.host.identifier, for: 1h}
 steps:
   - {id: a, do: fake.read, with: {h: "${{ .alert.host.name }}"}}
   - {id: b, do: fake.once, with: {h: "${{ .alert.host.name }}"}, on_error: [{do: fake.tell}]}
-  - {id: c, do: fake.tell, if: .steps.b.state == "done"}
+  - {id: c, do: fake.tell, if: .steps.a.state == "done"}
+  - {id: c2, do: fake.tell, if: .steps.b.state == "done"}
   - {id: d, do: fake.tell, if: .alert.source == "ioc"}
   - {id: e, do: fake.tell, with: {t: "${{ .alert.event.cmdline }}"}}
 `)
@@ -193,7 +195,8 @@ steps:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.Verdict != NoMatch || x.Closest != "it is a server" {
+	if x.Verdict != NoMatch || x.Closest != "it is a server" || !slices.Equal(x.Against, []string{"it is a server"}) ||
+		x.Conditions[4].Reads[".alert.host.platform"] != "windows" {
 		t.Errorf("verdict %s, closest %q", x.Verdict, x.Closest)
 	}
 	if _, err := json.Marshal(x); err != nil {
@@ -211,6 +214,7 @@ steps:
   any
     + it was read
     ! it fails: error: tonumber cannot be applied to "evil\u001b[2J": invalid number
+        .alert.event.cmdline is "evil\u001b[2J"
   none
     + it is a server
   guard: mode: observe: the playbook only observes
@@ -221,6 +225,7 @@ steps:
     h: pc-1
   step step3: fake.tell only when a step before it fails
   step c: fake.tell depends on what earlier steps return
+  step c2: fake.tell is skipped: if is false
   step d: fake.tell is skipped: if is false
   step e: fake.tell is sent: observe: the playbook only observes; fake.tell is carried out in observe mode too
     t: evil�[2J

@@ -3,6 +3,7 @@ package playbooks
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,7 +22,7 @@ vars: {paths: [a, b]}
 steps:
   - {id: each, for_each: .vars.paths, do: fake.once, with: {path: "${{ .item }}"}, on_error: [{id: sorry, do: fake.repeat}]}
   - {id: none, for_each: "[]", do: fake.once}
-  - {id: broken, for_each: .alert.id, do: fake.once}
+  - {id: broken, for_each: .alert.id, do: fake.once, on_error: continue}
   - {id: late, for_each: .steps.each, do: fake.once}
   - id: both
     parallel:
@@ -55,7 +56,7 @@ finally: [{id: after, do: fake.repeat}]
 		"step both: 2 branches side by side",
 		"step left: fake.read reads", "x: 1",
 		"step right: fake.repeat is skipped: if is false",
-		"step further: fake.repeat depends on what earlier steps return",
+		"step further: fake.repeat " + sent, "was: skipped",
 		"step sub: is done for each of 2 items",
 		"step sub[0]: calls playbook q",
 		"step sub[0]/hit: fake.repeat " + sent, "a: 7", "b: 7",
@@ -65,7 +66,7 @@ finally: [{id: after, do: fake.repeat}]
 		"finally sub[1]/after: fake.repeat " + sent,
 		"step quiet: calls playbook r",
 		"step quiet/hit: fake.repeat is not sent: observe: the playbook only observes",
-		"finally last: fake.tell " + sent, "error:",
+		"finally last: fake.tell depends on whether earlier steps fail",
 	}, "\n")
 	_, text, _ := strings.Cut(x.Text(), "guard:")
 	_, text, _ = strings.Cut(text, "\n")
@@ -78,6 +79,43 @@ finally: [{id: after, do: fake.repeat}]
 	}
 	if n := len(server.commands); n != 0 {
 		t.Errorf("%d commands were sent", n)
+	}
+}
+
+// A step whose expressions cannot be evaluated ends a run, and an explanation says so.
+func TestExplainFailures(t *testing.T) {
+	server := newFakeServer()
+	actions := server.actions()
+	set := loadText(t, actions, `
+playbook: p
+mode: observe
+steps:
+  - {id: each, for_each: "[1, \"a\", 3]", do: fake.once, with: {n: "${{ .item + 1 }}"}, on_error: continue}
+  - {id: seen, do: fake.once, with: {states: "${{ [.steps.each[].state] }}"}}
+  - {id: look, do: fake.read}
+  - id: both
+    parallel:
+      - {id: left, do: fake.once, with: {x: "${{ .steps.look.output }}"}, on_error: [{id: open, do: fake.once}]}
+      - [{id: right, do: fake.repeat, if: .alert.id + 1, on_error: [{id: sorry, do: fake.repeat, with: {e: "${{ .steps.right.error }}"}}]}, {id: gone, do: fake.once}]
+  - {id: after, do: fake.once, on_error: [{id: never, do: fake.once}]}
+finally: [{id: last, do: fake.repeat, with: {failed: "${{ .run.error != null }}"}}]
+`)
+	x, err := Explain(t.Context(), set.Get("p"), testAlert("1"), actions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range x.Steps {
+		got = append(got, fmt.Sprint(s.ID, " ", s.Plan, " ", s.With))
+	}
+	want := []string{
+		"each group map[]", "each[0] observed map[n:2]", "each[1] fails map[]", "each[2] observed map[n:4]",
+		"seen observed map[states:[observed failed observed]]", "look reads map[]", "both group map[]", "left unknown map[]", "open on failure map[]",
+		"right fails map[]", `sorry observed map[e:if: cannot add: string ("1") and number (1)]`, "gone not reached map[]",
+		"after not reached map[]", "never not reached map[]", "last observed map[failed:true]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
