@@ -51,7 +51,7 @@ func splitVerdict(text string) (verdict, words string) {
 	switch verdict, words, _ = strings.Cut(text, ": "); verdict {
 	case "":
 		return "no match", ""
-	case "match", "error", "suppressed":
+	case "match", "error", "suppressed", "grouped":
 		return verdict, words
 	}
 	return text, ""
@@ -112,7 +112,8 @@ func (c *checker) verdict() {
 	}
 	// One evaluator serves them all: where they differ, it is our mistake.
 	said := string(c.Explanation.Verdict)
-	if said != c.got.verdict && !(said == "match" && (c.got.verdict == "suppressed" || strings.HasPrefix(c.got.words, "cooldown."))) {
+	heldBack := c.got.verdict == "suppressed" || c.got.verdict == "grouped" || strings.HasPrefix(c.got.words, "cooldown.") || strings.HasPrefix(c.got.words, "group.")
+	if said != c.got.verdict && !(said == "match" && heldBack) {
 		c.fail(fmt.Sprintf("explain says %s, and the engine %s: this is a defect of erbridge", said, withWords(c.got.verdict, c.got.words)))
 	}
 	if c.want.Error != "" {
@@ -137,7 +138,7 @@ func against(verdict string, conditions []playbooks.Condition) (names []string) 
 	for i := range conditions {
 		one := &conditions[i]
 		switch failed := one.Verdict == playbooks.Failed; {
-		case one.Holds(), one.Block == playbooks.Any && anyHolds, verdict == "match", verdict == "suppressed", verdict == "error" != failed:
+		case one.Holds(), one.Block == playbooks.Any && anyHolds, verdict == "match", verdict == "suppressed", verdict == "grouped", verdict == "error" != failed:
 		default:
 			names = append(names, one.Name)
 		}

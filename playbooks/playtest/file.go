@@ -133,8 +133,8 @@ func (g *Given) SetDefaults() { g.State = "executed" }
 // Expect is what must come of an alert. What is not named is not looked at.
 type Expect struct {
 	// Verdict is what the playbook makes of the alert. suppressed: it matches, and a
-	// cool-down holds it back.
-	Verdict string `yaml:"verdict" enum:"match,no match,error,suppressed" required:"true"`
+	// cool-down holds it back. grouped: it matches, and joins the run of like alerts.
+	Verdict string `yaml:"verdict" enum:"match,no match,error,suppressed,grouped" required:"true"`
 
 	// Reason is the name of the condition that stands against a match, or that fails.
 	Reason string `yaml:"reason"`

@@ -191,7 +191,7 @@ func (p *play) arrive(ctx context.Context, journal *store.Store) error {
 
 // happened is what came of an alert.
 type happened struct {
-	verdict string // match, no match, error or suppressed
+	verdict string // match, no match, error, suppressed or grouped
 	words   string // behind it, such as the error
 	run     *soar.Run
 	actions []Call
