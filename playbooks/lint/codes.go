@@ -15,6 +15,8 @@ type Rule struct {
 	// Bad is a playbook that has the mistake, and Good one without it. Beside is
 	// another playbook of the same set, where it takes two.
 	Bad, Good, Beside string
+	// OfSet is set when it takes the other playbooks of the set to tell.
+	OfSet bool
 	// Fixes is set when --fix corrects it, at least in most cases.
 	Fixes bool
 
@@ -351,7 +353,7 @@ var rules = []Rule{
 		Good: "playbook: p\nmatch:\n  all:\n    - the agent hangs: .alert.rule.name == \"agent hangs\"\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 	},
 	{
-		Code: "PB502", Title: "containment without a release", Level: Error,
+		Code: "PB502", Title: "containment without a release", Level: Error, OfSet: true,
 		Text: "`host.contain` closes a host, and neither this playbook nor one that runs on a schedule in the same set opens it again. Add a step with `host.release`, or such a playbook. Where a person does it, say so: `# lint:ignore PB502 released by the analyst`.",
 		Bad:  "playbook: p\n" + suspicious + "steps:\n  - {do: host.contain, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 		Good: "playbook: p\n" + suspicious + "steps:\n  # lint:ignore PB502 the analyst releases it after the investigation\n  - {do: host.contain, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
@@ -388,7 +390,7 @@ var rules = []Rule{
 		Good: "playbook: q\n" + note,
 	},
 	{
-		Code: "PB602", Title: "playbooks that act on the same kind of host", Level: Warning,
+		Code: "PB602", Title: "playbooks that act on the same kind of host", Level: Warning, OfSet: true,
 		Text:   "Two playbooks do the same to endpoints, or the opposite, and nothing in their conditions keeps an alert from matching both. This is a warning: it does not fail lint.",
 		Bad:    "playbook: q\nmatch:\n  all:\n    - the agent hangs: .alert.rule.name // \"\" | test(\"hang\")\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 		Beside: "playbook: p\nmatch:\n  all:\n    - the agent is slow: .alert.rule.name // \"\" | test(\"slow\")\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
@@ -415,7 +417,7 @@ var rules = []Rule{
 	},
 	{
 		Code: "PB702", Title: "suppression of nothing", Level: Error, Fixes: true,
-		Text: "Nothing at this place gives the code, so the comment would hide a later mistake. What the engine refuses cannot be suppressed.",
+		Text: "Nothing at this place gives the code, so the comment would hide a later mistake. What the engine refuses cannot be suppressed. Codes that depend on the other playbooks of the set, PB502 and PB602, may be suppressed where they are not given: a file may be looked at without the others.",
 		Bad:  "playbook: p # lint:ignore PB501 the test fleet only\n" + note,
 		Good: "playbook: p\n" + note,
 	},

@@ -24,7 +24,7 @@ func TestFix(t *testing.T) {
 		{"braces of another tool", "playbook: p\nsteps:\n  - do: alert.note\n    with:\n      text: |\n        on {{ .alert.host.name }}, by {{ .alert.id }}; {{ this }} stays\n", "playbook: p\nsteps:\n  - do: alert.note\n    with:\n      text: |\n        on ${{ .alert.host.name }}, by ${{ .alert.id }}; {{ this }} stays\n"},
 		{"techniques", "playbook: p\nattack: [t1490, \"t1059.001\"]\nsteps: [{do: alert.note, with: {text: x}}]\n", "playbook: p\nattack: [T1490, \"T1059.001\"]\nsteps: [{do: alert.note, with: {text: x}}]\n"},
 		{"comments that suppress nothing",
-			"playbook: p\nsteps:\n  # stays\n  # lint:ignore PB502 long gone\n  - {do: alert.note, with: {text: x}} # lint:ignore PB504 never was\n",
+			"playbook: p\nsteps:\n  # stays\n  # lint:ignore PB505 long gone\n  - {do: alert.note, with: {text: x}} # lint:ignore PB504 never was\n",
 			"playbook: p\nsteps:\n  # stays\n  - {do: alert.note, with: {text: x}}\n"},
 		{"the right key stands there already", "playbook: p\nmode: observe\nmoed: enforce\nsteps: [{do: alert.note, with: {text: x}}]\n", ""},
 		{"actions and modes are not guessed", "playbook: p\nmode: enforced\nsteps: [{do: alert.nte, with: {text: x}}]\n", ""},

@@ -104,7 +104,6 @@ func overlaps(set *set) {
 			all = append(all, r)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b reach) int { return strings.Compare(a.book.name(), b.book.name()) })
 	for i, r := range all {
 		var others []string
 		for _, before := range all[:i] {

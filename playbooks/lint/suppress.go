@@ -143,7 +143,7 @@ func (b *book) suppress() {
 		return taken
 	})
 	for _, s := range valid {
-		if s.used {
+		if s.used || slices.ContainsFunc(s.codes, ofSet) {
 			continue
 		}
 		hint := "take the comment out"
@@ -154,6 +154,12 @@ func (b *book) suppress() {
 		}
 		b.addAt(s.at, "PB702", fmt.Sprintf("nothing here gives %s", strings.Join(s.codes, " or ")), hint, b.withoutComment(s))
 	}
+}
+
+// ofSet reports whether a code depends on which other playbooks are looked at.
+func ofSet(code string) bool {
+	rule, _ := Lookup(code)
+	return rule.OfSet
 }
 
 // wellFormed reports whether a comment names known codes and a reason.
