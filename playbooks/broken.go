@@ -19,6 +19,10 @@ func (e *Engine) brokenRun(run soar.Run, entries []soar.Entry) *runner {
 	}
 	for i := range entries {
 		r.seq = max(r.seq, entries[i].Seq)
+		var began BeganNote
+		if entries[i].Kind == soar.EntryNote && entries[i].Step == "" && json.Unmarshal(entries[i].Body, &began) == nil && began.On != "" {
+			r.on = began.On
+		}
 	}
 	return r
 }
@@ -142,6 +146,8 @@ func (e *Engine) settleBroken(ctx context.Context, run soar.Run, step string, ha
 		r.run.Error = fmt.Sprintf("step %s: %s", sortedNames(open)[0], open[sortedNames(open)[0]].Error)
 	}
 	r.change.Runs = []soar.Run{r.run}
-	_, err = e.journal.Commit(ctx, r.change)
+	if _, err = e.journal.Commit(ctx, r.change); err == nil {
+		e.noticeFailures(r.change.KV)
+	}
 	return err
 }

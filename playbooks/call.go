@@ -192,7 +192,7 @@ func (v *survey) call(s *step, key string, f *frame) (st status, seen any) {
 func calleeFrame(s *step, key string, f *frame, callee *Playbook, group *GroupNote) frame {
 	return frame{
 		prefix: key + "/", chain: append(f.chain[:len(f.chain):len(f.chain)], callee), vars: group.Vars, steps: map[string]any{}, pc: f.place(s),
-		found: &findings{host: group.Host, values: orEmpty(group.Enrich), errors: orEmpty(group.EnrichErrors)},
+		found: &findings{host: group.Host, values: orEmpty(group.Enrich), errors: orEmpty(group.EnrichErrors), extra: f.found.extra},
 	}
 }
 
@@ -245,7 +245,7 @@ func (r *runner) readForCall(ctx context.Context, i *instance, p *progress) func
 	callee := r.calls[i.step.call.Value]
 	vars, err := callVars(ctx, i.step, callee, i.frame.input(r.plain, &r.run))
 	ev := newEvaluation(r.e.reader, r.alert, r.plain, callee)
-	ev.vars = vars
+	ev.vars, ev.found.extra = vars, i.frame.found.extra
 	return func() func() {
 		if err == nil {
 			_, err = safely(func() (Outcome, error) {

@@ -82,6 +82,7 @@ type Engine struct {
 	reader    *reader
 	guard     *guard
 	cooldowns cooldowns
+	groups    groups
 	lookUps   keyedLocks
 	stop      chan struct{} // closed when Run begins to stop
 	stopOnce  sync.Once
@@ -92,7 +93,8 @@ type Engine struct {
 	alerts   inFlight             // guarded by mu
 	runs     map[soar.RunID]bool  // being worked on; guarded by mu
 
-	again chan struct{} // an alert was left pending; room for one, since one look is enough
+	again  chan struct{} // an alert was left pending; room for one, since one look is enough
+	notice chan struct{} // a run failed, or the playbooks were replaced; room for one, as above
 }
 
 // NewEngine makes an engine that works with the journal and the actions. Set may be
@@ -115,6 +117,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		guard:    &guard{ceiling: o.Ceiling},
 		stop:     make(chan struct{}),
 		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),
+		notice: make(chan struct{}, 1),
 	}
 	e.Reload(set)
 	return e, nil
@@ -136,6 +139,7 @@ func (e *Engine) Reload(set *Set) {
 		}
 	}
 	e.set.Store(set)
+	e.wakeTriggers()
 }
 
 // Set is the playbooks in force.
@@ -151,6 +155,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("playbooks: cool-downs: %w", err)
 	}
 	e.cooldowns.load(kvs)
+	if kvs, err = e.journal.KV(ctx, groupPrefix); err == nil {
+		err = e.groups.load(kvs)
+	}
+	if err != nil {
+		return fmt.Errorf("playbooks: groups: %w", err)
+	}
 	interrupted, err := e.journal.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("playbooks: interrupted runs: %w", err)
@@ -164,6 +174,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { p.dueRuns(ctx, interrupted) })
 	loops.Go(func() { p.pendingAlerts(ctx) })
+	loops.Go(func() { p.triggers(ctx) })
 	<-ctx.Done()
 	e.stopOnce.Do(func() { close(e.stop) })
 	loops.Wait()
@@ -273,7 +284,7 @@ func (p *pool) evaluate(a *soar.StoredAlert) {
 	})
 	if panicked, ok := errors.AsType[*panicError](err); ok {
 		p.e.options.Log.Error("the evaluation panicked", "alert", a.Alert.Ref(), "err", panicked, "stack", string(panicked.stack))
-		err = p.e.refuse(p.ctx, a, panicked) // another attempt would panic too
+		err = p.e.refusePending(p.ctx, a, panicked) // another attempt would panic too
 	}
 	if err != nil {
 		if p.ctx.Err() == nil {
@@ -407,6 +418,9 @@ func (p *pool) goOn(run soar.Run, interrupted bool) {
 	}
 	run.State, run.Wake = soar.RunRunning, time.Time{}
 	r, err := p.e.resume(p.ctx, run)
+	if err == nil {
+		err = r.gather(p.ctx)
+	}
 	switch {
 	case err == nil:
 		p.work(r)

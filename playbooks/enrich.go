@@ -118,6 +118,7 @@ type findings struct {
 	host   any
 	values map[string]any
 	errors map[string]any
+	extra  map[string]any // other fields of the input: what started the run, its group
 }
 
 func newFindings(alertHost any) *findings {

@@ -29,12 +29,19 @@ func newEvaluation(r *reader, alert *soar.Alert, plain map[string]any, pb *Playb
 }
 
 func (ev *evaluation) input() *input {
-	return &input{
-		object: map[string]any{
-			"alert": ev.plain, "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.vars,
-		},
-		vars: ev.vars,
+	object := map[string]any{
+		"alert": orNothing(ev.plain), "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.vars,
 	}
+	maps.Copy(object, ev.found.extra)
+	return &input{object: object, vars: ev.vars}
+}
+
+// orNothing is an alert as expressions see it: null when there is none.
+func orNothing(alert map[string]any) any {
+	if alert == nil {
+		return nil
+	}
+	return alert
 }
 
 // match decides on the alert. What can be told from the alert alone comes first:
@@ -61,6 +68,9 @@ func (ev *evaluation) match(ctx context.Context, all bool) {
 
 // prepare reads what only the steps need.
 func (ev *evaluation) prepare(ctx context.Context) {
+	if ev.pb.group != nil {
+		ev.found.extra = alone(ev.found.extra, ev.plain)
+	}
 	if ev.pb.stepsNeedHost && !ev.pb.matchNeedsHost {
 		ev.reader.readHost(ctx, ev.alert, ev.found)
 	}
@@ -103,6 +113,7 @@ func (ev *evaluation) enrich(ctx context.Context, wanted func(*enrichment) bool)
 	}
 	// The findings that in refers to stay as they are.
 	fresh := newFindings(ev.found.host)
+	fresh.extra = ev.found.extra
 	for _, f := range append([]*findings{ev.found}, receive(results, len(todo))...) {
 		for name, v := range f.values {
 			fresh.values[name] = v
@@ -122,34 +133,83 @@ func receive[T any](from <-chan T, n int) []T {
 	return out
 }
 
+// occasion is what playbooks are asked about: an alert that awaits evaluation, or
+// something else that starts runs.
+type occasion struct {
+	on    string // one of onWords
+	alert *soar.StoredAlert
+	extra map[string]any // what expressions see of it beside the alert
+	by    string         // the person, where one is behind it
+	books []*Playbook    // those that are asked, sorted by name
+	// change is committed with the runs and ends the occasion. Its Evaluated, if any,
+	// refers to verdicts.
+	change   soar.Change
+	verdicts map[string]string
+	began    func(*soar.Run) // told of each run before it is committed; may be nil
+}
+
+// words name the occasion in the log.
+func (o *occasion) words() string {
+	if o.alert.Key == 0 {
+		return o.on
+	}
+	return o.alert.Alert.Ref()
+}
+
 // evaluate looks at one alert with all playbooks and, in one commit, ends its
 // pending evaluation, keeps the verdicts and starts the runs. A crash before that
 // commit leaves the alert pending; after it, the runs are there. Errors come from
 // the journal or from ctx; what is wrong with the alert or a playbook is a verdict.
 func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, error) {
-	verdicts := map[string]string{}
+	return e.consider(ctx, e.pendingOccasion(a))
+}
+
+func (e *Engine) pendingOccasion(a *soar.StoredAlert) *occasion {
+	o := &occasion{on: a.Pending, alert: a, books: e.Set().taking(a.Pending), verdicts: map[string]string{}}
+	o.change.Evaluated = []soar.Evaluation{{AlertKey: a.Key, Verdicts: o.verdicts}}
+	return o
+}
+
+// refusePending is refuse for an alert that awaits evaluation.
+func (e *Engine) refusePending(ctx context.Context, a *soar.StoredAlert, why error) error {
+	return e.refuse(ctx, e.pendingOccasion(a), why)
+}
+
+// judge asks one playbook about an alert.
+func (e *Engine) judge(ctx context.Context, alert *soar.Alert, plain map[string]any, pb *Playbook) *evaluation {
+	ev := newEvaluation(e.reader, alert, plain, pb)
+	ev.decide(ctx)
+	return ev
+}
+
+// decide finds the verdict and, for a match, reads what the steps need. A panic is a
+// verdict too.
+func (ev *evaluation) decide(ctx context.Context) {
+	if _, err := safely(func() (Outcome, error) {
+		if ev.match(ctx, false); ev.verdict == Match {
+			ev.prepare(ctx)
+		}
+		return Outcome{}, nil
+	}); err != nil {
+		ev.verdict, ev.err = Failed, err.Error()
+	}
+}
+
+// consider asks the playbooks of an occasion and starts the runs of those that match.
+func (e *Engine) consider(ctx context.Context, o *occasion) ([]*runner, error) {
 	var plain map[string]any
 	var matched []*evaluation
-	for _, pb := range e.Set().playbooks {
-		if !pb.Takes(a.Pending) {
-			continue
-		}
-		if plain == nil {
-			v, err := plainAlert(&a.Alert)
+	for _, pb := range o.books {
+		if plain == nil && o.alert.Key != 0 {
+			v, err := plainAlert(&o.alert.Alert)
 			if err != nil {
-				return []*runner{}, e.refuse(ctx, a, err)
+				return []*runner{}, e.refuse(ctx, o, err)
 			}
 			plain = v
 		}
-		ev := newEvaluation(e.reader, &a.Alert, plain, pb)
-		if _, err := safely(func() (Outcome, error) {
-			if ev.match(ctx, false); ev.verdict == Match {
-				ev.prepare(ctx)
-			}
-			return Outcome{}, nil
-		}); err != nil {
-			ev.verdict, ev.err = Failed, err.Error()
-		}
+		ev := newEvaluation(e.reader, &o.alert.Alert, plain, pb)
+		ev.found.extra = o.extra
+		ev.decide(ctx)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx) // readings were cut short: not a verdict
 		}
@@ -158,69 +218,72 @@ func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, 
 			matched = append(matched, ev)
 			continue
 		case Failed:
-			verdicts[pb.Name] = "error: " + ev.err
-			e.options.Log.Warn("a playbook could not be evaluated", "playbook", pb.Name, "alert", a.Alert.Ref(), "err", ev.err)
+			o.verdicts[pb.Name] = "error: " + ev.err
+			e.options.Log.Warn("a playbook could not be evaluated", "playbook", pb.Name, "on", o.on, "alert", o.alert.Alert.Ref(), "err", ev.err)
 		}
 		e.metrics.evaluations.WithLabelValues(string(ev.verdict)).Inc()
 	}
-	return e.startRuns(ctx, a, plain, matched, verdicts)
+	return e.startRuns(ctx, o, plain, matched)
 }
 
-// refuse ends the evaluation of an alert that cannot be evaluated: every playbook
-// that takes it gets the error as its verdict.
-func (e *Engine) refuse(ctx context.Context, a *soar.StoredAlert, why error) error {
-	e.options.Log.Error("an alert cannot be evaluated", "alert", a.Alert.Ref(), "err", why)
-	verdicts := map[string]string{}
-	for _, pb := range e.Set().playbooks {
-		if pb.Takes(a.Pending) {
-			verdicts[pb.Name] = "error: " + why.Error()
-			e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
-		}
+// refuse ends an occasion whose alert cannot be evaluated: every playbook that is
+// asked gets the error as its verdict.
+func (e *Engine) refuse(ctx context.Context, o *occasion, why error) error {
+	e.options.Log.Error("an alert cannot be evaluated", "alert", o.alert.Alert.Ref(), "err", why)
+	clear(o.verdicts)
+	for _, pb := range o.books {
+		o.verdicts[pb.Name] = "error: " + why.Error()
+		e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
 	}
-	_, err := e.journal.Commit(ctx, soar.Change{Evaluated: []soar.Evaluation{{AlertKey: a.Key, Verdicts: verdicts}}})
+	_, err := e.journal.Commit(ctx, o.change)
 	return err
 }
 
 // startRuns commits the verdicts together with the runs, their cool-downs and, so
-// that it needs no commit of its own, the intent of their first call.
-func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[string]any, matched []*evaluation, verdicts map[string]string) (runners []*runner, err error) {
+// that it needs no commit of its own, the intent of their first call. Runs that
+// begin later, or that no alert started, are left to the loop of due runs.
+func (e *Engine) startRuns(ctx context.Context, o *occasion, plain map[string]any, matched []*evaluation) (runners []*runner, err error) {
 	var settles []func(kept bool)
 	defer func() {
 		for _, settle := range settles {
 			settle(err == nil && runners != nil)
 		}
 	}()
-	change := soar.Change{}
+	change := o.change
 	var started []*runner
+	matches := 0
 	for _, ev := range matched { // sorted by name, as reserve asks
-		var r *runner
-		var kv []soar.KV
-		var verdict string
-		var settle func(kept bool)
+		var b beginning
 		_, err := safely(func() (Outcome, error) {
-			if r, kv, verdict, settle = e.begin(ctx, a, plain, ev); r != nil {
-				r.advance(ctx)
+			if b = e.answer(ctx, o, plain, ev); b.runner != nil && b.runner.run.State == soar.RunRunning {
+				b.runner.advance(ctx)
 			}
 			return Outcome{}, nil
 		})
+		settles = append(settles, b.settles...)
 		if err != nil {
-			e.options.Log.Error("a run could not be started", "playbook", ev.pb.Name, "alert", a.Alert.Ref(), "err", err)
+			e.options.Log.Error("a run could not be started", "playbook", ev.pb.Name, "on", o.words(), "err", err)
 			e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
-			verdicts[ev.pb.Name] = "error: " + err.Error()
-			if settle != nil {
+			o.verdicts[ev.pb.Name] = "error: " + err.Error()
+			for _, settle := range b.settles {
 				settle(false)
 			}
+			settles = settles[:len(settles)-len(b.settles)]
 			continue
 		}
-		if settle != nil {
-			settles = append(settles, settle)
-		}
-		verdicts[ev.pb.Name] = verdict
+		o.verdicts[ev.pb.Name] = b.verdict
+		change.KV = append(change.KV, b.kv...)
+		r := b.runner
 		if r == nil {
 			continue
 		}
-		started = append(started, r)
-		change.KV = append(change.KV, kv...)
+		matches++
+		if o.began != nil {
+			o.began(&r.run)
+		}
+		if r.run.State != soar.RunWaiting {
+			started = append(started, r)
+		}
 		e.keepVersion(&change, ev.pb)
 		for _, name := range sortedNames(r.calls) {
 			e.keepVersion(&change, r.calls[name])
@@ -228,12 +291,12 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 		change.Runs = append(change.Runs, r.run)
 		change.Entries = append(change.Entries, r.change.Entries...)
 		change.Events = append(change.Events, r.change.Events...)
+		change.KV = append(change.KV, r.change.KV...)
 		r.committed() // when it is not, the runner is dropped
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	change.Evaluated = []soar.Evaluation{{AlertKey: a.Key, Verdicts: verdicts}}
 	for _, r := range started {
 		e.takeRun(r.run.ID)
 	}
@@ -244,7 +307,8 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 		return nil, err
 	}
 	e.keptVersions(&change)
-	for range started {
+	e.noticeFailures(change.KV)
+	for range matches {
 		e.metrics.evaluations.WithLabelValues(string(Match)).Inc()
 	}
 	if started == nil {
@@ -253,18 +317,75 @@ func (e *Engine) startRuns(ctx context.Context, a *soar.StoredAlert, plain map[s
 	return started, nil
 }
 
-// begin makes the run of a match, unless its cool-down holds.
+// beginning is what became of a match.
+type beginning struct {
+	runner  *runner // nil: no run
+	verdict string
+	kv      []soar.KV
+	settles []func(kept bool) // to be called when all of it is on disk, or is not
+}
+
+// begin is answer for an alert.
 func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[string]any, ev *evaluation) (*runner, []soar.KV, string, func(bool)) {
-	pb, now := ev.pb, e.options.Now().UTC()
+	b := e.answer(ctx, &occasion{on: pendingAlert, alert: a}, plain, ev)
+	return b.runner, b.kv, b.verdict, func(kept bool) {
+		for _, settle := range b.settles {
+			settle(kept)
+		}
+	}
+}
+
+// answer makes the run of a match, unless its cool-down holds or it joins a group.
+func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, ev *evaluation) (b beginning) {
+	a, pb, now := o.alert, ev.pb, e.options.Now().UTC()
+	failed := func(text string) beginning {
+		e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
+		for _, settle := range b.settles {
+			settle(false)
+		}
+		return beginning{verdict: "error: " + text}
+	}
 	calls, err := allCalled(pb)
 	if err != nil {
-		e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
-		return nil, nil, "error: " + err.Error(), nil
+		return failed(err.Error())
 	}
 	mode, why := e.guard.effectiveMode(pb, &a.Alert)
 	answers := []Answer{{Check: "mode", OK: true, Words: string(mode) + ": " + why}}
-	var kv []soar.KV
-	var settle func(bool)
+	run := soar.Run{
+		ID: soar.NewRunID(now), AlertKey: a.Key, Playbook: pb.Name, Version: pb.Hash,
+		Mode: mode, State: soar.RunRunning, Epoch: 1, StartedAt: now,
+	}
+	if a.Key != 0 {
+		run.Alert = a.Alert.Ref()
+	}
+	if o.by != "" {
+		answers = append(answers, Answer{Check: "started", OK: true, Words: "by " + o.by})
+	}
+	var group *GroupWindow
+	if pb.group != nil && o.alert.Key != 0 && o.on != onManual {
+		key, err := pb.group.key(ctx, ev.input())
+		if err != nil {
+			return failed("group.by: " + err.Error())
+		}
+		name := groupPrefix + string(mode) + "/" + pb.Name + "/" + key
+		joined, until, settle, err := e.groups.enter(ctx, name, run.ID, now, now.Add(pb.group.window))
+		if err != nil {
+			return failed(err.Error())
+		}
+		b.settles = append(b.settles, settle)
+		if joined != 0 {
+			e.metrics.evaluations.WithLabelValues("grouped").Inc()
+			b.kv = []soar.KV{{Key: joinedKey(joined, a.Key), Value: a.Alert.Ref(), Expires: until.Add(keepJoined)}}
+			b.verdict = fmt.Sprintf("grouped: run %s, which begins at %s", joined, until.UTC().Format(time.RFC3339))
+			return b
+		}
+		group = &GroupWindow{Key: key, Until: until}
+		b.kv = append(b.kv, soar.KV{Key: name, Value: run.ID.String(), Expires: until})
+		run.State, run.Wake = soar.RunWaiting, until
+	}
+	if o.on != pendingAlert && o.on != pendingUpdated {
+		run.State, run.Wake = soar.RunWaiting, now
+	}
 	if pb.cooldown != nil {
 		value, err := pb.cooldown.key.value(ctx, ev.input())
 		var text string
@@ -272,30 +393,35 @@ func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[strin
 			text, err = cooldownValue(value)
 		}
 		if err != nil {
-			e.metrics.evaluations.WithLabelValues(string(Failed)).Inc()
-			return nil, nil, "error: cooldown.key: " + err.Error(), nil
+			return failed("cooldown.key: " + err.Error())
 		}
 		key, until := cooldownKey(mode, pb.Name, text), now.Add(pb.cooldown.dur)
 		held, keep, err := e.cooldowns.reserve(ctx, key, now, until)
 		switch {
 		case err != nil:
-			return nil, nil, "error: " + err.Error(), nil
+			return failed(err.Error())
 		case keep == nil:
+			for _, settle := range b.settles {
+				settle(false)
+			}
 			e.metrics.evaluations.WithLabelValues("suppressed").Inc()
-			return nil, nil, "suppressed: " + cooldownWords(text, held), nil
+			return beginning{verdict: "suppressed: " + cooldownWords(text, held)}
 		}
-		settle = keep
-		kv = []soar.KV{{Key: key, Value: a.Alert.Ref(), Expires: until}}
+		b.settles = append(b.settles, keep)
+		b.kv = append(b.kv, soar.KV{Key: key, Value: a.Alert.Ref(), Expires: until})
 		answers = append(answers, Answer{Check: "cool-down", OK: true, Words: fmt.Sprintf("none for %q; the next run at %s", text, until.Format(time.RFC3339))})
 	}
-	run := soar.Run{
-		ID: soar.NewRunID(now), AlertKey: a.Key, Alert: a.Alert.Ref(), Playbook: pb.Name, Version: pb.Hash,
-		Mode: mode, State: soar.RunRunning, Epoch: 1, StartedAt: now,
-	}
 	r := e.newRunner(run, pb, &a.Alert, plain, ev.found)
+	r.on, r.group = o.on, group
 	maps.Copy(r.calls, calls)
-	if pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
-		note := BeganNote{Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls)}
+	special := o.on != pendingAlert && o.on != pendingUpdated || group != nil
+	if special || pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
+		note := BeganNote{
+			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls), Extra: o.extra, Group: group,
+		}
+		if special {
+			note.On = o.on
+		}
 		if pb.stepsNeedHost {
 			note.Host = ev.found.host
 		}
@@ -303,7 +429,8 @@ func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[strin
 	}
 	seq := r.entry("", soar.EntryDecision, "", Decision{Answers: answers})
 	r.event(soar.EventRunStarted, seq, nil)
-	return r, kv, "match", settle
+	b.runner, b.verdict = r, "match"
+	return b
 }
 
 func cooldownWords(key string, until time.Time) string {

@@ -43,6 +43,20 @@ type BeganNote struct {
 	Host         any            `json:"host,omitempty"`
 	// Calls are the versions of the playbooks that the run may call, by name.
 	Calls map[string]string `json:"calls,omitempty"`
+	// On is what started the run, where that was no alert of its own, and Extra what
+	// expressions see of it.
+	On    string         `json:"on,omitempty"`
+	Extra map[string]any `json:"extra,omitempty"`
+	// Group is set for the run of a group. Its alerts follow in a note of their own,
+	// which has nothing but Members, the keys of the alerts.
+	Group   *GroupWindow `json:"group,omitempty"`
+	Members []int64      `json:"members,omitempty"`
+}
+
+// GroupWindow is what the alerts of a group have in common, and until when they join.
+type GroupWindow struct {
+	Key   string    `json:"key"`
+	Until time.Time `json:"until"`
 }
 
 // GroupNote is the body of the note with which a group of steps begins: one that is

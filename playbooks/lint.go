@@ -44,18 +44,32 @@ type scope struct {
 
 func (l *loader) scope(where string) scope { return scope{where: where} }
 
-func (s scope) roots() []string {
+// roots are the fields of the input at some place, with those that the triggers of
+// the playbook bring.
+func (l *loader) roots(s scope) []string {
+	roots := []string{"alert", "host", "enrich", "enrich_errors", "vars"}
 	switch s.where {
 	case "enrich":
-		return []string{"alert", "host", "vars"}
+		roots = []string{"alert", "host", "vars"}
 	case "step":
-		roots := []string{"alert", "host", "enrich", "enrich_errors", "steps", "vars", "run"}
+		roots = []string{"alert", "host", "enrich", "enrich_errors", "steps", "vars", "run"}
 		if s.item {
 			roots = append(roots, "item")
 		}
-		return roots
+		if l.pb.group != nil {
+			roots = append(roots, "alerts", "group")
+		}
 	}
-	return []string{"alert", "host", "enrich", "enrich_errors", "vars"}
+	if l.pb.Takes(onRunFailed) && s.where != "step" {
+		roots = append(roots, "run")
+	}
+	if l.pb.Takes(onSchedule) {
+		roots = append(roots, "schedule")
+	}
+	if l.pb.Takes(onManual) {
+		roots = append(roots, "input")
+	}
+	return roots
 }
 
 var atLeastWord = regexp.MustCompile(`at_least\(\s*"([^"\\]*)"\s*\)`)
@@ -102,12 +116,15 @@ func referenceCode(fields []string, depth int) string {
 // field checks one path; depth is the index of the name that is wrong.
 func (l *loader) field(fields []string, scope scope) (depth int, message, hint string) {
 	root := fields[0]
-	if !slices.Contains(scope.roots(), root) {
+	if roots := l.roots(scope); !slices.Contains(roots, root) {
 		message = fmt.Sprintf("there is no .%s here", root)
-		if near := registry.Nearest(root, scope.roots()); near != "" {
+		if needs, ok := rootNeeds[root]; ok {
+			return 0, message, needs
+		}
+		if near := registry.Nearest(root, roots); near != "" {
 			return 0, message, fmt.Sprintf("did you mean .%s?", near)
 		}
-		return 0, message, "known: ." + strings.Join(scope.roots(), ", .")
+		return 0, message, "known: ." + strings.Join(roots, ", .")
 	}
 	if len(fields) == 1 {
 		return 0, "", ""
@@ -132,8 +149,11 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 		return 1, fmt.Sprintf("there is no variable %q under vars", name), nearHint(name, sortedNames(l.pb.vars))
 	}
 	s := shapes()[root]
-	if root == "host" {
+	switch {
+	case root == "host":
 		s = l.hostShape()
+	case root == "run" && l.pb.Takes(onRunFailed):
+		s = shapes()[onRunFailed]
 	}
 	for i, field := range fields[1:] {
 		if s == nil || s.free {
@@ -151,6 +171,14 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 		}
 	}
 	return 0, "", ""
+}
+
+// rootNeeds says what brings a field of the input that is not always there.
+var rootNeeds = map[string]string{
+	"schedule": "it is there with on: {schedule: ...}",
+	"input":    "it is there with on: manual",
+	"alerts":   "steps see it, with group",
+	"group":    "steps see it, with group",
 }
 
 func nearHint(word string, known []string) string {
@@ -224,6 +252,13 @@ var shapes = sync.OnceValue(func() map[string]*shape {
 		"alert": shapeOf(reflect.TypeFor[soar.Alert]()),
 		"host":  shapeOf(reflect.TypeFor[soar.Host]()),
 		"run":   {fields: map[string]*shape{"id": leaf, "playbook": leaf, "mode": leaf, "started_at": leaf, "error": leaf}},
+		onRunFailed: {fields: map[string]*shape{
+			"id": leaf, "playbook": leaf, "mode": leaf, "started_at": leaf, "error": leaf, "state": leaf, "ended_at": leaf, "alert": leaf,
+		}},
+		"schedule": {fields: map[string]*shape{"at": leaf, "missed": leaf}},
+		"input":    {free: true},
+		"alerts":   {item: shapeOf(reflect.TypeFor[soar.Alert]())},
+		"group":    {fields: map[string]*shape{"count": leaf, "key": leaf}},
 	}
 })
 

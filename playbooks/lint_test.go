@@ -43,7 +43,7 @@ func TestLint(t *testing.T) {
 		{"name", "playbook: My Book\nsteps: [{do: fake.read}]", `p.yaml:1:11: "My Book" is no name for a playbook [name]; small letters, digits, - and _`},
 		{"approve", "playbook: p\nmode: approve\nsteps: [{do: fake.read}]", "p.yaml:2:7: approvals are not part of this release [mode]; write observe or enforce"},
 		{"mode", "playbook: p\nmode: enforced\nsteps: [{do: fake.read}]", `p.yaml:2:7: unknown mode "enforced" [mode]; did you mean "enforce"?`},
-		{"on", "playbook: p\non: schedule\nsteps: [{do: fake.read}]", "p.yaml:2:5: schedule is not part of this release [on]; write alert or alert.updated"},
+		{"on", "playbook: p\non: schedule\nsteps: [{do: fake.read}]", `p.yaml:2:5: the schedule has no times [on]; write schedule: {every: 1h} or schedule: {cron: "0 7 * * mon-fri", zone: Europe/Berlin}`},
 		{"on, list", "playbook: p\non: [alert, alrt.updated]\nsteps: [{do: fake.read}]", `p.yaml:2:13: unknown on "alrt.updated" [on]; did you mean "alert.updated"?`},
 		{"technique", "playbook: p\nattack: [T1490, X]\nsteps: [{do: fake.read}]", `p.yaml:2:17: "X" is no ATT&CK technique [technique]; T1490 or T1059.001`},
 		{"unknown action", "playbook: p\nsteps:\n  - do: fake.reed", `p.yaml:3:9: unknown action "fake.reed" [unknown-action]; did you mean "fake.read"?`},

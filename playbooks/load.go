@@ -137,6 +137,10 @@ type document struct {
 		Key yaml.Node     `yaml:"key" required:"true"`
 		For time.Duration `yaml:"for" required:"true"`
 	} `yaml:"cooldown"`
+	Group *struct {
+		By     yaml.Node     `yaml:"by" required:"true"`
+		Window time.Duration `yaml:"window" required:"true"`
+	} `yaml:"group"`
 	Steps   yaml.Node `yaml:"steps" required:"true"`
 	Finally yaml.Node `yaml:"finally"`
 }
@@ -177,6 +181,9 @@ func ParseWithClock(file string, data []byte, actions map[string]Action, now fun
 			l.problems.Addf(registry.At(file, &doc.Cooldown.Key), "range", "", "a cool-down must be longer than nothing")
 		}
 	}
+	if doc.Group != nil {
+		l.group(&doc.Group.By, doc.Group.Window)
+	}
 	l.steps(&doc.Steps, &doc.Finally)
 	if len(l.problems) > 0 {
 		_ = l.problems.Err() // sorts
@@ -184,12 +191,6 @@ func ParseWithClock(file string, data []byte, actions map[string]Action, now fun
 	}
 	return l.pb, nil
 }
-
-// The words of StoredAlert.Pending, and of on.
-const (
-	pendingAlert   = "alert"
-	pendingUpdated = "alert.updated"
-)
 
 type loader struct {
 	file     string
@@ -241,34 +242,6 @@ func unknownWord(at registry.Position, what, word string, allowed ...string) reg
 		problem.Hint = "allowed: " + strings.Join(allowed, ", ")
 	}
 	return problem
-}
-
-func (l *loader) on(n *yaml.Node) {
-	words := []*yaml.Node{n}
-	switch n.Kind {
-	case 0:
-		return
-	case yaml.SequenceNode:
-		words = n.Content
-		if len(words) == 0 {
-			l.wrong(n, "alert, alert.updated or both")
-		}
-	}
-	l.pb.On = nil
-	for _, word := range words {
-		switch {
-		case word.Kind != yaml.ScalarNode:
-			l.wrong(word, "alert or alert.updated")
-		case word.Value == pendingAlert || word.Value == pendingUpdated:
-			if !l.pb.Takes(word.Value) {
-				l.pb.On = append(l.pb.On, word.Value)
-			}
-		case slices.Contains([]string{"run.failed", "schedule", "manual"}, word.Value):
-			l.problems.Addf(l.at(word), "on", "write alert or alert.updated", "%s is not part of this release", word.Value)
-		default:
-			l.problems = append(l.problems, unknownWord(l.at(word), "on", word.Value, pendingAlert, pendingUpdated))
-		}
-	}
 }
 
 func (l *loader) variables(n *yaml.Node) {

@@ -15,7 +15,7 @@ type Playbook struct {
 	Description string
 	Attack      []string // MITRE ATT&CK techniques that it answers: T1490
 	Mode        soar.Mode
-	On          []string // pending words that it takes: alert, alert.updated
+	On          []string // what it takes: alert, alert.updated, run.failed, schedule, manual
 	File        string
 	Hash        string // of Source; names the version
 	Source      []byte
@@ -24,6 +24,8 @@ type Playbook struct {
 	enrich   []*enrichment
 	vars     map[string]any
 	cooldown *cooldownRule
+	group    *groupRule
+	schedule *schedule // nil: none
 	steps    []*step
 	finally  []*step
 	// program holds all steps in the order of the file: those inside a step stand
@@ -142,8 +144,8 @@ func (p *Playbook) Steps() []StepInfo {
 	return infos
 }
 
-// Takes reports whether the playbook looks at alerts pending as word: alert or
-// alert.updated.
+// Takes reports whether word is among the triggers of the playbook: it looks at
+// alerts pending as alert, at failed runs as run.failed.
 func (p *Playbook) Takes(word string) bool { return slices.Contains(p.On, word) }
 
 func (p *Playbook) version() soar.PlaybookVersion {
@@ -186,4 +188,15 @@ func (s *Set) Get(name string) *Playbook {
 		}
 	}
 	return nil
+}
+
+// taking lists the playbooks with a trigger.
+func (s *Set) taking(word string) []*Playbook {
+	var found []*Playbook
+	for _, p := range s.playbooks {
+		if p.Takes(word) {
+			found = append(found, p)
+		}
+	}
+	return found
 }

@@ -14,9 +14,12 @@ import (
 
 // resume makes a runner from what the journal says of a run.
 func (e *Engine) resume(ctx context.Context, run soar.Run) (*runner, error) {
-	stored, err := e.journal.AlertByKey(ctx, run.AlertKey)
-	if err != nil {
-		return nil, fmt.Errorf("alert %s: %w", run.Alert, err)
+	var stored soar.StoredAlert
+	if run.AlertKey != 0 {
+		var err error
+		if stored, err = e.journal.AlertByKey(ctx, run.AlertKey); err != nil {
+			return nil, fmt.Errorf("alert %s: %w", run.Alert, err)
+		}
 	}
 	pb, err := e.version(ctx, run.Version)
 	if err != nil {
@@ -29,14 +32,19 @@ func (e *Engine) resume(ctx context.Context, run soar.Run) (*runner, error) {
 	if run.PC < 0 || run.PC >= len(pb.program) {
 		return nil, fmt.Errorf("%w: step %d of %d", errBrokenRun, run.PC, len(pb.program))
 	}
-	object, err := plainAlert(&stored.Alert)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
+	var object map[string]any
+	if run.AlertKey != 0 {
+		if object, err = plainAlert(&stored.Alert); err != nil {
+			return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
+		}
 	}
 	r := e.newRunner(run, pb, &stored.Alert, object, newFindings(object["host"]))
 	calls, err := r.fold(entries)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBrokenRun, err)
+	}
+	if pb.group != nil && r.group == nil {
+		r.found.extra = alone(r.found.extra, object)
 	}
 	for name, hash := range calls {
 		if r.calls[name], err = e.version(ctx, hash); err != nil {
@@ -58,11 +66,16 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 		switch {
 		case entry.Kind == soar.EntryNote && entry.Step == "":
 			var began BeganNote
-			if err = json.Unmarshal(entry.Body, &began); err == nil {
+			switch err = json.Unmarshal(entry.Body, &began); {
+			case err != nil:
+			case began.Members != nil:
+				r.members = began.Members
+			default:
 				if began.Host != nil {
 					r.found.host = began.Host
 				}
 				r.found.values, r.found.errors, calls = orEmpty(began.Enrich), orEmpty(began.EnrichErrors), began.Calls
+				r.found.extra, r.on, r.group = began.Extra, began.On, began.Group
 			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)
@@ -277,7 +290,9 @@ func (e *Engine) Settle(ctx context.Context, id soar.RunID, step string, happene
 		r.run.State, r.run.Wake = soar.RunWaiting, r.now()
 	}
 	r.change.Runs = []soar.Run{r.run}
-	_, err = e.journal.Commit(ctx, r.change)
+	if _, err = e.journal.Commit(ctx, r.change); err == nil {
+		e.noticeFailures(r.change.KV)
+	}
 	return err
 }
 

@@ -29,6 +29,10 @@ type runner struct {
 	found *findings
 	log   *slog.Logger
 
+	on      string       // what started it; empty where nothing depends on it
+	group   *GroupWindow // nil: the run of one alert
+	members []int64      // keys of the alerts of the group; nil before it is closed
+
 	// What the journal says.
 	seq     int // of the last entry
 	results map[string]*ended
@@ -622,6 +626,9 @@ func (r *runner) finish(i *instance, p *progress, result Result, events []soar.E
 // end ends the run. An unknown one keeps its place, for whoever settles it.
 func (r *runner) end(state soar.RunState) {
 	r.run.State, r.run.Wake, r.run.EndedAt = state, time.Time{}, r.now()
+	if state == soar.RunFailed {
+		r.noteFailure()
+	}
 	r.e.metrics.runs.WithLabelValues(r.pb.Name, string(state)).Inc()
 	if state != soar.RunUnknown {
 		r.event(soar.EventRunFinished, r.seq, nil)
@@ -657,7 +664,7 @@ func (r *runner) event(kind soar.EventType, seq int, fill func(*soar.Event)) {
 
 // commit writes what has been collected, together with the run.
 func (r *runner) commit(ctx context.Context) error {
-	if len(r.change.Entries) == 0 && len(r.change.Events) == 0 && (r.run.State == soar.RunRunning || r.run == r.saved) {
+	if len(r.change.Entries) == 0 && len(r.change.Events) == 0 && len(r.change.KV) == 0 && (r.run.State == soar.RunRunning || r.run == r.saved) {
 		r.urgent = false
 		return nil
 	}
@@ -665,6 +672,7 @@ func (r *runner) commit(ctx context.Context) error {
 	err := r.e.commit(ctx, r.change)
 	switch {
 	case err == nil:
+		r.e.noticeFailures(r.change.KV)
 		r.committed()
 		return nil
 	case errors.Is(err, soar.ErrConflict):

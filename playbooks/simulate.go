@@ -120,6 +120,9 @@ func (s *Simulation) look(ctx context.Context, looked map[int64]int) (idle bool,
 			p.wg.Wait() // alerts of one moment come one after the other, as their keys say
 		}
 	}
+	if err := e.fireFailures(ctx); err != nil {
+		return false, err
+	}
 	due, err := e.journal.Due(ctx, s.Now(), pageSize)
 	if err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package playbooks
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -65,12 +66,13 @@ func (f *frame) place(s *step) int {
 // input is the object that the expressions of steps see.
 func (f *frame) input(alert map[string]any, run *soar.Run) *input {
 	object := map[string]any{
-		"alert": alert, "host": f.found.host, "enrich": f.found.values, "enrich_errors": f.found.errors, "vars": f.vars, "steps": f.steps,
+		"alert": orNothing(alert), "host": f.found.host, "enrich": f.found.values, "enrich_errors": f.found.errors, "vars": f.vars, "steps": f.steps,
 		"run": map[string]any{
 			"id": run.ID.String(), "playbook": run.Playbook, "mode": string(run.Mode), "started_at": run.StartedAt.Format(time.RFC3339Nano),
 			"error": orNull(run.Error),
 		},
 	}
+	maps.Copy(object, f.found.extra)
 	if f.inItem {
 		object["item"] = f.item
 	}

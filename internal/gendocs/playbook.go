@@ -54,11 +54,7 @@ var playbookKeys = []key{
 		object{"type": []any{"array", "null"}, "items": object{"type": "string", "pattern": `^T\d{4}(\.\d{3})?$`}}},
 	{"mode", "`observe`, `enforce`", false, "How far it may go; the default is enforce, under the ceiling `playbooks.mode` of the configuration. In observe mode it does everything but send calls with an effect.",
 		object{"type": "string", "enum": []any{"observe", "enforce"}}},
-	{"on", "`alert`, `alert.updated`, or a list of both", false, "When it looks: at a new alert (the default), or when status, verdict or event count of one changed.",
-		object{"anyOf": []any{
-			object{"enum": []any{"alert", "alert.updated"}},
-			object{"type": "array", "minItems": 1, "items": object{"enum": []any{"alert", "alert.updated"}}},
-		}}},
+	{"on", "`alert`, `alert.updated`, `run.failed`, `manual`, `{schedule: ...}`, or a list of these", false, "What starts it: see [triggers](#triggers). The default is a new alert.", onSchema()},
 	{"match", "conditions", false, "Which alerts it is about: lists of conditions under `all`, `any` and `none`. Each has a name, which explain and the run's page show, and a jq expression. A condition whose expression fails is neither a match nor none: it is counted and shown.",
 		object{"$ref": "#/$defs/match"}},
 	{"enrich", "mapping of names to reading actions", false, "What else the conditions and steps need to know, as `.enrich.<name>`: `{do: action, with: arguments, ttl: how long an answer is kept}`.",
@@ -67,9 +63,43 @@ var playbookKeys = []key{
 	{"cooldown", "`{key: expression, for: duration}`", false, "After a run, alerts with the same value of `key` start no other run of this playbook for that long.",
 		object{"type": []any{"object", "null"}, "additionalProperties": false, "required": []any{"key", "for"},
 			"properties": object{"key": texts(), "for": duration()}}},
+	{"group", "`{by: expression or list of them, window: duration}`", false, "One run for like alerts. The first alert that matches opens a group, whose run begins when `window`, at most a day, is over; until then matching alerts with the same values of `by` join it, and start no run of their own. Steps see the alerts as `.alerts`, the oldest first and at most 100 of them, and how many there are as `.group.count`; `.alert`, `.host` and `.enrich` are those of the alert that opened the group. A group outlives a restart. For a run at once and none after it, take `cooldown`; with both, the cool-down is asked when a group opens.",
+		object{"type": []any{"object", "null"}, "additionalProperties": false, "required": []any{"by", "window"},
+			"properties": object{"by": object{"anyOf": []any{texts(), object{"type": "array", "minItems": 1, "items": texts()}}}, "window": duration()}}},
 	{"steps", "list of steps", true, "What is done, from top to bottom.", stepList()},
 	{"finally", "list of steps", false, "What is done at the end of every run, whether its steps went well or failed: `.run.error` says what failed. Each of these steps is done, also after one of them failed; the run fails then. A run that ended unknown comes here once the step in doubt is settled.", stepList()},
 }
+
+// onSchema is one trigger, or a list of them.
+func onSchema() object {
+	one := []any{
+		object{"enum": []any{"alert", "alert.updated", "run.failed", "manual"}},
+		object{"type": "object", "additionalProperties": false, "required": []any{"schedule"}, "properties": object{"schedule": object{
+			"type": "object", "additionalProperties": false,
+			"properties": object{"every": duration(), "cron": texts(), "zone": texts()},
+			"oneOf":      []any{object{"required": []any{"every"}}, object{"required": []any{"cron"}}},
+		}}},
+	}
+	return object{"anyOf": append(one, object{"type": "array", "minItems": 1, "items": object{"anyOf": one}})}
+}
+
+// triggers says what starts runs.
+const triggers = `| in ` + "`on`" + ` | what starts a run | what expressions see beside the usual |
+|---|---|---|
+| ` + "`alert`" + ` | A new alert. | |
+| ` + "`alert.updated`" + ` | Status, verdict or event count of an alert changed. | |
+| ` + "`run.failed`" + ` | A run of any playbook ended as failed. ` + "`.alert`" + ` is that of the failed run. The failure of a run that was started so starts no other. | ` + "`.run`" + ` is the failed run: ` + "`.id .playbook .mode .state .alert .started_at .ended_at .error`" + ` |
+| ` + "`{schedule: {every: 1h}}`" + ` | The clock, at an interval that divides the hour, or whole hours that divide the day; counted from midnight. | ` + "`.schedule.at`" + `, ` + "`.schedule.missed`" + ` |
+| ` + "`{schedule: {cron: \"0 7 * * mon-fri\", zone: Europe/Berlin}}`" + ` | The clock, at the times of a [crontab(5)](https://man7.org/linux/man-pages/man5/crontab.5.html) line in a time zone; UTC is the default. | the same |
+| ` + "`manual`" + ` | A person: ` + "`erbridge playbook run NAME`" + `, with or without an alert. | ` + "`.input`" + `, what the person gave |
+
+Whatever starts a run, ` + "`match`, `enrich`, `mode` and `cooldown`" + ` are asked in the same way. Without an alert, ` + "`.alert`" + ` is null.
+
+Times of a schedule that passed while erbridge was down start one run, for the last of them; ` + "`.schedule.missed`" + ` is how many more there
+were. A schedule that is new or was changed begins with its next time. When clocks go back, times at fixed hours come once; when they go
+forward, times that the clock leaves out come right after.
+
+`
 
 func stepList() object {
 	return object{"type": "array", "minItems": 1, "items": object{"$ref": "#/$defs/step"}}
@@ -210,6 +240,8 @@ Keys that are conditions take bare [jq](jq-functions.md); text takes `+"`${{ jq 
 			p.printf("| `%s` | %s | %s |\n", k.name, cell(kind), cell(k.doc))
 		}
 	}
+	p.head(2, "Triggers")
+	p.printf("%s", triggers)
 	p.head(2, "Example")
 	p.yaml(strings.TrimSpace(playbookExample))
 	return p

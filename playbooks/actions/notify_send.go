@@ -46,7 +46,11 @@ func init() {
 }
 
 func notify(_ context.Context, d *Deps, call playbooks.Call, in NotifySend) (playbooks.Outcome, error) {
-	alert := call.Alert
+	var alert *soar.Alert // nil in a run without one
+	if call.Alert.ID != "" {
+		a := call.Alert
+		alert = &a
+	}
 	return playbooks.Outcome{
 		State: soar.StepExecuted,
 		// It goes out with the feed, after this step.
@@ -55,7 +59,7 @@ func notify(_ context.Context, d *Deps, call playbooks.Call, in NotifySend) (pla
 			ID:    "notify-" + plainName(call.Mark),
 			Type:  soar.EventNotification,
 			At:    d.Now().UTC(),
-			Alert: &alert,
+			Alert: alert,
 			To:    in.Sink,
 			Text:  clipRunes(soar.Visible(in.Text), maxMessageRunes),
 		}},
