@@ -23,7 +23,7 @@ import (
 
 func newPlaybook() *cobra.Command {
 	return group("playbook", "check and test playbooks, and see what one makes of an alert",
-		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookList(), newPlaybookNew(), newPlaybookSchema(), newPlaybookGraph())
+		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookList(), newPlaybookRun(), newPlaybookNew(), newPlaybookSchema(), newPlaybookGraph())
 }
 
 // notFound gives a missing file the exit code of something that is not there.

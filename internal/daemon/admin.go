@@ -26,6 +26,25 @@ func (d *Daemon) Settle(ctx context.Context, s Settlement) error {
 	return engine.Settle(ctx, s.Run, s.Step, s.Happened, s.By, s.Reason)
 }
 
+// StartRun runs a playbook by hand.
+func (d *Daemon) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {
+	d.mu.Lock()
+	engine, st := d.engine, d.store
+	d.mu.Unlock()
+	if engine == nil {
+		return soar.Run{}, errors.New("the engine has not started yet")
+	}
+	m := playbooks.Manual{Playbook: s.Playbook, Input: s.Input, By: s.By, Enforce: s.Enforce}
+	if s.Alert != "" {
+		alert, err := st.AlertByRef(ctx, s.Alert)
+		if err != nil {
+			return soar.Run{}, err // it names the alert
+		}
+		m.Alert = &alert
+	}
+	return engine.Start(ctx, m)
+}
+
 // TestSink sends one test event through a fresh connection of a sink, past its
 // queue and its conditions.
 func (d *Daemon) TestSink(ctx context.Context, name string) error {
@@ -169,5 +188,9 @@ func (f *offline) TestSink(ctx context.Context, name string) error {
 }
 
 func (f *offline) ResumeSink(context.Context, string) (string, error) { return "", ErrNotRunning }
+
+func (f *offline) StartRun(context.Context, RunStart) (soar.Run, error) {
+	return soar.Run{}, ErrNotRunning
+}
 
 func (f *offline) Reload(context.Context) (Reloaded, error) { return Reloaded{}, ErrNotRunning }

@@ -17,6 +17,7 @@ import (
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -36,6 +37,8 @@ type Control interface {
 	ResumeSink(ctx context.Context, name string) (state string, err error)
 	// SinkStatus tells how each sink is doing.
 	SinkStatus(ctx context.Context) ([]SinkStatus, error)
+	// StartRun runs a playbook by hand.
+	StartRun(ctx context.Context, s RunStart) (soar.Run, error)
 	// Reload reads configuration and playbooks again.
 	Reload(ctx context.Context) (Reloaded, error)
 }
@@ -47,6 +50,17 @@ type Settlement struct {
 	Happened bool       `json:"happened"`
 	By       string     `json:"by"`
 	Reason   string     `json:"reason"`
+}
+
+// RunStart is a person's wish to run a playbook.
+type RunStart struct {
+	Playbook string `json:"playbook"`
+	Alert    string `json:"alert,omitempty"` // Alert.Ref; empty: none
+	Input    any    `json:"input,omitempty"` // what steps see as .input
+	By       string `json:"by"`
+	// Enforce agrees to a run that may change something; without, such a one is
+	// refused with playbooks.ErrNotAgreed.
+	Enforce bool `json:"enforce,omitempty"`
 }
 
 // ErrNotRunning means that a command needs a running daemon and there is none.
@@ -117,6 +131,7 @@ type controlCall struct {
 	IDs        []int64    `json:"ids,omitempty"`
 	Sink       string     `json:"sink,omitempty"`
 	Settlement Settlement `json:"settlement,omitzero"`
+	Start      RunStart   `json:"start,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -128,6 +143,7 @@ type controlAnswer struct {
 	Reloaded Reloaded          `json:"reloaded,omitzero"`
 	Sinks    []SinkStatus      `json:"sinks,omitempty"`
 	State    string            `json:"state,omitempty"` // of the sink that was resumed
+	Run      soar.Run          `json:"run,omitzero"`    // the one that was started
 }
 
 func controlHandler(c Control) http.Handler {
@@ -159,6 +175,10 @@ func controlHandler(c Control) http.Handler {
 		out.Sinks, err = c.SinkStatus(ctx)
 		return err
 	})
+	handle("run", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Run, err = c.StartRun(ctx, in.Start)
+		return err
+	})
 	handle("reload", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		// A reload that has begun is finished, also when the caller hangs up.
 		out.Reloaded, err = c.Reload(context.WithoutCancel(ctx))
@@ -171,6 +191,7 @@ func controlHandler(c Control) http.Handler {
 var kinds = map[string]error{
 	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
 	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
+	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
 }
 
 func describeError(err error) controlAnswer {
@@ -275,6 +296,11 @@ func (c *controlClient) ResumeSink(ctx context.Context, name string) (string, er
 func (c *controlClient) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 	answer, err := c.call(ctx, "sinks", controlCall{})
 	return answer.Sinks, err
+}
+
+func (c *controlClient) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {
+	answer, err := c.call(ctx, "run", controlCall{Start: s})
+	return answer.Run, err
 }
 
 func (c *controlClient) Reload(ctx context.Context) (Reloaded, error) {
