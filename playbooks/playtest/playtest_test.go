@@ -65,7 +65,7 @@ func golden(t *testing.T, name, got string) {
 // Whatever a test can say of a playbook, and all of it true.
 func TestTestsThatPass(t *testing.T) {
 	report := run(t, playtest.Options{}, playtest.Place{Dir: "testdata/tests"})
-	if passed, failed := report.Counts(); passed != 23 || failed != 0 || report.Percent() != 100 {
+	if passed, failed := report.Counts(); passed != 26 || failed != 0 || report.Percent() != 100 {
 		t.Errorf("%d passed, %d failed, coverage %g\n%s", passed, failed, report.Percent(), text(t, report, "human"))
 	}
 }
@@ -118,10 +118,10 @@ func TestJUnit(t *testing.T) {
 	if err := xml.Unmarshal([]byte(text(t, report, "junit")), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Tests != 28 || got.Failures != 5 || len(got.Suites) != 4 || got.Suites[0].Cases[0].Failure != nil {
+	if got.Tests != 31 || got.Failures != 5 || len(got.Suites) != 5 || got.Suites[0].Cases[0].Failure != nil {
 		t.Fatalf("%+v", got)
 	}
-	last := got.Suites[3].Cases[4]
+	last := got.Suites[4].Cases[4]
 	if last.Failure == nil || last.Line != 35 || last.Failure.Message != "reason is another" || !strings.Contains(last.Failure.Text, "- it looks like a miner\n") {
 		t.Errorf("%+v", last)
 	}
@@ -246,6 +246,17 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("Run: %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// Tests play alerts: a playbook that none comes to is not tested by itself.
+func TestPlaybookWithoutAlerts(t *testing.T) {
+	fsys := fstest.MapFS{
+		"p.yaml": {Data: []byte("on: manual\n" + playbook)}, "p_test.yaml": {Data: []byte("alert: {}\ntests: [{name: a, expect: {verdict: match}}]")},
+	}
+	_, err := playtest.Run(t.Context(), []playtest.Place{{FS: fsys}}, playtest.Options{Actions: all})
+	if err == nil || !strings.Contains(err.Error(), "p_test.yaml:1:1: playbook p takes no alerts, and tests play alerts") {
+		t.Errorf("Run: %v", err)
 	}
 }
 
