@@ -22,6 +22,7 @@ const (
 	actRegistry     = "REG_SETVALUE"
 	actImageLoad    = "IMAGE_LOAD"
 	actRemoteThread = "REMOTE_THREAD"
+	actProcessOpen  = "PROC_OPEN"
 )
 
 // queryName is the scheduled query that yields such events. The default

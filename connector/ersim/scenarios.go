@@ -77,6 +77,39 @@ var scenarios = []scenario{
 		{200 * ms, "alert on a host whose next command fails", (*play).failingHost},
 		{200 * ms, "alert about a process that has ended already", (*play).endedProcess},
 	}},
+	{"persistence", "A dropped program settles on a workstation, and so do programs that may.", []step{
+		{0, "OneDrive registers itself for logon: alert Run key written, which is noise", (*play).knownRunKey},
+		{200 * ms, "updater.exe does: alert Run key written", (*play).settleAtLogon},
+		{200 * ms, "an installer makes a service: alert Service installed, which is noise", (*play).knownService},
+		{200 * ms, "updater.exe makes a service of itself: alert Service installed", (*play).settleAsService},
+		{200 * ms, "an installer plans a task: alert Scheduled task created, which is noise", (*play).knownTask},
+		{200 * ms, "updater.exe plans a task: alert Scheduled task created", (*play).settleAsTask},
+	}},
+	{"credentials", "Passwords are guessed from outside, and read from the memory of a workstation.", []step{
+		{0, "Defender opens lsass: alert Memory of lsass opened, which is noise", (*play).defenderOpensLsass},
+		{200 * ms, "reader.exe opens lsass: alert Memory of lsass opened", (*play).lsassOpened},
+		{200 * ms, "three logons from the office fail on the file server: alert Logon failed, which is noise", (*play).mistypedLogons},
+		{200 * ms, "twelve logons from 203.0.113.66 fail on a workstation: one alert Logon failed with the others aggregated", (*play).guessedLogons},
+	}},
+	{"webshell", "A page is uploaded to a web server and runs commands there.", []step{
+		{0, "the web server compiles a page: alert Web server starts a program, which is noise", (*play).compilePage},
+		{200 * ms, "img.aspx appears in the folder of uploads; no alert", (*play).uploadPage},
+		{200 * ms, "the web server starts cmd.exe: alert Web server starts a program", (*play).webShell},
+	}},
+	{"defender", "Windows Defender finds something, and on another host its signatures are old.", []step{
+		{0, "a setting of Defender changes: alert Event of Defender, which is noise", (*play).defenderSetting},
+		{200 * ms, "Defender moves a download into quarantine: alert Event of Defender", (*play).defenderFinds},
+		{200 * ms, "signatures are up to date on one host: alert State of antivirus, which is noise", (*play).freshSignatures},
+		{200 * ms, "they are not on another: alert State of antivirus", (*play).oldSignatures},
+	}},
+	{"exfiltration", "Somebody copies documents to a stick.", []step{
+		{0, "two files are written to the stick of a colleague: alert Files on another drive, which is noise", (*play).copyTwo},
+		{200 * ms, "twenty-five are: one alert Files on another drive with the others aggregated", (*play).copyMany},
+	}},
+	{"silence", "The log of a manager's workstation is cleared, and the workstation goes away.", []step{
+		{0, "the workstation gets the tag vip", (*play).tagManager},
+		{200 * ms, "the security log is cleared: alert Event log cleared; the host goes offline for half a minute at that moment", (*play).clearLog},
+	}},
 }
 
 // Scenarios are the names that Play knows.

@@ -40,6 +40,12 @@ func TestScenariosRaiseWhatTheySay(t *testing.T) {
 		{"ioc", map[string]int{"ioc": 3, "virustotal": 1}},
 		{"noise", map[string]int{"Administrator logon+Software installed": 40}},
 		{"failures", map[string]int{"Credential dumping": 4}},
+		{"persistence", map[string]int{"Run key written": 2, "Service installed": 2, "Scheduled task created": 2}},
+		{"credentials", map[string]int{"Memory of lsass opened": 2, "Logon failed": 2}},
+		{"webshell", map[string]int{"Web server starts a program": 2}},
+		{"defender", map[string]int{"Event of Defender": 2, "State of antivirus": 2}},
+		{"exfiltration", map[string]int{"Files on another drive": 2}},
+		{"silence", map[string]int{"Event log cleared": 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, Options{Seed: 11})
@@ -136,7 +142,7 @@ func TestUnknownScenario(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "ransomware") {
 		t.Errorf("got %v", err)
 	}
-	if names := s.Scenarios(); !slices.Contains(names, "failures") || len(names) != 5 {
+	if names := s.Scenarios(); !slices.Contains(names, "failures") || len(names) != 11 {
 		t.Error(names)
 	}
 }

@@ -1,7 +1,10 @@
 package ersim
 
 import (
+	"encoding/json"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,6 +37,11 @@ var tables = map[string]table{
 		"hostname", "computer_name", "uuid", "cpu_physical_cores", "physical_memory", "hardware_vendor", "hardware_model", "hardware_serial",
 	}},
 	"os_version": {rows: osRows, columns: []string{"name", "version", "major", "minor", "build", "platform", "codename", "arch"}},
+	"process_open_sockets": {rows: socketRows, columns: []string{
+		"pid", "fd", "socket", "family", "protocol", "local_address", "remote_address", "local_port", "remote_port", "path", "state",
+	}},
+	"logged_in_users": {rows: sessionRows, columns: []string{"type", "user", "tty", "host", "time", "pid"}},
+	"logical_drives":  {rows: driveRows, columns: []string{"device_id", "type", "description", "free_space", "size", "file_system", "boot_partition"}, windows: true},
 	"carves": {rows: carveRows, columns: []string{
 		"time", "sha256", "size", "path", "status", "carve_guid", "request_id", "carve",
 	}},
@@ -114,6 +122,56 @@ func firewallRows(_ *Server, h *host) []row {
 			"direction": direction, "protocol": defaultText(protocol, "Any"), "local_addresses": "*",
 			"remote_addresses": defaultText(r.DstAddr, "*"), "local_ports": defaultText(r.SrcPort, "*"),
 			"remote_ports": defaultText(r.DstPort, "*"), "service_name": "",
+		})
+	}
+	return rows
+}
+
+// socketRows are the connections of running processes that the host has reported.
+func socketRows(_ *Server, h *host) []row {
+	rows := []row{}
+	for _, e := range h.allEvents() {
+		c := map[string]string{}
+		_ = json.Unmarshal(e.entry, &c) // encoded by us
+		pid, err := strconv.ParseInt(c["pid"], 10, 64)
+		if c["action"] != actSocket || err != nil || !h.taken(pid) {
+			continue
+		}
+		rows = append(rows, row{
+			"pid": c["pid"], "fd": "0", "socket": "0", "family": c["family"], "protocol": c["protocol"], "path": "", "state": "ESTABLISHED",
+			"local_address": c["local_address"], "local_port": c["local_port"],
+			"remote_address": c["remote_address"], "remote_port": c["remote_port"],
+		})
+	}
+	return rows
+}
+
+// sessionRows show that the user of the host sits in front of it.
+func sessionRows(_ *Server, h *host) []row {
+	name := h.role.user[strings.LastIndexByte(h.role.user, '\\')+1:]
+	return []row{{
+		"type": "active", "user": name, "tty": "Console", "host": "", "time": strconv.FormatInt(h.bootAt.Unix(), 10), "pid": "-1",
+	}}
+}
+
+// driveRows are the system's drive, and a stick for every other letter that a file
+// has.
+func driveRows(_ *Server, h *host) []row {
+	letters := map[string]bool{"C:": true}
+	for _, f := range h.files {
+		if len(f.path) > 1 && f.path[1] == ':' {
+			letters[strings.ToUpper(f.path[:2])] = true
+		}
+	}
+	rows := []row{}
+	for _, letter := range slices.Sorted(maps.Keys(letters)) {
+		description, system, size := "Removable Disk", "FAT32", "31914983424"
+		if letter == "C:" {
+			description, system, size = "Local Fixed Disk", "NTFS", "255365378048"
+		}
+		rows = append(rows, row{
+			"device_id": letter, "type": "Unknown", "description": description, "free_space": "1073741824", "size": size,
+			"file_system": system, "boot_partition": "0",
 		})
 	}
 	return rows
