@@ -29,7 +29,7 @@ func TestLibraryLoads(t *testing.T) {
 	set, _ := load(t, actions.Deps{Sinks: sinks})
 	files, err := fs.Glob(library.FS, "*.yaml")
 	files = slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.yaml") })
-	if err != nil || len(files) != len(set.Playbooks()) || len(files) < 5 {
+	if err != nil || len(files) != len(set.Playbooks()) || len(files) < 20 {
 		t.Errorf("%d files, %d playbooks: %v", len(files), len(set.Playbooks()), err)
 	}
 	for _, pb := range set.Playbooks() {
