@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/erbridge/erbridge/internal/daemon"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// explanation are the flags of playbook explain.
+type explanation struct {
+	file      configFlag
+	out       output
+	alert     string
+	alertFile string
+	expect    string
+	online    bool
+}
+
+// expectations are what --expect takes, and the verdicts that it means.
+var expectations = map[string]playbooks.Verdict{"match": playbooks.Match, "no-match": playbooks.NoMatch, "error": playbooks.Failed}
+
+func newPlaybookExplain() *cobra.Command {
+	var e explanation
+	cmd := &cobra.Command{
+		Use:   "explain PLAYBOOK [ALERT]",
+		Short: "show condition by condition what a playbook makes of an alert, and what it would do",
+		Long: `explain evaluates one playbook on one alert and sends nothing that has an effect.
+
+PLAYBOOK is a file, or the name of a playbook of the configuration or the library.
+ALERT is an alert of the store, such as er-4711, or a JSON file in the form that
+alerts show --output json prints. The clock stands at the time at which it came in,
+where that is known.
+
+A + stands before what speaks for a match, a - before what does not, and a ! before
+what could not be evaluated. Enrichment is read from the server with --online;
+without, it counts as failed.`,
+		Example: `  erbridge playbook explain kill-miner.yaml --alert er-4711
+  erbridge playbook explain triage-note --alert alert.json --expect match`,
+		Args: args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if err := e.out.check(); err != nil {
+				return err
+			}
+			if _, known := expectations[e.expect]; !known && e.expect != "" {
+				return usagef("--expect %q: expected match, no-match or error", e.expect)
+			}
+			alerts := slices.DeleteFunc(append(given[1:len(given):len(given)], e.alert, e.alertFile), func(s string) bool { return s == "" })
+			if len(alerts) != 1 {
+				return usagef("name an alert of the store, or a file, with --alert")
+			}
+			x, err := e.explain(cmd, given[0], alerts[0])
+			if err != nil {
+				return err
+			}
+			if err := printItem(cmd.Context(), cmd, &e.out, x, showExplanation); err != nil {
+				return err
+			}
+			if e.expect != "" && expectations[e.expect] != x.Verdict {
+				return fmt.Errorf("playbook %s says %s of alert %s, and --expect %s", x.Playbook, x.Verdict, x.Alert, e.expect)
+			}
+			return nil
+		},
+	}
+	e.file.flags(cmd)
+	e.out.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&e.alert, "alert", "", "an alert of the store, or a JSON file; - is standard input")
+	f.StringVar(&e.alertFile, "alert-file", "", "a JSON file with the alert; - is standard input")
+	f.StringVar(&e.expect, "expect", "", "fail unless this is the verdict: match, no-match or error")
+	f.BoolVar(&e.online, "online", false, "log in to the server to read what the playbook enriches with")
+	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions([]string{"match", "no-match", "error"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (e *explanation) explain(cmd *cobra.Command, name, ref string) (*playbooks.Explanation, error) {
+	pb, err := findPlaybook(name, &e.file)
+	if err != nil {
+		return nil, err
+	}
+	var stored soar.StoredAlert
+	if e.alertFile != "" || isFile(ref) {
+		stored, err = readStored(cmd.InOrStdin(), ref)
+	} else {
+		stored, err = storedAlertWith(cmd.Context(), &e.file, ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	options := playbooks.ExplainOptions{Now: time.Now}
+	if !stored.ReceivedAt.IsZero() {
+		options.Now = func() time.Time { return stored.ReceivedAt }
+	}
+	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
+		options.Ceiling = cfg.Playbooks.Mode
+	}
+	known := daemon.LintActions(nil)
+	if e.online {
+		if known, err = onlineActions(&e.file); err != nil {
+			return nil, err
+		}
+		options.Actions = known
+	}
+	pb, problems := pb.Again(known, options.Now)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Minute)
+	defer cancel()
+	return playbooks.ExplainWith(ctx, pb, stored.Alert, options)
+}
+
+// isFile reports whether a word that may name an alert names a file.
+func isFile(word string) bool {
+	if word == "-" {
+		return true
+	}
+	info, err := os.Stat(word)
+	return err == nil && !info.IsDir()
+}
+
+func storedAlert(ctx context.Context, file *configFlag, ref string) (soar.Alert, error) {
+	stored, err := storedAlertWith(ctx, file, ref)
+	return stored.Alert, err
+}
+
+// storedAlertWith is an alert with all that the store knows about it.
+func storedAlertWith(ctx context.Context, file *configFlag, ref string) (soar.StoredAlert, error) {
+	r, err := file.reader(ctx)
+	if err != nil {
+		return soar.StoredAlert{}, err
+	}
+	defer r.Close()
+	return r.AlertByRef(ctx, ref) // an error names the alert
+}
+
+// readAlert takes an alert by itself, or as alerts show prints it.
+func readAlert(stdin io.Reader, path string) (soar.Alert, error) {
+	stored, err := readStored(stdin, path)
+	return stored.Alert, err
+}
+
+func readStored(stdin io.Reader, path string) (stored soar.StoredAlert, err error) {
+	in := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return stored, fmt.Errorf("alert %w", notFound(err))
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxDataBytes))
+	if err != nil {
+		return stored, fmt.Errorf("alert %s: %w", path, err)
+	}
+	var form struct {
+		Alert      json.RawMessage `json:"alert"`
+		ReceivedAt time.Time       `json:"received_at"`
+	}
+	if err := json.Unmarshal(data, &form); err != nil {
+		return stored, usagef("--alert %s: not an alert as JSON: %v", path, err)
+	}
+	if form.Alert != nil {
+		data, stored.ReceivedAt = form.Alert, form.ReceivedAt
+	}
+	if err := json.Unmarshal(data, &stored.Alert); err != nil {
+		return stored, usagef("--alert %s: not an alert as JSON: %v", path, err)
+	}
+	return stored, nil
+}
+
+// showExplanation prints the tree of conditions, the word of the guard and the steps.
+func showExplanation(w io.Writer, x *playbooks.Explanation) error {
+	for line := range strings.Lines(x.Text()) {
+		if _, err := fmt.Fprintln(w, clean(strings.TrimSuffix(line, "\n"))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
