@@ -27,6 +27,7 @@ type scene struct {
 	sim    *ersim.Server
 	client *connector.Client
 	store  *store.Store
+	engine *playbooks.Engine
 	carves string
 }
 
@@ -105,7 +106,8 @@ func (s *scene) play(scenario string) []soar.Alert {
 func (s *scene) respond(alerts []soar.Alert) []soar.Run {
 	s.Helper()
 	set, all := load(s.T, s.deps())
-	return s.respondWith(alerts, set, all)
+	prompt := slices.DeleteFunc(set.Playbooks(), func(pb *playbooks.Playbook) bool { return pb.Name == "daily-digest" })
+	return s.respondWith(alerts, playbooks.NewSet(prompt...), all) // the digest waits for a day
 }
 
 func (s *scene) deps() actions.Deps {
@@ -128,11 +130,17 @@ func (s *scene) respondWith(alerts []soar.Alert, set *playbooks.Set, all map[str
 	if _, err := s.store.Commit(s.Context(), soar.Change{Alerts: alerts}); err != nil {
 		s.Fatal(err)
 	}
-	engine, err := playbooks.NewEngine(s.store, all, set, playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
+	s.engine, err = playbooks.NewEngine(s.store, all, set, playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.start("engine", engine.Run)
+	s.start("engine", s.engine.Run)
+	return s.wait()
+}
+
+// wait is over when nothing is left to do; it returns all runs.
+func (s *scene) wait() []soar.Run {
+	s.Helper()
 	for {
 		changed, evaluated := s.store.Changed(soar.SignalRuns), s.store.Changed(soar.SignalAlerts)
 		pending, err := s.store.Pending(s.Context(), 0, 1)
