@@ -39,6 +39,8 @@ type EngineOptions struct {
 	// calls by the server's own times; nil means not at all. It is called from many
 	// goroutines.
 	ClockOffset func() time.Duration
+	// History has the alerts for .count; the journal by default, where it can.
+	History History
 	// Ceiling holds all playbooks at observe when it is ModeObserve.
 	Ceiling soar.Mode
 	// Drain is how long calls under way may take to end when the engine stops; 10s
@@ -107,13 +109,16 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		return nil, fmt.Errorf("playbooks: mode %q: observe or enforce", o.Ceiling)
 	}
 	o.defaults()
+	if o.History == nil {
+		o.History, _ = j.(History)
+	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("playbooks: %w", err)
 	}
 	e := &Engine{
 		journal: j, actions: actions, options: o, metrics: m,
-		reader:   &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now},
+		reader:   &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, counter: &counter{history: o.History}},
 		guard:    &guard{ceiling: o.Ceiling},
 		stop:     make(chan struct{}),
 		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),

@@ -111,6 +111,7 @@ type reader struct {
 	actions     map[string]Action
 	callTimeout time.Duration
 	now         func() time.Time
+	counter     *counter // of like alerts; nil: none can be counted
 }
 
 // findings are what was read for one playbook and one alert.

@@ -56,6 +56,9 @@ func (ev *evaluation) match(ctx context.Context, all bool) {
 		if ev.pb.matchNeedsHost {
 			ev.reader.readHost(ctx, ev.alert, ev.found)
 		}
+		if ev.pb.count != nil {
+			ev.readCount(ctx)
+		}
 		_, names := m.needs()
 		ev.enrich(ctx, func(e *enrichment) bool { return slices.Contains(names, e.name) })
 		ev.conditions = m.evaluate(ctx, ev.input(), ev.conditions, func(c *condition) bool { return !c.cheap() }, all)
@@ -68,6 +71,9 @@ func (ev *evaluation) match(ctx context.Context, all bool) {
 
 // prepare reads what only the steps need.
 func (ev *evaluation) prepare(ctx context.Context) {
+	if _, counted := ev.found.extra[countName]; ev.pb.count != nil && !counted {
+		ev.readCount(ctx)
+	}
 	if ev.pb.group != nil {
 		ev.found.extra = alone(ev.found.extra, ev.plain)
 	}
@@ -363,7 +369,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 	}
 	var group *GroupWindow
 	if pb.group != nil && o.alert.Key != 0 && o.on != onManual {
-		key, err := pb.group.key(ctx, ev.input())
+		key, err := commonKey(ctx, pb.group.by, ev.input())
 		if err != nil {
 			return failed("group.by: " + err.Error())
 		}
@@ -415,9 +421,9 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 	r.on, r.group = o.on, group
 	maps.Copy(r.calls, calls)
 	special := o.on != pendingAlert && o.on != pendingUpdated || group != nil
-	if special || pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
+	if special || pb.count != nil || pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
 		note := BeganNote{
-			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls), Extra: o.extra, Group: group,
+			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls), Extra: kept(o.extra, ev.found.extra), Group: group,
 		}
 		if special {
 			note.On = o.on
@@ -431,6 +437,18 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 	r.event(soar.EventRunStarted, seq, nil)
 	b.runner, b.verdict = r, "match"
 	return b
+}
+
+// kept is what a run keeps of what expressions see beside the alert: what started
+// it, and the count of like alerts as it was then.
+func kept(started, seen map[string]any) map[string]any {
+	n, counted := seen[countName]
+	if !counted {
+		return started
+	}
+	all := map[string]any{countName: n}
+	maps.Copy(all, started)
+	return all
 }
 
 func cooldownWords(key string, until time.Time) string {

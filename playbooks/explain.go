@@ -42,6 +42,8 @@ type PlannedStep struct {
 type ExplainOptions struct {
 	// Actions are those that read. Without them, enrichment counts as failed.
 	Actions map[string]Action
+	// History has the alerts that .count counts. Without it, .count is an error.
+	History History
 	// Ceiling holds the playbook at observe when it is ModeObserve.
 	Ceiling soar.Mode
 	// Now is the time at which the alert comes in; time.Now by default. The clock of
@@ -65,7 +67,7 @@ func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainO
 	if err != nil {
 		return nil, fmt.Errorf("alert %s: %w", alert.Ref(), err)
 	}
-	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now}
+	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now, counter: &counter{history: o.History}}
 	ev := newEvaluation(read, &alert, plain, pb)
 	ev.match(ctx, true)
 	if ev.verdict == Match {

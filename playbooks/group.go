@@ -2,7 +2,6 @@ package playbooks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -51,42 +50,10 @@ func (l *loader) group(by *yaml.Node, window time.Duration) {
 	if !l.pb.takesAlerts() {
 		l.problems.Addf(l.at(by), "on", "", "group needs alerts: on has neither alert nor alert.updated")
 	}
-	items := []*yaml.Node{by}
-	if by.Kind == yaml.SequenceNode {
-		if items = by.Content; len(items) == 0 {
-			l.wrong(by, "one or several jq expressions")
-		}
-	}
-	for _, item := range items {
+	for _, item := range l.keys(by) {
 		rule.by = append(rule.by, l.expr(item, l.scope("cooldown.key")))
 	}
 	l.pb.group = rule
-}
-
-// key is what alerts of one group have in common, as text. Nothing at all is an
-// error: it would put every alert that lacks the fields into one group.
-func (g *groupRule) key(ctx context.Context, in *input) (string, error) {
-	values := make([]any, len(g.by))
-	found := false
-	for i, e := range g.by {
-		v, err := e.value(ctx, in)
-		if err != nil {
-			return "", err
-		}
-		values[i] = v
-		found = found || v != nil && v != ""
-	}
-	if !found {
-		return "", errors.New("all values are empty")
-	}
-	text, err := json.Marshal(values)
-	if err != nil {
-		return "", err
-	}
-	if len(text) > 512 {
-		return "", errors.New("the values are longer than 512 bytes")
-	}
-	return string(text), nil
 }
 
 // groups knows the open groups. It is exact as cooldowns is: a group counts once

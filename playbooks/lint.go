@@ -49,6 +49,8 @@ func (l *loader) scope(where string) scope { return scope{where: where} }
 func (l *loader) roots(s scope) []string {
 	roots := []string{"alert", "host", "enrich", "enrich_errors", "vars"}
 	switch s.where {
+	case "count":
+		return []string{"alert"}
 	case "enrich":
 		roots = []string{"alert", "host", "vars"}
 	case "step":
@@ -59,6 +61,9 @@ func (l *loader) roots(s scope) []string {
 		if l.pb.group != nil {
 			roots = append(roots, "alerts", "group")
 		}
+	}
+	if l.pb.count != nil && s.where != "enrich" {
+		roots = append(roots, countName)
 	}
 	if l.pb.Takes(onRunFailed) && s.where != "step" {
 		roots = append(roots, "run")
@@ -136,7 +141,7 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 		for _, e := range l.pb.enrich {
 			names = append(names, e.name)
 		}
-		if root == "enrich_errors" && name == "host" || slices.Contains(names, name) || name == "[]" {
+		if root == "enrich_errors" && (name == "host" || name == countName && l.pb.count != nil) || slices.Contains(names, name) || name == "[]" {
 			return 0, "", ""
 		}
 		return 1, fmt.Sprintf("there is no enrichment %q", name), nearHint(name, names)
@@ -177,6 +182,7 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 var rootNeeds = map[string]string{
 	"schedule": "it is there with on: {schedule: ...}",
 	"input":    "it is there with on: manual",
+	countName:  "it is there with count: {by: ..., window: ...}",
 	"alerts":   "steps see it, with group",
 	"group":    "steps see it, with group",
 }

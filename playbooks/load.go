@@ -141,6 +141,10 @@ type document struct {
 		By     yaml.Node     `yaml:"by" required:"true"`
 		Window time.Duration `yaml:"window" required:"true"`
 	} `yaml:"group"`
+	Count *struct {
+		By     yaml.Node     `yaml:"by" required:"true"`
+		Window time.Duration `yaml:"window" required:"true"`
+	} `yaml:"count"`
 	Steps   yaml.Node `yaml:"steps" required:"true"`
 	Finally yaml.Node `yaml:"finally"`
 }
@@ -174,6 +178,9 @@ func ParseWithClock(file string, data []byte, actions map[string]Action, now fun
 	l.head(&doc)
 	l.variables(&doc.Vars)
 	l.enrichments(&doc.Enrich)
+	if doc.Count != nil {
+		l.count(&doc.Count.By, doc.Count.Window)
+	}
 	l.match(&doc.Match)
 	if doc.Cooldown != nil && doc.Cooldown.Key.Kind != 0 {
 		l.pb.cooldown = &cooldownRule{l.expr(&doc.Cooldown.Key, l.scope("cooldown.key")), doc.Cooldown.For}
@@ -369,7 +376,7 @@ func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) 
 	if e == nil {
 		return
 	}
-	c := &condition{block: block, name: name.Value, expr: e, host: e.roots["host"], errorsToo: e.roots["enrich_errors"]}
+	c := &condition{block: block, name: name.Value, expr: e, host: e.roots["host"], count: e.roots[countName], errorsToo: e.roots["enrich_errors"]}
 	if e.roots["enrich"] || c.errorsToo {
 		c.enrich = enrichmentsOf(e, l.pb.enrich)
 	}

@@ -58,6 +58,7 @@ type condition struct {
 	// enrich names the enrichments that it reads; host is the host record.
 	enrich []string
 	host   bool
+	count  bool // it reads .count
 	// errorsToo is set when it looks at .enrich_errors and so copes with their
 	// absence by itself.
 	errorsToo bool
@@ -137,11 +138,14 @@ func (c *condition) missing(in *input) string {
 	if why, failed := failures["host"]; failed && c.host {
 		return fmt.Sprintf("the host record could not be read: %v", why)
 	}
+	if why, failed := failures[countName]; failed && c.count {
+		return fmt.Sprintf("like alerts could not be counted: %v", why)
+	}
 	return ""
 }
 
 // cheap reports whether the condition can be evaluated from the alert alone.
-func (c *condition) cheap() bool { return len(c.enrich) == 0 && !c.host }
+func (c *condition) cheap() bool { return len(c.enrich) == 0 && !c.host && !c.count }
 
 // evaluate runs the conditions that ready accepts; the others are left failed with
 // errNotYet. Values are kept when keep is set.

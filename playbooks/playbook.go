@@ -25,6 +25,7 @@ type Playbook struct {
 	vars     map[string]any
 	cooldown *cooldownRule
 	group    *groupRule
+	count    *countRule
 	schedule *schedule // nil: none
 	steps    []*step
 	finally  []*step

@@ -289,6 +289,17 @@ func (r *Reader) KnownOpen(ctx context.Context, server string, since time.Time, 
 	return found, nil
 }
 
+// AlertsCreated returns alerts that were created at or after since and have keys above
+// after, the lowest key first.
+func (r *Reader) AlertsCreated(ctx context.Context, since time.Time, after int64, limit int) ([]soar.StoredAlert, error) {
+	found, _, err := r.listAlerts(ctx, selectAlerts+" WHERE a.created_at >= ? AND a.key > ? ORDER BY a.key LIMIT ?",
+		[]any{micros(since), after, limited(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("alerts created since %s: %w", since.UTC().Format(time.RFC3339), err)
+	}
+	return found, nil
+}
+
 // PlaybookVersion returns a playbook by the hash of its content.
 func (r *Reader) PlaybookVersion(ctx context.Context, hash string) (soar.PlaybookVersion, error) {
 	p, err := one(ctx, r, "SELECT hash, name, source FROM playbook WHERE hash = ?", []any{hash},
