@@ -22,7 +22,7 @@ import (
 
 func newPlaybook() *cobra.Command {
 	return group("playbook", "check and test playbooks, and see what one makes of an alert",
-		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookBacktest(), newPlaybookList(), newPlaybookRun(), newPlaybookNew(), newPlaybookSchema(), newPlaybookGraph())
+		newPlaybookLint(), newPlaybookTest(), newPlaybookExplain(), newPlaybookBacktest(), newPlaybookList(), newPlaybookRun(), newPlaybookNew(), newPlaybookSchema(), newPlaybookGraph(), newPlaybookImport(), newPlaybookExport())
 }
 
 // notFound gives a missing file the exit code of something that is not there.

@@ -42,6 +42,9 @@ var arrows = map[string][]string{
 
 	"playbooks/actions": {"playbooks", "connector", "internal/soar", "internal/registry", "internal/jq"},
 
+	// What other formats of playbooks are made of ours, and ours of them: text in, text out.
+	"playbooks/cacao": {"internal/registry"},
+
 	// What judges playbooks without running them.
 	"playbooks/lint": {"playbooks", "internal/soar", "internal/registry"},
 
@@ -60,7 +63,7 @@ var arrows = map[string][]string{
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
-		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
 }
 
 // stdlibOnly are the packages that must not import another module either.
