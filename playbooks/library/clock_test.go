@@ -80,12 +80,14 @@ func TestReleaseExpiredContainments(t *testing.T) {
 	rule := func(h ersim.HostState, age time.Duration) string {
 		return "erbridge-" + h.Identifier + "-erbridge-" + soar.NewRunID(time.Now().Add(-age)).String() + "-close"
 	}
-	stay := []string{rule(hosts[0], 23*time.Hour), rule(hosts[2], time.Minute), "erbridge-of-somebody-else"}
+	stay := []string{rule(hosts[0], 23*time.Hour), rule(hosts[2], time.Minute), "erbridge-of-somebody-else", rule(hosts[3], 48*time.Hour)}
 	contain(hosts[0], rule(hosts[0], 25*time.Hour))
 	contain(hosts[0], stay[0])
 	contain(hosts[1], rule(hosts[1], 30*24*time.Hour))
 	contain(hosts[2], stay[1])
 	contain(hosts[2], stay[2])
+	contain(hosts[3], stay[3])
+	s.sim.SetTags(hosts[3].Identifier, "workstation", "keep-contained")
 	rules := func() (names []string) {
 		for _, h := range s.sim.Hosts() {
 			for _, r := range h.Firewall {
@@ -94,7 +96,7 @@ func TestReleaseExpiredContainments(t *testing.T) {
 		}
 		return names
 	}
-	for tick := time.NewTicker(10 * time.Millisecond); len(rules()) < 5; { // until the agents have done it
+	for tick := time.NewTicker(10 * time.Millisecond); len(rules()) < 6; { // until the agents have done it
 		select {
 		case <-tick.C:
 		case <-t.Context().Done():

@@ -2,6 +2,7 @@ package library_test
 
 import (
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +36,20 @@ func TestLibraryLoads(t *testing.T) {
 	for _, pb := range set.Playbooks() {
 		if pb.File != pb.Name+".yaml" || strings.TrimSpace(pb.Description) == "" || pb.Mode != soar.ModeEnforce || len(pb.Steps()) == 0 {
 			t.Errorf("%s: playbook %s in mode %s, %d steps, %q", pb.File, pb.Name, pb.Mode, len(pb.Steps()), pb.Description)
+		}
+	}
+}
+
+// The guide lists every shipped playbook.
+func TestLibraryIsListed(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/howto/write-a-playbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, _ := load(t, actions.Deps{Sinks: sinks})
+	for _, pb := range set.Playbooks() {
+		if row := "| [`" + pb.Name + "`](../../playbooks/library/" + pb.File + ") | "; !strings.Contains(string(guide), row) {
+			t.Errorf("the guide does not list %s", pb.Name)
 		}
 	}
 }
