@@ -18,6 +18,8 @@ type BacktestOptions struct {
 	// Reads lets reading actions be called for enrichment and host records. Without
 	// it, what depends on them is unknown.
 	Reads bool
+	// History has the alerts that .count counts. Without it, .count is an error.
+	History History
 	// Ceiling holds all playbooks at observe when it is ModeObserve.
 	Ceiling soar.Mode
 	// Listed bounds the alerts that are named for each change; 20 by default.
@@ -126,7 +128,7 @@ func NewBacktest(set *Set, o BacktestOptions) (*Backtest, error) {
 		return nil, problems
 	}
 	b.tally = newTally(fresh, o.Ceiling, o.Listed)
-	reading := &reader{cache: newCache(now), actions: actions, callTimeout: enrichTimeout, now: now}
+	reading := &reader{cache: newCache(now), actions: actions, callTimeout: enrichTimeout, now: now, counter: &counter{history: o.History}}
 	if !o.Reads {
 		reading.actions = nil // .host stays what the alert knows
 	}
@@ -343,7 +345,7 @@ func (b *Backtest) open(pb *Playbook, conditions []Condition) bool {
 	for _, holds := range []bool{true, false} {
 		changed := append([]Condition(nil), conditions...)
 		for i, c := range pb.match.conditions {
-			if !c.cheap() {
+			if c.looksUp() {
 				changed[i].Verdict = NoMatch
 				if holds == (c.block != None) {
 					changed[i].Verdict = Match

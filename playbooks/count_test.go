@@ -175,3 +175,34 @@ func TestCountMistakes(t *testing.T) {
 		}
 	}
 }
+
+func TestCountInABacktest(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *store.Store, server *fakeServer, actions map[string]Action) {
+		set := loadText(t, actions, bruteForce)
+		_, stop := running(t, s, actions, set, EngineOptions{Evaluations: 1})
+		for i := range 50 {
+			put(t, s, createdAt(fmt.Sprint(i), string(rune('a'+i%3)), time.Now()))
+			time.Sleep(time.Duration(i%4) * time.Minute)
+		}
+		stop()
+		b, err := NewBacktest(set, BacktestOptions{Actions: actions, History: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.CompareWithLive()
+		stored, err := s.Alerts(t.Context(), store.AlertFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Reverse(stored)
+		for i := range stored {
+			if err := b.Add(t.Context(), &stored[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		live := len(server.texts("fake.repeat"))
+		if got := b.Report().Results[0]; got.Matched != live || live == 0 || got.Errors != 0 || got.Unknown != 0 || got.NewlyMatching != nil || got.NoLongerMatching != nil {
+			t.Errorf("%d runs live, and the backtest %+v", live, got)
+		}
+	})
+}

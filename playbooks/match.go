@@ -145,7 +145,10 @@ func (c *condition) missing(in *input) string {
 }
 
 // cheap reports whether the condition can be evaluated from the alert alone.
-func (c *condition) cheap() bool { return len(c.enrich) == 0 && !c.host && !c.count }
+func (c *condition) cheap() bool { return !c.looksUp() && !c.count }
+
+// looksUp reports whether the condition needs what reading actions return.
+func (c *condition) looksUp() bool { return len(c.enrich) > 0 || c.host }
 
 // evaluate runs the conditions that ready accepts; the others are left failed with
 // errNotYet. Values are kept when keep is set.

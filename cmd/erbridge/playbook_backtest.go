@@ -107,6 +107,12 @@ func (b *backtest) run(ctx context.Context, given []string, since time.Time) (*p
 			return nil, err
 		}
 	}
+	r, err := store.OpenReader(ctx, cfg.Store.Path)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer r.Close()
+	options.History = r
 	test, err := playbooks.NewBacktest(set, options)
 	if err != nil {
 		return nil, err
@@ -114,11 +120,6 @@ func (b *backtest) run(ctx context.Context, given []string, since time.Time) (*p
 	if err := b.compare(ctx, test, set, cfg, known, len(given) > 0); err != nil {
 		return nil, err
 	}
-	r, err := store.OpenReader(ctx, cfg.Store.Path)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	defer r.Close()
 	if err := eachAlert(ctx, r, since, func(a *soar.StoredAlert) error { return test.Add(ctx, a) }); err != nil {
 		return nil, err
 	}

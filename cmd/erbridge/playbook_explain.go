@@ -104,6 +104,11 @@ func (e *explanation) explain(cmd *cobra.Command, name, ref string) (*playbooks.
 	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
 		options.Ceiling = cfg.Playbooks.Mode
 	}
+	// .count needs the store; without one, an alert of a file can be explained all the same.
+	if r, err := e.file.reader(cmd.Context()); err == nil {
+		defer r.Close()
+		options.History = r
+	}
 	known := daemon.LintActions(nil)
 	if e.online {
 		if known, err = onlineActions(&e.file); err != nil {

@@ -136,7 +136,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	}
 	result = &Result{Name: c.Name, Position: p.doc.at("tests", p.index), play: p}
 	quiet := newOutside(p.doc, c, now) // explain asks for itself, and uses no answer up
-	result.Explanation, err = playbooks.Explain(ctx, pb, p.main.alert, quiet.standIns(known))
+	result.Explanation, err = playbooks.ExplainWith(ctx, pb, p.main.alert, playbooks.ExplainOptions{Actions: quiet.standIns(known), History: journal, Now: sim.Now})
 	if err != nil {
 		return nil, err
 	}
