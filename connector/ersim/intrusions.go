@@ -119,18 +119,29 @@ func (p *play) lsassOpened() {
 	p.openLsass(by, "PROCESS_VM_READ|PROCESS_QUERY_INFORMATION", "0x1410")
 }
 
+func (p *play) failedLogon(from, user string) map[string]string {
+	return p.logRow("Security", 4625, map[string]string{
+		"TargetUserName": user, "TargetDomainName": "ACME", "LogonType": "3", "IpAddress": from, "IpPort": "50217",
+		"Status": "0xc000006d", "SubStatus": "0xc000006a", "WorkstationName": "-",
+	})
+}
+
 func (p *play) failLogons(h *host, times int, from, user string) {
 	for range times {
-		p.aggregated(h, "Logon failed", "LOW", "T1110", "credential-access", eventLog, p.logRow("Security", 4625, map[string]string{
-			"TargetUserName": user, "TargetDomainName": "ACME", "LogonType": "3", "IpAddress": from, "IpPort": "50217",
-			"Status": "0xc000006d", "SubStatus": "0xc000006a", "WorkstationName": "-",
-		}))
+		p.aggregated(h, "Logon failed", "LOW", "T1110", "credential-access", eventLog, p.failedLogon(from, user))
 	}
 }
 
 func (p *play) mistypedLogons() { p.failLogons(p.other, 3, "10.10.1.17", "bob.miller") }
 
 func (p *play) guessedLogons() { p.failLogons(p.host, 12, badAddress, "Administrator") }
+
+func (p *play) sprayedLogons() {
+	for i := range 5 {
+		h := p.another()
+		p.alert(h, "Logon failed", "LOW", "T1110", "credential-access", eventLog, p.failedLogon("198.51.100.23", "user"+strconv.Itoa(i+1)))
+	}
+}
 
 // webServer is the worker process of IIS on the host.
 func (p *play) webServer() *Process {

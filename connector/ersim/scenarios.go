@@ -90,6 +90,7 @@ var scenarios = []scenario{
 		{200 * ms, "reader.exe opens lsass: alert Memory of lsass opened", (*play).lsassOpened},
 		{200 * ms, "three logons from the office fail on the file server: alert Logon failed, which is noise", (*play).mistypedLogons},
 		{200 * ms, "twelve logons from 203.0.113.66 fail on a workstation: one alert Logon failed with the others aggregated", (*play).guessedLogons},
+		{200 * ms, "one logon from 198.51.100.23 fails on each of five hosts: five alerts Logon failed", (*play).sprayedLogons},
 	}},
 	{"webshell", "A page is uploaded to a web server and runs commands there.", []step{
 		{0, "the web server compiles a page: alert Web server starts a program, which is noise", (*play).compilePage},

@@ -41,7 +41,7 @@ func TestScenariosRaiseWhatTheySay(t *testing.T) {
 		{"noise", map[string]int{"Administrator logon+Software installed": 40}},
 		{"failures", map[string]int{"Credential dumping": 4}},
 		{"persistence", map[string]int{"Run key written": 2, "Service installed": 2, "Scheduled task created": 2}},
-		{"credentials", map[string]int{"Memory of lsass opened": 2, "Logon failed": 2}},
+		{"credentials", map[string]int{"Memory of lsass opened": 2, "Logon failed": 7}},
 		{"webshell", map[string]int{"Web server starts a program": 2}},
 		{"defender", map[string]int{"Event of Defender": 2, "State of antivirus": 2}},
 		{"exfiltration", map[string]int{"Files on another drive": 2}},

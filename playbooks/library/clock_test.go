@@ -96,7 +96,9 @@ func TestReleaseExpiredContainments(t *testing.T) {
 		}
 		return names
 	}
-	for tick := time.NewTicker(10 * time.Millisecond); len(rules()) < 6; { // until the agents have done it
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for len(rules()) < 6 { // until the agents have done it
 		select {
 		case <-tick.C:
 		case <-t.Context().Done():

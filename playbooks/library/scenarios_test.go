@@ -52,8 +52,9 @@ var performances = map[string]map[string]expected{
 		"persistence-scheduled-task": {runs: 1, steps: map[string]soar.StepState{"collect": verified, "note": verified}},
 	},
 	"credentials": {
-		"lsass-access": {runs: 1, steps: map[string]soar.StepState{"stop": verified, "mark": verified, "note": verified}},
-		"brute-force":  {runs: 1, steps: map[string]soar.StepState{"close": verified, "sessions": executed, "tell": skipped, "note": verified}},
+		"lsass-access":   {runs: 1, steps: map[string]soar.StepState{"stop": verified, "mark": verified, "note": verified}},
+		"password-spray": {runs: 1, steps: map[string]soar.StepState{"tell": executed, "note": verified}},
+		"brute-force":    {runs: 1, steps: map[string]soar.StepState{"close": verified, "sessions": executed, "tell": skipped, "note": verified}},
 	},
 	"webshell": {
 		"web-shell": {runs: 1, steps: map[string]soar.StepState{"stop": verified, "pages": executed, "collect[0]": verified, "mark": verified}},
