@@ -86,6 +86,7 @@ type Engine struct {
 	cooldowns cooldowns
 	groups    groups
 	lookUps   keyedLocks
+	loaded    chan struct{} // closed when Run knows cool-downs and groups
 	stop      chan struct{} // closed when Run begins to stop
 	stopOnce  sync.Once
 
@@ -120,6 +121,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		journal: j, actions: actions, options: o, metrics: m,
 		reader:   &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, counter: &counter{history: o.History}},
 		guard:    &guard{ceiling: o.Ceiling},
+		loaded:   make(chan struct{}),
 		stop:     make(chan struct{}),
 		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),
 		notice: make(chan struct{}, 1),
@@ -166,6 +168,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("playbooks: groups: %w", err)
 	}
+	close(e.loaded)
 	interrupted, err := e.journal.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("playbooks: interrupted runs: %w", err)

@@ -20,6 +20,11 @@ const (
 	failedPrefix   = "run-failed/" // + run: a failed run that playbooks are still to be asked about
 	keepFailed     = 7 * 24 * time.Hour
 	schedulePrefix = "schedule/" // + playbook: its schedule, and the time up to which it was looked at
+
+	// clockTrust is how far a clock that is put right may go back without a schedule
+	// beginning anew; clockLook is how soon it is noticed that it was put forward.
+	clockTrust = time.Hour
+	clockLook  = time.Minute
 )
 
 // noteFailure leaves word of a failed run for the playbooks with on: run.failed. A
@@ -61,7 +66,7 @@ func (p *pool) triggers(ctx context.Context) {
 		var timeUp <-chan time.Time
 		var timer *time.Timer
 		if !next.IsZero() {
-			timer = time.NewTimer(max(next.Sub(now), time.Millisecond))
+			timer = time.NewTimer(min(max(next.Sub(now), time.Millisecond), clockLook))
 			timeUp = timer.C
 		}
 		select {
@@ -144,6 +149,7 @@ func (e *Engine) fireSchedules(ctx context.Context, now time.Time) (next time.Ti
 	var change soar.Change
 	for _, pb := range e.Set().taking(onSchedule) {
 		since, known := lookedAt(looked[pb.Name], pb.schedule)
+		known = known && since.Before(now.Add(clockTrust)) // else the clock was wrong then
 		delete(looked, pb.Name)
 		if !known {
 			since = now
@@ -208,7 +214,7 @@ var (
 )
 
 // Start runs a playbook by hand. Its conditions and its cool-down are asked as for
-// an alert. Errors wrap soar.ErrNotFound when there is no such playbook,
+// an alert. It waits until Run has begun. Errors wrap soar.ErrNotFound when there is no such playbook,
 // ErrNotManual when on does not list manual, ErrNotAgreed when the run would enforce
 // and m does not agree to that, and ErrNotStarted when the playbook does not match.
 func (e *Engine) Start(ctx context.Context, m Manual) (soar.Run, error) {
@@ -218,6 +224,11 @@ func (e *Engine) Start(ctx context.Context, m Manual) (soar.Run, error) {
 		return soar.Run{}, fmt.Errorf("playbook %q: %w%s", m.Playbook, soar.ErrNotFound, nearName(m.Playbook, e.Set()))
 	case !pb.Takes(onManual):
 		return soar.Run{}, fmt.Errorf("playbook %s is %w: its on does not list manual", pb.Name, ErrNotManual)
+	}
+	select {
+	case <-e.loaded: // cool-downs are known
+	case <-ctx.Done():
+		return soar.Run{}, context.Cause(ctx)
 	}
 	o := &occasion{on: onManual, alert: m.Alert, books: []*Playbook{pb}, verdicts: map[string]string{}, extra: map[string]any{"input": m.Input}, by: m.By}
 	if o.alert == nil {

@@ -81,7 +81,7 @@ steps:
 func TestSchedules(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *store.Store, server *fakeServer, actions map[string]Action) {
 		set := loadText(t, actions, hourly)
-		e, stop := running(t, s, actions, set, EngineOptions{}) // the clock stands at midnight
+		_, stop := running(t, s, actions, set, EngineOptions{}) // the clock stands at midnight
 		time.Sleep(59 * time.Minute)
 		wantTexts(t, server)
 		time.Sleep(2 * time.Minute)
@@ -89,14 +89,26 @@ func TestSchedules(t *testing.T) {
 
 		stop()
 		time.Sleep(5 * time.Hour) // 06:01
-		e, stop = running(t, s, actions, set, EngineOptions{})
+		_, stop = running(t, s, actions, set, EngineOptions{})
 		time.Sleep(time.Minute)
 		wantTexts(t, server, "2000-01-01T01:00:00Z 0 ", "2000-01-01T06:00:00Z 4 ")
 		stop()
-		e, stop = running(t, s, actions, set, EngineOptions{}) // a restart is no reason for another
+		_, stop = running(t, s, actions, set, EngineOptions{}) // a restart is no reason for another
 		time.Sleep(time.Minute)
 		if n := len(server.texts("fake.repeat")); n != 2 {
 			t.Fatalf("%d runs after a restart", n)
+		}
+
+		// A clock that was wrong holds no schedule back.
+		stop()
+		ahead := scheduleMark(set.Get("hourly"), time.Now().AddDate(1, 0, 0))
+		if _, err := s.Commit(t.Context(), soar.Change{KV: []soar.KV{ahead}}); err != nil {
+			t.Fatal(err)
+		}
+		e, stop := running(t, s, actions, set, EngineOptions{})
+		time.Sleep(time.Second)
+		if kv, err := s.KV(t.Context(), schedulePrefix); err != nil || len(kv) != 1 || !strings.HasPrefix(kv[0].Value, "2000-01-01T06:03:00Z ") {
+			t.Fatalf("marks %v, %v", kv, err)
 		}
 
 		// Another schedule begins now: what it would have had to do since is not made up for.
@@ -105,7 +117,7 @@ func TestSchedules(t *testing.T) {
 		if n := len(server.texts("fake.repeat")); n != 2 {
 			t.Fatalf("%d runs after the schedule was changed", n)
 		}
-		time.Sleep(4 * time.Minute) // 06:07:01
+		time.Sleep(4 * time.Minute) // 06:07:02
 		wantTexts(t, server, "2000-01-01T01:00:00Z 0 ", "2000-01-01T06:00:00Z 4 ", "2000-01-01T06:07:00Z 0 ")
 
 		// One that went and came back has missed nothing.
