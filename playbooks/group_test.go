@@ -97,25 +97,27 @@ func TestGroupsCrash(t *testing.T) {
 						dead = dead || commits == n
 						return dead
 					}
-					_, stop := running(t, &commitsUntil{s, die, after}, actions, set, EngineOptions{Evaluations: 1, Drain: time.Second})
+					_, stop := running(t, &commitsUntil{Store: s, die: die, after: after}, actions, set, EngineOptions{Evaluations: 1, Drain: time.Second})
 					for _, id := range []string{"1", "2", "3"} {
 						put(t, s, onHost(id, "a"))
 						time.Sleep(time.Minute)
 					}
 					time.Sleep(10 * time.Minute)
 					stop()
-					over = over || !dead
+					over = over || commits < n
 					_, stop = running(t, s, actions, set, EngineOptions{Evaluations: 1})
 					time.Sleep(time.Hour)
 					stop()
 					// Alerts that were left pending join the group they find, or open another.
 					var seen []string
-					for _, text := range server.texts("fake.repeat") {
+					texts := server.texts("fake.repeat")
+					slices.Sort(texts)
+					for _, text := range slices.Compact(texts) { // a call whose answer was lost may be repeated
 						_, list, _ := strings.Cut(text, ": ")
 						seen = append(seen, strings.Fields(list)[1:]...)
 					}
 					slices.Sort(seen)
-					if !slices.Equal(slices.Compact(slices.Clone(seen)), []string{"1", "2", "3"}) {
+					if !slices.Equal(seen, []string{"1", "2", "3"}) {
 						t.Errorf("the runs saw %v", seen)
 					}
 				})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,12 +137,17 @@ func TestSchedules(t *testing.T) {
 // happens, or after, when nobody learns of it.
 type commitsUntil struct {
 	*store.Store
-	die   func(soar.Change) bool
+	die   func(soar.Change) bool // called by one goroutine at a time
 	after bool
+
+	mu sync.Mutex
 }
 
 func (c *commitsUntil) Commit(ctx context.Context, change soar.Change) (soar.Committed, error) {
-	if !c.die(change) {
+	c.mu.Lock()
+	dies := c.die(change)
+	c.mu.Unlock()
+	if !dies {
 		return c.Store.Commit(ctx, change)
 	}
 	if c.after {
@@ -163,7 +169,7 @@ func TestSchedulesCrash(t *testing.T) {
 		t.Run(fmt.Sprintf("after=%v", after), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *store.Store, server *fakeServer, actions map[string]Action) {
 				set := loadText(t, actions, hourly)
-				_, stop := running(t, &commitsUntil{s, startsRun("hourly"), after}, actions, set, EngineOptions{Drain: time.Second})
+				_, stop := running(t, &commitsUntil{Store: s, die: startsRun("hourly"), after: after}, actions, set, EngineOptions{Drain: time.Second})
 				time.Sleep(time.Hour + 500*time.Millisecond)
 				stop()
 				_, stop = running(t, s, actions, set, EngineOptions{})
@@ -211,7 +217,7 @@ func TestFailedRuns(t *testing.T) {
 					"playbook: cancelled\non: run.failed\nmatch: {all: [{it was cancelled: .run.state == \"cancelled\"}]}\nsteps: [{do: fake.once}]")
 				put(t, s, testAlert("1"))
 				if tt.die != nil {
-					_, stop := running(t, &commitsUntil{s, tt.die, tt.after}, actions, set, EngineOptions{Drain: time.Second})
+					_, stop := running(t, &commitsUntil{Store: s, die: tt.die, after: tt.after}, actions, set, EngineOptions{Drain: time.Second})
 					time.Sleep(500 * time.Millisecond)
 					stop()
 				}
