@@ -99,11 +99,12 @@ func (p *play) settleAsTask() { p.planTask(p.dropped(), "Updater", lotlPath) }
 
 func (p *play) openLsass(by *Process, access, value string) {
 	lsass := cmp.Or(p.host.running("lsass.exe"), p.host.processes[0])
-	p.alert(p.host, "Memory of lsass opened", "HIGH", "T1003.001", "credential-access", "", eventColumns(p.host, by, actProcessOpen, p.at(), map[string]string{
+	columns := eventColumns(p.host, by, actProcessOpen, p.at(), map[string]string{
 		"src_pid": strconv.FormatInt(by.PID, 10), "src_path": by.Path, "src_process_guid": by.GUID,
 		"target_pid": strconv.FormatInt(lsass.PID, 10), "target_path": lsass.Path, "target_process_guid": lsass.GUID,
 		"granted_access": access, "granted_access_value": value, "owner_uid": p.host.role.user,
-	}))
+	})
+	p.alert(p.host, "Memory of lsass opened", "HIGH", "T1003.001", "credential-access", "", columns)
 }
 
 func (p *play) defenderOpensLsass() {

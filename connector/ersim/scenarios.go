@@ -89,7 +89,8 @@ var scenarios = []scenario{
 		{0, "Defender opens lsass: alert Memory of lsass opened, which is noise", (*play).defenderOpensLsass},
 		{200 * ms, "reader.exe opens lsass: alert Memory of lsass opened", (*play).lsassOpened},
 		{200 * ms, "three logons from the office fail on the file server: alert Logon failed, which is noise", (*play).mistypedLogons},
-		{200 * ms, "twelve logons from 203.0.113.66 fail on a workstation: one alert Logon failed with the others aggregated", (*play).guessedLogons},
+		{200 * ms, "twelve logons from 203.0.113.66 fail on a workstation: one alert Logon failed with the others aggregated",
+			(*play).guessedLogons},
 		{200 * ms, "one logon from 198.51.100.23 fails on each of five hosts: five alerts Logon failed", (*play).sprayedLogons},
 	}},
 	{"webshell", "A page is uploaded to a web server and runs commands there.", []step{

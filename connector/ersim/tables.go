@@ -41,7 +41,9 @@ var tables = map[string]table{
 		"pid", "fd", "socket", "family", "protocol", "local_address", "remote_address", "local_port", "remote_port", "path", "state",
 	}},
 	"logged_in_users": {rows: sessionRows, columns: []string{"type", "user", "tty", "host", "time", "pid"}},
-	"logical_drives":  {rows: driveRows, columns: []string{"device_id", "type", "description", "free_space", "size", "file_system", "boot_partition"}, windows: true},
+	"logical_drives": {rows: driveRows, windows: true, columns: []string{
+		"device_id", "type", "description", "free_space", "size", "file_system", "boot_partition",
+	}},
 	"carves": {rows: carveRows, columns: []string{
 		"time", "sha256", "size", "path", "status", "carve_guid", "request_id", "carve",
 	}},

@@ -32,7 +32,8 @@ func TestDailyDigest(t *testing.T) {
 	if _, err := s.store.Commit(t.Context(), soar.Change{Alerts: alerts}); err != nil {
 		t.Fatal(err)
 	}
-	day, err := playbooks.NewSimulation(s.store, all, playbooks.NewSet(set.Get("daily-digest")), time.Now(), playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
+	set = playbooks.NewSet(set.Get("daily-digest"))
+	day, err := playbooks.NewSimulation(s.store, all, set, time.Now(), playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,9 @@ var performances = map[string]map[string]expected{
 		"web-shell": {runs: 1, steps: map[string]soar.StepState{"stop": verified, "pages": executed, "collect[0]": verified, "mark": verified}},
 	},
 	"defender": {
-		"defender-detection":           {runs: 1, steps: map[string]soar.StepState{"status": executed, "collect": verified, "tell": skipped, "note": verified}},
+		"defender-detection": {runs: 1, steps: map[string]soar.StepState{
+			"status": executed, "collect": verified, "tell": skipped, "note": verified,
+		}},
 		"defender-outdated-signatures": {runs: 1, steps: map[string]soar.StepState{"update": executed, "status": executed, "note": verified}},
 	},
 	"exfiltration": {
