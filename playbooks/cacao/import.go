@@ -177,8 +177,8 @@ func (c *converter) head() mapping {
 		}
 		ours, _ = ours["playbook"].(mapping)
 	}
-	for _, key := range bookKeys {
-		if v := ours[key]; v != nil && key != "steps" && key != "enrich" && key != "finally" && key != "vars" {
+	for key, v := range ours { // what the language does not know, lint tells
+		if v != nil && key != "steps" && key != "enrich" && key != "finally" && key != "vars" {
 			book[key] = v
 		}
 	}

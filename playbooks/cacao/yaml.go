@@ -14,7 +14,7 @@ type mapping = map[string]any
 
 // The order in which keys are written; all others follow by the alphabet.
 var (
-	bookKeys = []string{"playbook", "description", "attack", "mode", "on", "match", "enrich", "vars", "lists", "group", "cooldown", "steps", "finally"}
+	bookKeys = []string{"playbook", "description", "attack", "mode", "on", "match", "count", "enrich", "vars", "lists", "group", "cooldown", "steps", "finally"}
 	stepKeys = []string{"id", "if", "for_each", "max_parallel", "do", "call", "parallel", "with", "timeout", "retry", "on_error"}
 )
 
@@ -46,11 +46,8 @@ func toNode(v any, order []string) (*yaml.Node, error) {
 				name.Style = 0 // a word for true in YAML 1.1 only
 			}
 			inside := []string(nil)
-			switch key {
-			case "steps", "finally", "parallel", "on_error":
+			if slices.Contains([]string{"steps", "finally", "parallel", "on_error"}, key) {
 				inside = stepKeys
-			case "enrich":
-				inside = nil
 			}
 			value, err := toNode(v[key], inside)
 			if err != nil {
