@@ -64,7 +64,8 @@ type Action interface {
 	// Do carries the action out, or starts it. With an error, nothing of a
 	// Outcome counts except Target. The error decides what happens next:
 	// ErrUncertain (may have happened), ErrTransient (did not happen, may be tried
-	// again), anything else (did not happen and never will this way).
+	// again), anything else (did not happen and never will this way). From an action
+	// that reads, an error wrapping soar.ErrNotFound says that there is no such thing.
 	Do(ctx context.Context, call Call) (Outcome, error)
 
 	// Poll looks at what Do started. It is called until the state is not

@@ -192,7 +192,9 @@ func (v *survey) call(s *step, key string, f *frame) (st status, seen any) {
 func calleeFrame(s *step, key string, f *frame, callee *Playbook, group *GroupNote) frame {
 	return frame{
 		prefix: key + "/", chain: append(f.chain[:len(f.chain):len(f.chain)], callee), vars: group.Vars, steps: map[string]any{}, pc: f.place(s),
-		found: &findings{host: group.Host, values: orEmpty(group.Enrich), errors: orEmpty(group.EnrichErrors), extra: f.found.extra},
+		found: &findings{
+			host: group.Host, values: orEmpty(group.Enrich), errors: orEmpty(group.EnrichErrors), status: orEmpty(group.EnrichStatus), extra: f.found.extra,
+		},
 	}
 }
 
@@ -235,7 +237,7 @@ func callVars(ctx context.Context, s *step, callee *Playbook, in *input) (map[st
 
 func callNote(callee *Playbook, vars map[string]any, found *findings) GroupNote {
 	return GroupNote{
-		Text: "playbook " + callee.Name, Begun: "call", Vars: vars, Enrich: found.values, EnrichErrors: found.errors, Host: found.host,
+		Text: "playbook " + callee.Name, Begun: "call", Vars: vars, Enrich: found.values, EnrichErrors: found.errors, EnrichStatus: found.status, Host: found.host,
 	}
 }
 

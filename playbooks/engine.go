@@ -119,7 +119,8 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 	}
 	e := &Engine{
 		journal: j, actions: actions, options: o, metrics: m,
-		reader:   &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, counter: &counter{history: o.History}},
+		reader: &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, counter: &counter{history: o.History},
+			lookedUp: func(how string) { m.lookUps.WithLabelValues(how).Inc() }},
 		guard:    &guard{ceiling: o.Ceiling},
 		loaded:   make(chan struct{}),
 		stop:     make(chan struct{}),
@@ -651,6 +652,7 @@ type metrics struct {
 	runs        *prometheus.CounterVec
 	evaluations *prometheus.CounterVec
 	stepSeconds *prometheus.HistogramVec
+	lookUps     *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -666,8 +668,11 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.001, .01, .1, .5, 1, 5, 15, 60, 300, 1800, 7200, 86400},
 		}, []string{"action", "state"}),
 	}
+	m.lookUps = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "erbridge_lookups_total", Help: "Look-ups of playbooks, by how they were answered: read, cached, stale or failed.",
+	}, []string{"answer"})
 	if registerer == nil {
 		return m, nil
 	}
-	return m, errors.Join(registerer.Register(m.runs), registerer.Register(m.evaluations), registerer.Register(m.stepSeconds))
+	return m, errors.Join(registerer.Register(m.lookUps), registerer.Register(m.runs), registerer.Register(m.evaluations), registerer.Register(m.stepSeconds))
 }

@@ -3,107 +3,40 @@ package playbooks
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"sync"
+	"reflect"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
+
+// statusName is the field of the input that tells how look-ups went.
+const statusName = "enrich_status"
 
 // hostGet is the action behind .host.
 const hostGet = "host.get"
 
 const (
 	hostTTL       = 5 * time.Minute
-	failureTTL    = 15 * time.Second // how long a failed reading is not tried again
 	enrichTimeout = 30 * time.Second
-	maxCached     = 4096
 )
+
+var hostLife = lifetimes{found: hostTTL, empty: defaultEmptyTTL, stale: defaultStale}
 
 var errOutputTooLarge = fmt.Errorf("the output is larger than %d bytes", maxOutput)
 
-// cache keeps what reading actions returned. Many alerts of one host ask for the
-// same at the same moment: the first asks the server, the others wait for it.
-type cache struct {
-	now func() time.Time
+// The states of a look-up, as .enrich_status.<name>.state tells them. Without any, it
+// was not looked up.
+const (
+	stateFound  = "found"  // there is something
+	stateEmpty  = "empty"  // looked up, and there is nothing
+	stateFailed = "failed" // nobody knows
+)
 
-	mu      sync.Mutex
-	entries map[string]*cached // guarded by mu
-}
-
-type cached struct {
-	ready   chan struct{} // closed when value and err are set
-	value   any
-	err     error
-	expires time.Time // guarded by cache.mu; zero while being read
-}
-
-func newCache(now func() time.Time) *cache {
-	return &cache{now: now, entries: map[string]*cached{}}
-}
-
-// get returns the cached value under key, or reads it. A reading that ends because
-// its own caller gave up is not kept.
-func (c *cache) get(ctx context.Context, key string, ttl time.Duration, read func() (any, error)) (any, error) {
-	for {
-		c.mu.Lock()
-		entry := c.entries[key]
-		if entry == nil || !entry.expires.IsZero() && !c.now().Before(entry.expires) {
-			entry = &cached{ready: make(chan struct{})}
-			c.makeRoom()
-			c.entries[key] = entry
-			c.mu.Unlock()
-			c.fill(ctx, key, entry, ttl, read)
-			return entry.value, entry.err
-		}
-		c.mu.Unlock()
-		select {
-		case <-entry.ready:
-			if ctx.Err() == nil && errors.Is(entry.err, context.Canceled) {
-				continue // the other caller gave up, this one has not
-			}
-			return entry.value, entry.err
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-func (c *cache) fill(ctx context.Context, key string, entry *cached, ttl time.Duration, read func() (any, error)) {
-	entry.err = errors.New("the reading ended without a result")
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if entry.err != nil {
-			ttl = min(ttl, failureTTL)
-		}
-		entry.expires = c.now().Add(ttl)
-		if ctx.Err() != nil && c.entries[key] == entry {
-			delete(c.entries, key)
-		}
-		close(entry.ready)
-	}()
-	entry.value, entry.err = read()
-}
-
-// makeRoom drops expired entries, and if there are none, any that is complete.
-func (c *cache) makeRoom() {
-	if len(c.entries) < maxCached {
-		return
-	}
-	now := c.now()
-	maps.DeleteFunc(c.entries, func(_ string, e *cached) bool { return !e.expires.IsZero() && !now.Before(e.expires) })
-	for key, e := range c.entries {
-		if len(c.entries) < maxCached {
-			return
-		}
-		if !e.expires.IsZero() {
-			delete(c.entries, key)
-		}
-	}
-}
+// nothingTeller is an output that can say of itself that the look-up found nothing,
+// although it holds something: whom it asked, for instance.
+type nothingTeller interface{ FoundNothing() bool }
 
 // reader runs reading actions for enrichment.
 type reader struct {
@@ -111,7 +44,8 @@ type reader struct {
 	actions     map[string]Action
 	callTimeout time.Duration
 	now         func() time.Time
-	counter     *counter // of like alerts; nil: none can be counted
+	counter     *counter         // of like alerts; nil: none can be counted
+	lookedUp    func(how string) // counts look-ups; may be nil
 }
 
 // findings are what was read for one playbook and one alert.
@@ -119,11 +53,12 @@ type findings struct {
 	host   any
 	values map[string]any
 	errors map[string]any
+	status map[string]any // how the look-ups went, by name
 	extra  map[string]any // other fields of the input: what started the run, its group
 }
 
 func newFindings(alertHost any) *findings {
-	return &findings{host: alertHost, values: map[string]any{}, errors: map[string]any{}}
+	return &findings{host: alertHost, values: map[string]any{}, errors: map[string]any{}, status: map[string]any{}}
 }
 
 // readHost overlays the alert's host with the host record. Without the action, or
@@ -133,7 +68,7 @@ func (r *reader) readHost(ctx context.Context, alert *soar.Alert, f *findings) {
 	if action == nil || alert.Host.Identifier == "" {
 		return
 	}
-	record, err := r.read(ctx, action, hostGet, map[string]any{"host": alert.Host.Identifier}, hostTTL, alert)
+	record, err := r.read(ctx, "host", &enrichment{do: hostGet, action: action, life: hostLife}, map[string]any{"host": alert.Host.Identifier}, alert, f)
 	if err != nil {
 		f.errors["host"] = err.Error()
 		return
@@ -154,23 +89,82 @@ func (r *reader) readOne(ctx context.Context, e *enrichment, alert *soar.Alert, 
 		return
 	}
 	f.values[e.name] = nil
+	f.status[e.name] = r.status(found{how: lookUpFailed})
 	with, err := e.with.object(ctx, in)
 	if err == nil {
-		f.values[e.name], err = r.read(ctx, e.action, e.do, with, e.ttl, alert)
+		f.values[e.name], err = r.read(ctx, e.name, e, with, alert, f)
 	}
 	if err != nil {
 		f.errors[e.name] = err.Error()
 	}
 }
 
-func (r *reader) read(ctx context.Context, action Action, name string, with map[string]any, ttl time.Duration, alert *soar.Alert) (any, error) {
+// read looks up in the cache or at the server, and notes how that went under name. An
+// old value that stands in for one that cannot be read is no error. That there is
+// nothing is one, where the action says it by an error.
+func (r *reader) read(ctx context.Context, name string, e *enrichment, with map[string]any, alert *soar.Alert, f *findings) (any, error) {
 	arguments, err := json.Marshal(with) // sorts keys
 	if err != nil {
 		return nil, err
 	}
-	return r.cache.get(ctx, name+string(arguments), ttl, func() (any, error) {
-		return r.carryOut(ctx, action, Call{Alert: *alert, With: with, Step: name})
+	got := r.cache.get(ctx, e.do+string(arguments), e.life, func() (*answer, error) {
+		value, err := r.carryOut(ctx, e.action, Call{Alert: *alert, With: with, Step: e.do})
+		if err != nil {
+			return nil, err
+		}
+		data, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		return &answer{value: value, size: len(data), empty: isNothing(e.action.Spec().Output, value, data)}, nil
 	})
+	if r.lookedUp != nil {
+		r.lookedUp(got.how)
+	}
+	f.status[name] = r.status(got)
+	if got.answer == nil {
+		return nil, got.err
+	}
+	return got.value, got.answer.err
+}
+
+// status is a look-up as .enrich_status shows it.
+func (r *reader) status(got found) map[string]any {
+	if got.answer == nil {
+		return map[string]any{"state": stateFailed, "stale": false, "age_seconds": nil}
+	}
+	state := stateFound
+	if got.empty {
+		state = stateEmpty
+	}
+	age := max(r.now().Sub(got.at), 0)
+	return map[string]any{"state": state, "stale": got.how == fromStale, "age_seconds": int(age / time.Second)}
+}
+
+// isNothing reports whether a value, of which data is the JSON, says that there is
+// nothing: null, an empty text, list or object, or what its type says of itself. That
+// goes by the value and not by the action, so that a test's stand-in is judged alike.
+func isNothing(kind, value any, data []byte) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case string:
+		return v == ""
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		if len(v) == 0 {
+			return true
+		}
+	}
+	if _, tells := kind.(nothingTeller); !tells {
+		return false
+	}
+	output := reflect.New(reflect.TypeOf(kind))
+	if json.Unmarshal(data, output.Interface()) != nil {
+		return false
+	}
+	return output.Elem().Interface().(nothingTeller).FoundNothing()
 }
 
 // carryOut does a reading action and waits for its answer.

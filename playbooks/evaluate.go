@@ -31,6 +31,7 @@ func newEvaluation(r *reader, alert *soar.Alert, plain map[string]any, pb *Playb
 func (ev *evaluation) input() *input {
 	object := map[string]any{
 		"alert": orNothing(ev.plain), "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.vars,
+		statusName: ev.found.status,
 	}
 	maps.Copy(object, ev.found.extra)
 	return &input{object: object, vars: ev.vars}
@@ -111,6 +112,7 @@ func (ev *evaluation) enrich(ctx context.Context, wanted func(*enrichment) bool)
 			defer func() {
 				if v := recover(); v != nil {
 					f.values[e.name], f.errors[e.name] = nil, fmt.Sprintf("panic: %v", v)
+					f.status[e.name] = ev.reader.status(found{how: lookUpFailed})
 				}
 				results <- f
 			}()
@@ -127,6 +129,7 @@ func (ev *evaluation) enrich(ctx context.Context, wanted func(*enrichment) bool)
 		for name, v := range f.errors {
 			fresh.errors[name] = v
 		}
+		maps.Copy(fresh.status, f.status)
 	}
 	ev.found = fresh
 }
@@ -421,9 +424,9 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 	r.on, r.group = o.on, group
 	maps.Copy(r.calls, calls)
 	special := o.on != pendingAlert && o.on != pendingUpdated || group != nil
-	if special || pb.count != nil || pb.stepsNeedHost || len(ev.found.values) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
+	if special || pb.count != nil || pb.stepsNeedHost || len(ev.found.status) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
 		note := BeganNote{
-			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, Calls: hashes(calls), Extra: kept(o.extra, ev.found.extra), Group: group,
+			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, EnrichStatus: ev.found.status, Calls: hashes(calls), Extra: kept(o.extra, ev.found.extra), Group: group,
 		}
 		if special {
 			note.On = o.on

@@ -40,6 +40,13 @@ func compileExpr(src string, now func() time.Time) (*expr, error) {
 	return e, nil
 }
 
+// asksForHost reports whether the expression looks at how the host was looked up.
+func (e *expr) asksForHost() bool {
+	return slices.ContainsFunc(e.Fields(), func(fields []string) bool {
+		return (fields[0] == "enrich_errors" || fields[0] == statusName) && len(fields) > 1 && fields[1] == "host"
+	})
+}
+
 func (e *expr) value(ctx context.Context, in *input) (any, error) {
 	return e.Value(ctx, in.object, in.vars)
 }

@@ -40,6 +40,7 @@ type BeganNote struct {
 	Text         string         `json:"text"`
 	Enrich       map[string]any `json:"enrich,omitempty"`
 	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
+	EnrichStatus map[string]any `json:"enrich_status,omitempty"`
 	Host         any            `json:"host,omitempty"`
 	// Calls are the versions of the playbooks that the run may call, by name.
 	Calls map[string]string `json:"calls,omitempty"`
@@ -69,6 +70,7 @@ type GroupNote struct {
 	Vars         map[string]any `json:"vars,omitempty"`
 	Enrich       map[string]any `json:"enrich,omitempty"`
 	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
+	EnrichStatus map[string]any `json:"enrich_status,omitempty"`
 	Host         any            `json:"host,omitempty"`
 }
 

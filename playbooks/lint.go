@@ -47,14 +47,14 @@ func (l *loader) scope(where string) scope { return scope{where: where} }
 // roots are the fields of the input at some place, with those that the triggers of
 // the playbook bring.
 func (l *loader) roots(s scope) []string {
-	roots := []string{"alert", "host", "enrich", "enrich_errors", "vars"}
+	roots := []string{"alert", "host", "enrich", "enrich_errors", statusName, "vars"}
 	switch s.where {
 	case "count":
 		return []string{"alert"}
 	case "enrich":
 		roots = []string{"alert", "host", "vars"}
 	case "step":
-		roots = []string{"alert", "host", "enrich", "enrich_errors", "steps", "vars", "run"}
+		roots = []string{"alert", "host", "enrich", "enrich_errors", statusName, "steps", "vars", "run"}
 		if s.item {
 			roots = append(roots, "item")
 		}
@@ -106,7 +106,7 @@ func referenceCode(fields []string, depth int) string {
 	switch root := fields[0]; {
 	case depth == 0:
 		return "unknown-root"
-	case root == "enrich" || root == "enrich_errors":
+	case (root == "enrich" || root == "enrich_errors" || root == statusName) && depth == 1:
 		return "unknown-enrichment"
 	case root == "vars":
 		return "unknown-variable"
@@ -116,6 +116,15 @@ func referenceCode(fields []string, depth int) string {
 		return "unknown-step-field"
 	}
 	return "unknown-field"
+}
+
+// statusField checks what is read of a look-up's status.
+func statusField(fields []string) (depth int, message, hint string) {
+	known := []string{"age_seconds", "stale", "state"}
+	if fields[0] != statusName || len(fields) < 3 || fields[2] == "[]" || slices.Contains(known, fields[2]) {
+		return 0, "", ""
+	}
+	return 2, fmt.Sprintf("the status of a look-up has no field %q", fields[2]), nearHint(fields[2], known)
 }
 
 // field checks one path; depth is the index of the name that is wrong.
@@ -136,13 +145,13 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 	}
 	name := fields[1]
 	switch root {
-	case "enrich", "enrich_errors":
+	case "enrich", "enrich_errors", statusName:
 		var names []string
 		for _, e := range l.pb.enrich {
 			names = append(names, e.name)
 		}
-		if root == "enrich_errors" && (name == "host" || name == countName && l.pb.count != nil) || slices.Contains(names, name) || name == "[]" {
-			return 0, "", ""
+		if root == "enrich_errors" && name == countName && l.pb.count != nil || root != "enrich" && name == "host" || slices.Contains(names, name) || name == "[]" {
+			return statusField(fields)
 		}
 		return 1, fmt.Sprintf("there is no enrichment %q", name), nearHint(name, names)
 	case "steps":

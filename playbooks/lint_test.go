@@ -78,7 +78,7 @@ func TestLint(t *testing.T) {
 		{"unknown field, deep", "playbook: p\nmatch:\n  all:\n    - x: .alert.host | .tagz[] == 1\nsteps: [{do: fake.read}]", `p.yaml:4:24: there is no field .alert.host.tagz [unknown-field]; did you mean "tags"?`},
 		{"event is free", "playbook: p\nmatch: {all: [{x: .alert.event.anything == .alert.intel.any.thing}]}\nsteps: [{do: fake.read}]", ""},
 		{"field of a text", "playbook: p\nmatch: {all: [{x: .alert.id.x == 1}]}\nsteps: [{do: fake.read}]", "p.yaml:2:28: there is no field .alert.id.x [unknown-field]"},
-		{"steps in match", "playbook: p\nmatch: {all: [{x: .steps.a.state == 1}]}\nsteps: [{id: a, do: fake.read}]", "p.yaml:2:19: there is no .steps here [unknown-root]; known: .alert, .host, .enrich, .enrich_errors, .vars"},
+		{"steps in match", "playbook: p\nmatch: {all: [{x: .steps.a.state == 1}]}\nsteps: [{id: a, do: fake.read}]", "p.yaml:2:19: there is no .steps here [unknown-root]; known: .alert, .host, .enrich, .enrich_errors, .enrich_status, .vars"},
 		{"unknown enrichment", "playbook: p\nenrich: {tree: {do: fake.read}}\nmatch: {all: [{x: .enrich.tre.a == 1}]}\nsteps: [{do: fake.read}]", `p.yaml:3:26: there is no enrichment "tre" [unknown-enrichment]; did you mean "tree"?`},
 		{"unknown variable", "playbook: p\nvars: {limit: 3}\nmatch: {all: [{x: .vars.limt == 1}]}\nsteps: [{do: fake.read}]", `p.yaml:3:24: there is no variable "limt" under vars [unknown-variable]; did you mean "limit"?`},
 		{"later step", "playbook: p\nsteps:\n  - {id: a, do: fake.read, if: .steps.b.output}\n  - {id: b, do: fake.read}", `p.yaml:3:38: no step "b" has run before step "a" [unknown-step]`},

@@ -32,6 +32,9 @@ const (
 
 	defaultStepTimeout = 10 * time.Minute
 	defaultEnrichTTL   = 5 * time.Minute
+	defaultEmptyTTL    = time.Minute
+	defaultStale       = time.Hour
+	maxLifetime        = 24 * time.Hour
 )
 
 var (
@@ -153,6 +156,9 @@ type enrichDocument struct {
 	Do   registry.Text  `yaml:"do" required:"true"`
 	With yaml.Node      `yaml:"with"`
 	TTL  *time.Duration `yaml:"ttl"`
+	// EmptyTTL is for answers that there is nothing.
+	EmptyTTL *time.Duration `yaml:"empty_ttl"`
+	Stale    *time.Duration `yaml:"stale"`
 }
 
 // Parse reads one playbook and reports every mistake in it. The playbook is nil
@@ -283,10 +289,10 @@ func (l *loader) enrichments(n *yaml.Node) {
 		seen[key.Value] = true
 		var doc enrichDocument
 		l.problems = append(l.problems, registry.Decode(l.file, value, &doc)...)
-		e := &enrichment{name: key.Value, do: doc.Do.Value, ttl: defaultEnrichTTL}
-		if doc.TTL != nil {
-			e.ttl = *doc.TTL
-		}
+		e := &enrichment{name: key.Value, do: doc.Do.Value, life: lifetimes{found: defaultEnrichTTL, empty: defaultEmptyTTL, stale: defaultStale}}
+		l.lifetime(value, "ttl", doc.TTL, &e.life.found)
+		l.lifetime(value, "empty_ttl", doc.EmptyTTL, &e.life.empty)
+		l.lifetime(value, "stale", doc.Stale, &e.life.stale)
 		e.action = l.action(doc.Do)
 		e.with = l.arguments(&doc.With, value, l.scope("enrich"), e.action)
 		e.onHost = e.with.reads("host")
@@ -294,6 +300,17 @@ func (l *loader) enrichments(n *yaml.Node) {
 			l.problems.Addf(doc.Do.At, "effect", "make it a step", "enrichment %s must only read, and %s changes something", e.name, e.do)
 		}
 		l.pb.enrich = append(l.pb.enrich, e)
+	}
+}
+
+// lifetime takes a duration over, if it stands in the file.
+func (l *loader) lifetime(n *yaml.Node, key string, given, to *time.Duration) {
+	switch {
+	case given == nil:
+	case *given < 0 || *given > maxLifetime:
+		l.problems.Addf(l.at(child(n, key)), "range", "", "%s must be between 0s and %s", key, maxLifetime)
+	default:
+		*to = *given
 	}
 }
 
@@ -376,7 +393,7 @@ func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) 
 	if e == nil {
 		return
 	}
-	c := &condition{block: block, name: name.Value, expr: e, host: e.roots["host"], count: e.roots[countName], errorsToo: e.roots["enrich_errors"]}
+	c := &condition{block: block, name: name.Value, expr: e, host: e.roots["host"] || e.asksForHost(), count: e.roots[countName], errorsToo: e.roots["enrich_errors"] || e.roots[statusName]}
 	if e.roots["enrich"] || c.errorsToo {
 		c.enrich = enrichmentsOf(e, l.pb.enrich)
 	}
@@ -388,7 +405,7 @@ func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) 
 func enrichmentsOf(e *expr, all []*enrichment) []string {
 	var names []string
 	for _, fields := range e.Fields() {
-		if fields[0] != "enrich" && fields[0] != "enrich_errors" {
+		if fields[0] != "enrich" && fields[0] != "enrich_errors" && fields[0] != statusName {
 			continue
 		}
 		for _, other := range all {

@@ -59,8 +59,8 @@ type condition struct {
 	enrich []string
 	host   bool
 	count  bool // it reads .count
-	// errorsToo is set when it looks at .enrich_errors and so copes with their
-	// absence by itself.
+	// errorsToo is set when it looks at .enrich_errors or .enrich_status and so copes
+	// with the absence of values by itself.
 	errorsToo bool
 }
 

@@ -188,8 +188,8 @@ func (w *planner) unknown(e *expr, f *frame) string {
 			if len(w.open) > 0 && w.run.Error == "" && (len(fields) == 1 || fields[1] == "error") {
 				return "depends on whether earlier steps fail"
 			}
-		case "enrich", "enrich_errors":
-			if w.withheld && (len(f.playbook().enrich) > 0 || fields[0] == "enrich_errors") {
+		case "enrich", "enrich_errors", statusName:
+			if w.withheld && (len(f.playbook().enrich) > 0 || fields[0] != "enrich") {
 				return "depends on enrichment, which was not read"
 			}
 		case "group":

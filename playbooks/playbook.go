@@ -102,7 +102,7 @@ type enrichment struct {
 	do     string
 	action Action
 	with   *template
-	ttl    time.Duration
+	life   lifetimes
 	onHost bool // with refers to .host
 }
 

@@ -75,6 +75,7 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 					r.found.host = began.Host
 				}
 				r.found.values, r.found.errors, calls = orEmpty(began.Enrich), orEmpty(began.EnrichErrors), began.Calls
+				r.found.status = orEmpty(began.EnrichStatus)
 				r.found.extra, r.on, r.group = began.Extra, began.On, began.Group
 			}
 		case entry.Kind == soar.EntryNote:

@@ -57,7 +57,7 @@ var playbookKeys = []key{
 	{"on", "`alert`, `alert.updated`, `run.failed`, `manual`, `{schedule: ...}`, or a list of these", false, "What starts it: see [triggers](#triggers). The default is a new alert.", onSchema()},
 	{"match", "conditions", false, "Which alerts it is about: lists of conditions under `all`, `any` and `none`. Each has a name, which explain and the run's page show, and a jq expression. A condition whose expression fails is neither a match nor none: it is counted and shown.",
 		object{"$ref": "#/$defs/match"}},
-	{"enrich", "mapping of names to reading actions", false, "What else the conditions and steps need to know, as `.enrich.<name>`: `{do: action, with: arguments, ttl: how long an answer is kept}`.",
+	{"enrich", "mapping of names to reading actions", false, "What else the conditions and steps need to know, as `.enrich.<name>`: `{do: action, with: arguments, ttl: duration, empty_ttl: duration, stale: duration}`: see [look-ups](#look-ups).",
 		object{"type": []any{"object", "null"}, "propertyNames": object{"pattern": stepPattern}, "additionalProperties": object{"$ref": "#/$defs/enrichment"}}},
 	{"vars", "mapping", false, "Values and lists for the expressions, as `.vars` and `$vars`. A playbook that calls this one may set them.", object{"type": []any{"object", "null"}}},
 	{"cooldown", "`{key: expression, for: duration}`", false, "After a run, alerts with the same value of `key` start no other run of this playbook for that long.",
@@ -101,6 +101,39 @@ Whatever starts a run, ` + "`match`, `enrich`, `mode` and `cooldown`" + ` are as
 Times of a schedule that passed while erbridge was down start one run, for the last of them; ` + "`.schedule.missed`" + ` is how many more there
 were. A schedule that is new or was changed begins with its next time. When clocks go back, times at fixed hours come once; when they go
 forward, times that the clock leaves out come right after.
+
+`
+
+// lookUps says how what is under enrich is read and kept.
+const lookUps = `What stands under ` + "`enrich`" + ` is looked up when a condition or a step needs it, and kept for all playbooks that ask for the same with the same
+arguments. Those that ask at the same moment wait for one answer.
+
+| key of an enrichment | default | what it is for |
+|---|---|---|
+| ` + "`ttl`" + ` | 5m | How long an answer is kept. |
+| ` + "`empty_ttl`" + ` | 1m | How long it is remembered that there is nothing; never longer than ` + "`ttl`" + `. |
+| ` + "`stale`" + ` | 1h | For how long after that an answer stands in when it cannot be looked up again. ` + "`0s`" + `: not at all. |
+
+Each is at most 24h. A failed look-up is not tried again for 15 seconds. The host record, ` + "`.host`" + `, is kept by the defaults. When the answers take more
+than 64 MiB, or are more than 4096, some are forgotten early.
+
+` + "`.enrich_status.<name>`" + ` tells what a value is worth, for the host record under the name ` + "`host`" + `:
+
+| field | |
+|---|---|
+| ` + "`state`" + ` | ` + "`found`" + `: there is something. ` + "`empty`" + `: looked up, and there is nothing: the server knows no such thing, a live query of which all hosts answered has no row, or the answer is null, an empty text, list or object. ` + "`failed`" + `: nobody knows. |
+| ` + "`stale`" + ` | Whether it is an old answer, because it could not be looked up again. |
+| ` + "`age_seconds`" + ` | How old the answer was when it was taken; null when there is none. |
+
+A condition that reads a value which could not be looked up, or of which the server says that there is no such thing, is an error, and neither a match nor none.
+A condition that also reads ` + "`.enrich_status`" + ` or ` + "`.enrich_errors`" + ` (the reasons, by name) decides by itself; the value is null then. So a missing answer is
+never taken for a clean one:
+
+| it should hold when | condition |
+|---|---|
+| it is known to be clean | ` + "`.enrich_status.seen.state == \"empty\"`" + ` |
+| it is known and fresh | ` + "`.enrich_status.seen \\| .state == \"found\" and (.stale \\| not)`" + ` |
+| nobody knows | ` + "`.enrich_status.seen.state == \"failed\"`" + ` |
 
 `
 
@@ -180,7 +213,7 @@ func objectOf(keys []key) object {
 
 func enrichmentSchema() object {
 	return object{"type": "object", "additionalProperties": false, "required": []any{"do"},
-		"properties": object{"do": object{}, "with": object{}, "ttl": duration()}}
+		"properties": object{"do": object{}, "with": object{}, "ttl": duration(), "empty_ttl": duration(), "stale": duration()}}
 }
 
 // doing says which arguments go with which action.
@@ -245,6 +278,8 @@ Keys that are conditions take bare [jq](jq-functions.md); text takes `+"`${{ jq 
 	}
 	p.head(2, "Triggers")
 	p.printf("%s", triggers)
+	p.head(2, "Look-ups")
+	p.printf("%s", lookUps)
 	p.head(2, "Example")
 	p.yaml(strings.TrimSpace(playbookExample))
 	return p

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -53,6 +54,17 @@ func definite(err error) bool {
 		answer.Status != http.StatusTooManyRequests && answer.Status != http.StatusRequestTimeout
 }
 
+// inWords makes the server's answer that there is no such object known to the engine.
 func inWords(err error) error {
+	if errors.Is(err, connector.ErrNotFound) {
+		return absent{err}
+	}
 	return err
 }
+
+// absent is an error that is soar.ErrNotFound as well.
+type absent struct{ error }
+
+func (a absent) Unwrap() error { return a.error }
+
+func (absent) Is(target error) bool { return target == soar.ErrNotFound }

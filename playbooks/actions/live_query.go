@@ -49,6 +49,12 @@ type LiveQueryOutput struct {
 	Partial bool `json:"partial"`
 }
 
+// FoundNothing reports whether hosts answered, all of them, and there was no row.
+func (o LiveQueryOutput) FoundNothing() bool {
+	failed := slices.ContainsFunc(o.Hosts, func(h LiveQueryHost) bool { return h.Failed })
+	return len(o.Hosts) > 0 && len(o.Rows) == 0 && !o.Partial && !failed
+}
+
 // LiveQueryHost is the answer of one host.
 type LiveQueryHost struct {
 	// Host is the host identifier; releases before 4.0 leave it empty.

@@ -225,7 +225,7 @@ var rules = []Rule{
 	},
 	{
 		Code: "PB303", Title: "nothing of that name to start from", Level: Error, words: []string{"unknown-root"},
-		Text: "Expressions begin at `.alert`, `.host`, `.enrich`, `.enrich_errors` and `.vars`; in steps also at `.steps` and `.run`, and below `for_each` at `.item`.",
+		Text: "Expressions begin at `.alert`, `.host`, `.enrich`, `.enrich_errors`, `.enrich_status` and `.vars`; in steps also at `.steps` and `.run`, and below `for_each` at `.item`.",
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is open: .alrt.status == \"open\"\n" + note,
 		Good: "playbook: p\nmatch:\n  all:\n    - it is open: .alert.status == \"open\"\n" + note,
 	},
