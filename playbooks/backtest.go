@@ -202,14 +202,14 @@ func (b *Backtest) CompareWithLive() { b.live = true }
 // Add evaluates all playbooks on an alert. Alerts are added in the order in which they
 // came in, since of several with the same cool-down the first counts.
 func (b *Backtest) Add(ctx context.Context, a *soar.StoredAlert) error {
-	trials, err := b.evaluate(ctx, a)
+	trials, err := b.Evaluate(ctx, a)
 	if err != nil {
 		return err
 	}
 	b.tally.add(a, trials)
 	switch {
 	case b.baseline != nil:
-		earlier, err := b.baseline.evaluate(ctx, a)
+		earlier, err := b.baseline.Evaluate(ctx, a)
 		if err != nil {
 			return err
 		}
@@ -221,40 +221,43 @@ func (b *Backtest) Add(ctx context.Context, a *soar.StoredAlert) error {
 	return nil
 }
 
-// trial is what one playbook makes of one alert.
-type trial struct {
-	pb      *Playbook
-	verdict Verdict
-	words   string
-	steps   []PlannedStep // of a match
+// Trial is what one playbook makes of one alert.
+type Trial struct {
+	Playbook string
+	Verdict  Verdict
+	Words    string        // behind the verdict
+	Run      soar.RunID    // of the run that would have started; zero: none
+	Steps    []PlannedStep // of it
+
+	pb *Playbook
 }
 
 // holds reports whether the conditions hold, whether or not a run starts.
-func (t *trial) holds() bool {
-	return t.verdict == Match || t.verdict == Suppressed || t.verdict == Grouped
+func (t *Trial) holds() bool {
+	return t.Verdict == Match || t.Verdict == Suppressed || t.Verdict == Grouped
 }
 
 // recorded is what the journal has of the same playbooks.
-func recorded(a *soar.StoredAlert, trials []*trial) []*trial {
-	list := make([]*trial, len(trials))
+func recorded(a *soar.StoredAlert, trials []*Trial) []*Trial {
+	list := make([]*Trial, len(trials))
 	for i, t := range trials {
-		list[i] = &trial{pb: t.pb}
-		list[i].verdict, list[i].words = readVerdict(a.Verdicts[t.pb.Name])
+		list[i] = &Trial{Playbook: t.Playbook, pb: t.pb}
+		list[i].Verdict, list[i].Words = readVerdict(a.Verdicts[t.pb.Name])
 	}
 	return list
 }
 
-// evaluate asks all playbooks.
-func (b *Backtest) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*trial, error) {
+// Evaluate asks all playbooks, as Add does, and counts nothing.
+func (b *Backtest) Evaluate(ctx context.Context, a *soar.StoredAlert) ([]*Trial, error) {
 	b.now = a.ReceivedAt
 	if b.now.IsZero() {
 		b.now = a.Alert.CreatedAt
 	}
-	trials := make([]*trial, 0, len(b.benches))
+	trials := make([]*Trial, 0, len(b.benches))
 	for _, one := range b.benches {
-		t := &trial{pb: one.pb}
+		t := &Trial{Playbook: one.pb.Name, pb: one.pb}
 		if _, err := safely(func() (Outcome, error) { return Outcome{}, b.try(ctx, one, a, t) }); err != nil {
-			t.verdict, t.words = Failed, err.Error()
+			t.Verdict, t.Words = Failed, err.Error()
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -266,7 +269,7 @@ func (b *Backtest) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*trial,
 
 // try lets the engine evaluate an alert as one that has just come in, and plans the run
 // that it starts instead of working on it.
-func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *trial) error {
+func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *Trial) error {
 	plain, err := plainAlert(&a.Alert)
 	if err != nil {
 		return err
@@ -274,8 +277,8 @@ func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *
 	ev := newEvaluation(one.engine.reader, &a.Alert, plain, one.pb)
 	p := newPlanner(ctx, ev, one.engine.guard, soar.Run{})
 	p.withheld = !b.options.Reads
-	if t.words = b.needsLookUp(ctx, ev, p); t.words != "" {
-		t.verdict = Unknown
+	if t.Words = b.needsLookUp(ctx, ev, p); t.Words != "" {
+		t.Verdict = Unknown
 		return nil
 	}
 	pending := soar.StoredAlert{Key: a.Key, Alert: a.Alert, ReceivedAt: a.ReceivedAt, Pending: pendingAlert}
@@ -290,9 +293,9 @@ func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *
 	if err != nil {
 		return err
 	}
-	t.verdict = NoMatch
+	t.Verdict = NoMatch
 	for _, evaluated := range one.journal.last.Evaluated {
-		t.verdict, t.words = readVerdict(evaluated.Verdicts[one.pb.Name])
+		t.Verdict, t.Words = readVerdict(evaluated.Verdicts[one.pb.Name])
 	}
 	if len(one.journal.last.Runs) == 0 {
 		return nil
@@ -302,7 +305,8 @@ func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *
 		ev.prepare(ctx) // what the engine has just read
 	}
 	p.run = one.journal.last.Runs[0]
-	t.steps = p.walk()
+	t.Run = p.run.ID
+	t.Steps = p.walk()
 	return nil
 }
 

@@ -114,7 +114,7 @@ func newTally(set *Set, ceiling soar.Mode, listed int) *tally {
 	return t
 }
 
-func (t *tally) add(a *soar.StoredAlert, trials []*trial) {
+func (t *tally) add(a *soar.StoredAlert, trials []*Trial) {
 	t.alerts++
 	if at := a.ReceivedAt.UTC(); t.from.IsZero() {
 		t.from, t.to = at, at
@@ -126,8 +126,8 @@ func (t *tally) add(a *soar.StoredAlert, trials []*trial) {
 	}
 }
 
-func (c *counts) add(a *soar.StoredAlert, t *trial) {
-	switch t.verdict {
+func (c *counts) add(a *soar.StoredAlert, t *Trial) {
+	switch t.Verdict {
 	case Suppressed:
 		c.result.Matched++
 		c.result.Suppressed++
@@ -140,14 +140,14 @@ func (c *counts) add(a *soar.StoredAlert, t *trial) {
 		c.result.Unknown++
 	case Failed:
 		if c.result.Errors++; c.result.FirstError == "" {
-			c.result.FirstError = a.Alert.Ref() + ": " + t.words
+			c.result.FirstError = a.Alert.Ref() + ": " + t.Words
 		}
 	case Match:
 		c.result.Matched++
 		c.hosts[hostOf(&a.Alert)] = true
 		c.hours[a.ReceivedAt.UTC().Truncate(time.Hour)]++
-		for i := range t.steps {
-			c.step(&t.steps[i])
+		for i := range t.Steps {
+			c.step(&t.Steps[i])
 		}
 	}
 }
@@ -180,8 +180,8 @@ func (c *counts) step(s *PlannedStep) {
 }
 
 // compare holds what the playbooks make of an alert against what they made of it earlier.
-func (t *tally) compare(a *soar.StoredAlert, now, earlier []*trial) {
-	was, ref := map[string]*trial{}, a.Alert.Ref()
+func (t *tally) compare(a *soar.StoredAlert, now, earlier []*Trial) {
+	was, ref := map[string]*Trial{}, a.Alert.Ref()
 	for _, one := range earlier {
 		was[one.pb.Name] = one
 		if t.playbooks[one.pb.Name] == nil && one.holds() {
@@ -194,17 +194,17 @@ func (t *tally) compare(a *soar.StoredAlert, now, earlier []*trial) {
 		r := &t.playbooks[one.pb.Name].result
 		before := was[one.pb.Name]
 		if before == nil {
-			before = &trial{verdict: NoMatch} // there was no such playbook
+			before = &Trial{Verdict: NoMatch} // there was no such playbook
 		}
 		switch {
-		case one.verdict == Unknown || before.verdict == Unknown:
+		case one.Verdict == Unknown || before.Verdict == Unknown:
 			r.Uncertain++
 		case one.holds() && !before.holds():
 			t.name(&r.NewlyMatching, ref)
 		case before.holds() && !one.holds():
 			t.name(&r.NoLongerMatching, ref)
 		}
-		if one.verdict == Failed && before.verdict != Failed {
+		if one.Verdict == Failed && before.Verdict != Failed {
 			t.name(&r.NewlyFailing, ref)
 		}
 	}

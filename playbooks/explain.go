@@ -27,6 +27,8 @@ type Explanation struct {
 	Guard        []Answer       `json:"guard"`
 	// Steps are the steps as far as they can be told before the run.
 	Steps []PlannedStep `json:"steps"`
+	// Run is the id that stands for that of the run in the arguments of steps.
+	Run soar.RunID `json:"-"`
 }
 
 // PlannedStep is what a step would do. With is nil, and Words says why, when that
@@ -89,7 +91,8 @@ func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainO
 	x.guard(ctx, ev, g)
 	mode, _ := g.effectiveMode(pb, &alert)
 	now := o.Now()
-	w := newPlanner(ctx, ev, g, soar.Run{ID: soar.NewRunID(now), Playbook: pb.Name, Mode: mode, StartedAt: now.UTC()})
+	x.Run = soar.NewRunID(now)
+	w := newPlanner(ctx, ev, g, soar.Run{ID: x.Run, Playbook: pb.Name, Mode: mode, StartedAt: now.UTC()})
 	w.limit = maxPlannedItems
 	x.Steps = w.walk()
 	return x, nil
@@ -176,6 +179,9 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard) {
 	a := Answer{Check: "cool-down", OK: err == nil, Words: fmt.Sprintf("one run for %q in %s", text, ev.pb.cooldown.dur)}
 	if err != nil {
 		a.Words = "cooldown.key: " + err.Error()
+		if x.Verdict == Match { // as the engine, which starts no run then
+			x.Verdict, x.Error = Failed, a.Words
+		}
 	}
 	x.Guard = append(x.Guard, a)
 }

@@ -220,12 +220,13 @@ func (p *play) happened(ctx context.Context, journal *store.Store, o *outside) (
 	if err != nil {
 		return nil, err
 	}
-	var order []string // of the steps
+	var order []string         // of the steps
+	asked := map[string]bool{} // calls of which the guard was asked: a group ends observed too, when all of it did
 	for _, e := range entries {
 		if e.Step != "" && !slices.Contains(order, e.Step) {
 			order = append(order, e.Step)
 		}
-		if e.Kind != soar.EntryResult {
+		if asked[e.Step] = asked[e.Step] || e.Kind == soar.EntryDecision; e.Kind != soar.EntryResult {
 			continue
 		}
 		var r playbooks.Result
@@ -233,7 +234,7 @@ func (p *play) happened(ctx context.Context, journal *store.Store, o *outside) (
 			return nil, err
 		}
 		h.steps[e.Step] = string(r.State)
-		if r.State == soar.StepObserved {
+		if r.State == soar.StepObserved && asked[e.Step] {
 			with, _ := replaced(maps.Clone(r.With), h.run.ID.String(), runWord).(map[string]any)
 			h.actions = append(h.actions, Call{Do: r.Action, Step: e.Step, With: with})
 		}
