@@ -38,7 +38,7 @@ const (
 	totalSteps  = 60e6     // of all searches of one Run
 	maxMatches  = 20_000   // matches of one regular expression
 	maxRegexp   = 20_000   // instructions of one regular expression
-	totalBudget = 44 << 20 // bytes that one Run may build in all, roughly; the process grows by less than 64 MB
+	totalBudget = 36 << 20 // bytes that one Run may build in all, roughly; the process grows by less than 64 MB
 	instruction = 32       // bytes of it for every instruction of the interpreter: its stacks, small values
 	recursive   = 160      // the same where functions are defined, which may call themselves
 )

@@ -568,7 +568,7 @@ func (r *run) rows(v any) any {
 	if widest > 0 && len(table) > maxNodes/widest {
 		return fmt.Errorf("%w: transpose of %d rows", ErrLimit, len(table))
 	}
-	if err := r.charge(16 * widest * len(table)); err != nil {
+	if err := r.charge(widest * (16*len(table) + 48)); err != nil {
 		return err
 	}
 	return v
