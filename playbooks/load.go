@@ -4,10 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -60,37 +58,25 @@ func load(fsys fs.FS, root string, shown func(string) string, actions map[string
 	var problems registry.Problems
 	var loaded []*Playbook
 	first := map[string]*Playbook{}
-	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	files, err := snapshot(fsys, root)
+	for _, f := range files {
+		name := shown(f.name)
+		if f.err != nil {
+			problems.Addf(registry.Position{File: name, Line: 1, Column: 1}, "unreadable", "", "playbooks: %v", f.err)
+			continue
 		}
-		base := path.Base(name)
-		hidden := strings.HasPrefix(base, ".") && name != root
-		switch {
-		case entry.IsDir() && hidden:
-			return fs.SkipDir
-		case entry.IsDir() || hidden || !isPlaybookFile(base):
-			return nil
-		case len(loaded) >= maxPlaybooks:
-			return fmt.Errorf("more than %d playbooks", maxPlaybooks)
-		}
-		data, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return err
-		}
-		p, more := Parse(shown(name), data, actions)
+		p, more := Parse(name, f.data, actions)
 		problems = append(problems, more...)
 		if p == nil {
-			return nil
+			continue
 		}
 		if other := first[p.Name]; other != nil {
-			problems.Addf(nameAt(shown(name), data), "repeated-name", "", "playbook %q stands in %s already", p.Name, other.File)
-			return nil
+			problems.Addf(nameAt(name, f.data), "repeated-name", "", "playbook %q stands in %s already", p.Name, other.File)
+			continue
 		}
 		first[p.Name] = p
 		loaded = append(loaded, p)
-		return nil
-	})
+	}
 	if err != nil {
 		problems.Addf(registry.Position{File: shown(root), Line: 1, Column: 1}, "unreadable", "", "playbooks: %v", err)
 	}

@@ -1,0 +1,76 @@
+package playbooks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// maxPasses bounds how often a folder is read that changes all the time.
+const maxPasses = 6
+
+var errUnsteady = errors.New("the files change while they are read; reload again when that is over")
+
+// textFile is a playbook file, or why it cannot be read.
+type textFile struct {
+	name string
+	data []byte
+	err  error
+}
+
+func (f textFile) equal(other textFile) bool {
+	return f.name == other.name && fmt.Sprint(f.err) == fmt.Sprint(other.err) && bytes.Equal(f.data, other.data)
+}
+
+// snapshot reads all playbook files below root as they are at one moment. Editors
+// write a new file and rename it, and mounted configuration swaps the link to a whole
+// folder: what was read before such a change and what was read after it do not
+// belong together. So everything is read until it is twice the same.
+func snapshot(fsys fs.FS, root string) ([]textFile, error) {
+	var last []textFile
+	for pass := range maxPasses {
+		files, err := readAll(fsys, root)
+		if err != nil {
+			return nil, err
+		}
+		if pass > 0 && slices.EqualFunc(files, last, textFile.equal) {
+			return files, nil
+		}
+		last = files
+	}
+	return nil, errUnsteady
+}
+
+// readAll reads once. Hidden files are left out, and so is what editors leave
+// beside a file while they work on it: x.yaml~, .x.yaml.swp, .#x.yaml, #x.yaml#, 4913.
+func readAll(fsys fs.FS, root string) ([]textFile, error) {
+	var files []textFile
+	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
+		base := path.Base(name)
+		hidden := strings.HasPrefix(base, ".") && name != root
+		switch {
+		case err != nil && name == root:
+			return err
+		case err != nil: // of a folder, which may have gone since
+			files = append(files, textFile{name: name, err: err})
+			return nil
+		case entry.IsDir() && hidden:
+			return fs.SkipDir
+		case entry.IsDir() || hidden || !isPlaybookFile(base):
+			return nil
+		case len(files) >= maxPlaybooks:
+			return fmt.Errorf("more than %d playbooks", maxPlaybooks)
+		}
+		data, err := fs.ReadFile(fsys, name)
+		if errors.Is(err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0 {
+			err = fmt.Errorf("the link leads nowhere: %w", err)
+		}
+		files = append(files, textFile{name, data, err})
+		return nil
+	})
+	return files, err
+}
