@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -271,5 +272,40 @@ func TestEnrichLint(t *testing.T) {
 				t.Errorf("got %v, want %q", problems, tt.want)
 			}
 		})
+	}
+}
+
+type lookedOutput struct {
+	Asked int   `json:"asked"`
+	Rows  []int `json:"rows"`
+}
+
+func (o lookedOutput) FoundNothing() bool { return o.Asked > 0 && len(o.Rows) == 0 }
+
+func TestIsNothing(t *testing.T) {
+	for _, tt := range []struct {
+		kind any
+		data string
+		want bool
+	}{
+		{nil, `null`, true},
+		{nil, `""`, true},
+		{nil, `[]`, true},
+		{nil, `{}`, true},
+		{nil, `0`, false},
+		{nil, `false`, false},
+		{nil, `{"asked": 1, "rows": []}`, false},
+		{lookedOutput{}, `{"asked": 1, "rows": []}`, true},
+		{lookedOutput{}, `{"asked": 0, "rows": []}`, false},
+		{lookedOutput{}, `{"asked": 1, "rows": [1]}`, false},
+		{lookedOutput{}, `{"asked": "not a number"}`, false},
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(tt.data), &value); err != nil {
+			t.Fatal(err)
+		}
+		if got := isNothing(tt.kind, value, []byte(tt.data)); got != tt.want {
+			t.Errorf("%T %s: %t", tt.kind, tt.data, got)
+		}
 	}
 }
