@@ -151,7 +151,7 @@ func (s *ConfigsService) List(ctx context.Context) iter.Seq2[Config, error] {
 		var all value
 		err := s.c.do(ctx, callConfigsList, nil, data(func(v value) { all = v }))
 		if err == nil && !all.isObject() {
-			err = unexpected(callConfigsList, "the answer holds no configs")
+			err = lacking(callConfigsList, "the answer holds no configs")
 		}
 		if err != nil {
 			yield(Config{}, err)
@@ -244,14 +244,9 @@ func (s *ConfigsService) Add(ctx context.Context, n NewConfig) (id int64, err er
 	}
 	err = s.c.do(ctx, callConfigsAdd, in, data(func(v value) { id = v.id() }))
 	if err == nil && id == 0 {
-		err = withoutID(callConfigsAdd)
+		err = lacking(callConfigsAdd, "the answer holds no id")
 	}
 	return id, err
-}
-
-// withoutID is the answer to a call with an effect that lacks the id of what it made.
-func withoutID(k call) error {
-	return &APIError{Method: k.method, Path: k.path, Status: 200, Message: "the answer holds no id", kinds: []error{ErrNotJSON, ErrUncertain}}
 }
 
 // newQueries completes queries from the default config.

@@ -73,7 +73,7 @@ func (s *IOCsService) Get(ctx context.Context) (set map[string]IOC, err error) {
 	case err != nil:
 		return nil, err
 	case odd:
-		return nil, unexpected(callIocsList, "the answer is not an object of lists")
+		return nil, lacking(callIocsList, "the answer is not an object of lists")
 	case examples:
 		return map[string]IOC{}, nil
 	}
@@ -85,7 +85,7 @@ func (s *IOCsService) Get(ctx context.Context) (set map[string]IOC, err error) {
 // role in release 4.0. An empty set is ErrInvalid, because release 4.0 takes it and
 // 2.1.2 only says so: use Remove. For ErrConflict see there. The server deletes
 // before it writes; an error wrapping ErrUncertain means that the set may be
-// whole, cut or gone.
+// whole, cut or gone, or that it could not be read back.
 // API: POST /iocs/add (REST guide 4.0.0, "Add IOCs"; observed on release 2.1.2).
 func (s *IOCsService) Replace(ctx context.Context, set map[string]IOC, consent Consent) error {
 	if err := consent.must(ReplaceEverything, "replace all indicators"); err != nil {
@@ -216,21 +216,18 @@ func (s *IOCsService) write(ctx context.Context, set map[string]IOC, exact bool)
 	}
 	now, readErr := s.Get(ctx)
 	if readErr != nil {
-		return errors.Join(err, fmt.Errorf("read the indicators back: %w", readErr))
+		return unread("indicators", err, readErr)
 	}
 	problems := missingIOCs(set, now)
 	if exact {
-		for name := range now {
-			if _, wanted := set[name]; !wanted {
-				problems = append(problems, name)
-			}
-		}
+		problems = append(problems, missingIOCs(now, set)...)
 	}
 	if len(problems) == 0 {
 		return nil
 	}
 	slices.Sort(problems)
-	return errors.Join(err, fmt.Errorf("indicators: %w: lists %s", ErrConflict, clip(oneLine(strings.Join(problems, ", ")), 256)))
+	names := strings.Join(slices.Compact(problems), ", ")
+	return errors.Join(err, fmt.Errorf("indicators: %w: lists %s", ErrConflict, clip(oneLine(names), 256)))
 }
 
 // missingIOCs names the lists of want that have is without, in whole or in part.

@@ -129,7 +129,7 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 	now, err := s.Settings(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("update settings: %w: read back: %w", ErrUncertain, err)
+		return unread("update settings", nil, err)
 	case change.SSOEnabled != nil && now.SSOEnabled == nil || change.SSO != nil && now.SSO == nil:
 		return fmt.Errorf("update settings: single sign-on: %w", unavailable{call{releases: "since 3.5"}})
 	}

@@ -351,14 +351,14 @@ func packFile(content []byte) (map[string]string, error) {
 func (s *PacksService) send(ctx context.Context, k call, in any, sent map[string]string) (a AddedPack, err error) {
 	err = s.c.do(ctx, k, in, func(v value) { a.ID = v.at("pack_id").id() })
 	if err == nil && a.ID == 0 {
-		err = withoutID(k)
+		err = lacking(k, "the answer holds no id")
 	}
 	if err != nil {
 		return AddedPack{}, err
 	}
 	have, err := s.queriesOf(ctx, a.ID)
 	if err != nil {
-		return a, fmt.Errorf("pack %d: the server took it; %w: what it holds now: %w", a.ID, ErrUncertain, err)
+		return a, unread(fmt.Sprintf("pack %d", a.ID), nil, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sent)) {
 		switch sql, ok := have[name]; {

@@ -30,7 +30,7 @@ func (s *Release2Service) Options(ctx context.Context) (options map[string]json.
 		}
 	})
 	if err == nil && !isObject {
-		err = unexpected(callOptionsGet, "the answer holds no options")
+		err = lacking(callOptionsGet, "the answer holds no options")
 	}
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (s *Release2Service) Configs(ctx context.Context) (configs []OldConfig, err
 		}
 	})
 	if err == nil && !isObject {
-		err = unexpected(callConfigsAll, "the answer holds no configs")
+		err = lacking(callConfigsAll, "the answer holds no configs")
 	}
 	if err != nil {
 		return nil, err

@@ -198,7 +198,7 @@ func (s *QueriesService) Add(ctx context.Context, q ScheduledQuery) (id int64, e
 	}
 	err = s.c.do(ctx, callQueriesAdd, in, func(v value) { id = v.at("query_id").id() })
 	if err == nil && id == 0 {
-		err = withoutID(callQueriesAdd)
+		err = lacking(callQueriesAdd, "the answer holds no id")
 	}
 	return id, err
 }
@@ -278,7 +278,7 @@ func (c *Client) tags(ctx context.Context, k call) (tags []string, err error) {
 	isList := false
 	err = c.do(ctx, k, nil, data(func(v value) { tags, isList = v.elements(), v.isArray() }))
 	if err == nil && !isList {
-		err = unexpected(k, "the answer holds no list of tags")
+		err = lacking(k, "the answer holds no list of tags")
 	}
 	return tags, err
 }

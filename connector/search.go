@@ -55,18 +55,13 @@ func (c *Client) hits(ctx context.Context, k call, in any) ([]HostHits, error) {
 	case err != nil:
 		return nil, err
 	case odd:
-		return nil, unexpected(k, "the answer is not a list of hosts")
+		return nil, lacking(k, "the answer is not a list of hosts")
 	}
 	problems := make([]error, 0, len(page.Malformed))
 	for _, bad := range page.Malformed {
 		problems = append(problems, bad)
 	}
 	return page.Results, errors.Join(problems...)
-}
-
-// unexpected is a success whose data is not what was asked for.
-func unexpected(k call, what string) error {
-	return &APIError{Method: k.method, Path: k.path, Status: 200, Message: what, kinds: []error{ErrNotJSON}}
 }
 
 // Counts searches all columns of the events of all hosts, and says how many were
@@ -150,7 +145,7 @@ func (c *Client) columnsPage(ctx context.Context, k call, in any) (page Page[map
 		})
 	}))
 	if err == nil && page.Results == nil {
-		err = unexpected(k, "the answer has no rows, not even an empty list")
+		err = lacking(k, "the answer has no rows, not even an empty list")
 	}
 	return page, err
 }
@@ -299,11 +294,11 @@ func (s *SearchService) activity(ctx context.Context, q ActivitySearch) (map[str
 func (c *Client) resultPage(ctx context.Context, k call, in, host any) (page Page[ResultRow], err error) {
 	err = c.do(ctx, k, in, data(func(v value) { page = rows(v, resultRow) }))
 	if err == nil && page.Results == nil {
-		err = unexpected(k, "the answer has no rows, not even an empty list")
+		err = lacking(k, "the answer has no rows, not even an empty list")
 	}
 	for _, row := range page.Results {
 		if host != nil && row.Host != "" && row.Host != host {
-			return page, unexpected(k, "the server searched other hosts than the one asked for")
+			return page, lacking(k, "the server searched other hosts than the one asked for")
 		}
 	}
 	return page, err
