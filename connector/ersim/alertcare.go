@@ -29,7 +29,7 @@ func (s *Server) buildAlertcare() {}
 // selected are the alerts that graph and export are of, newest first, whatever their
 // status. Server.mu is held.
 func (s *Server) selected(c *call) ([]*alert, *answer) {
-	f := &alertFilter{sources: c.list("source"), search: strings.ToLower(c.text("search"))}
+	f := &alertFilter{sources: c.list("source"), search: strings.ToLower(c.text("search")), searchRules: true}
 	refusal := s.readSelection(c, f)
 	if refusal == nil {
 		refusal = s.readWindow(c, f)

@@ -76,7 +76,9 @@ func (s *Server) dashboardGet(*call) answer {
 		}
 		hosts[a.host]++
 		queries[a.query]++
-		bySource[a.source][s.severityName(a.severity)]++
+		if a.severity != "" {
+			bySource[a.source][s.severityName(a.severity)]++
+		}
 		bySource[a.source]["TOTAL"]++
 	}
 	topRules, topHosts, topQueries := []obj{}, []obj{}, []obj{}

@@ -101,10 +101,15 @@ func (s *Server) insertRule(r rule) *rule {
 	return &r
 }
 
-// ruleNamed finds a rule by name or makes one.
+// ruleNamed finds a rule by name, a deleted one too, or makes one.
 func (s *Server) ruleNamed(name string, otherwise rule) *rule {
 	if r := s.findRule(name); r != nil {
 		return r
+	}
+	for _, r := range s.rules {
+		if r.name == name {
+			return r
+		}
 	}
 	otherwise.name = name
 	return s.addRule(otherwise)
