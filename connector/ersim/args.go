@@ -33,8 +33,8 @@ type args struct {
 var errNotObject = errors.New("the body is not a JSON object")
 
 // readArgs merges what the request carries. It returns an answer when the body
-// cannot be read at all.
-func (s *Server) readArgs(r *http.Request) (*args, *answer) {
+// cannot be read at all. With force the body is JSON whatever its type says.
+func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 	a := &args{values: map[string]any{}, bad: map[string]string{}, help: map[string]string{}}
 	for name, values := range r.URL.Query() {
 		a.values[name] = values[0]
@@ -52,6 +52,9 @@ func (s *Server) readArgs(r *http.Request) (*args, *answer) {
 		bad := nested(http.StatusRequestEntityTooLarge, "The data value transmitted exceeds the capacity limit.")
 		return nil, &bad
 	}
+	if force {
+		kind = "application/json"
+	}
 	switch kind {
 	case "application/json":
 		err = a.readJSON(body, s.profile.v4)
@@ -65,7 +68,7 @@ func (s *Server) readArgs(r *http.Request) (*args, *answer) {
 		bad := s.crash() // observed on release 2.1.2: 500 for a JSON array
 		return nil, &bad
 	case err != nil:
-		bad := plain(http.StatusBadRequest, "Failed to decode JSON object: Expecting value: "+err.Error())
+		bad := plain(http.StatusBadRequest, "Failed to decode JSON object: "+pyJSONError(body, err))
 		return nil, &bad
 	}
 	return a, nil
@@ -91,6 +94,21 @@ func (a *args) readJSON(body []byte, strict bool) error {
 	return nil
 }
 
+// pyJSONError words a mistake in JSON as Python's json module does, roughly.
+func pyJSONError(body []byte, err error) string {
+	at := len(body)
+	what := "Expecting value"
+	if wrong := (*json.SyntaxError)(nil); errors.As(err, &wrong) && wrong.Offset > 0 {
+		at = min(at, int(wrong.Offset)-1)
+		if strings.Contains(err.Error(), "object key") {
+			what = "Expecting property name enclosed in double quotes"
+		}
+	}
+	before := string(body[:at])
+	line, column := 1+strings.Count(before, "\n"), at-strings.LastIndexByte(before, '\n')
+	return fmt.Sprintf("%s: line %d column %d (char %d)", what, line, column, at)
+}
+
 // holdsNUL reports whether a text among the arguments has the character U+0000.
 func (a *args) holdsNUL() bool {
 	var holds func(v any) bool
@@ -110,6 +128,12 @@ func (a *args) holdsNUL() bool {
 
 // present reports whether the argument was sent with a value other than null.
 func (a *args) present(name string) bool { return a.values[name] != nil }
+
+// isText reports whether the argument was sent as a text.
+func (a *args) isText(name string) bool {
+	_, ok := a.values[name].(string)
+	return ok
+}
 
 // null reports whether the argument was sent as null.
 func (a *args) null(name string) bool {

@@ -18,13 +18,15 @@ import (
 // prepareHosts brings about what some captures of host and tag calls were taken from.
 func prepareHosts(r *rig, name string) {
 	win, linux := r.s.hosts[0], r.s.hosts[2]
-	switch strings.TrimSuffix(name, ".txt") {
+	switch name {
 	case "host_enable":
 		r.s.setState(linux, hostRemoved)
 	case "alert_detail_of_disabled_host":
 		r.s.setState(win, hostRemoved)
 	case "hosts_tags_delete":
 		r.s.SetTags(win.identifier, "finance", "a,b")
+	case "hosts_tags_delete_again":
+		r.s.makeTags("a,b")
 	case "tags_add_dup", "tags_delete":
 		r.s.makeTags("tier0")
 	case "hosts_recent_activity_search":

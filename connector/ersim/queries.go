@@ -106,6 +106,8 @@ func (s *Server) answerQuery(q *liveQuery, h *host, st *statement) {
 	if s.profile.v4 {
 		node["host_identifier"] = h.identifier
 	}
+	h.queryRead = s.now().Truncate(time.Microsecond)
+	h.queryWrite = h.queryRead
 	rows, status := s.evaluate(q, h, st)
 	q.frames = append(q.frames, encodeJSON(obj{"node": node, "data": rows, "query_id": q.id, "status": status}))
 	s.deliver(q)

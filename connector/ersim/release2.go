@@ -61,7 +61,8 @@ func (s *Server) buildRelease2() {
 	s.release2.options = obj{
 		"disable_watchdog": true, "logger_tls_compress": true, "host_identifier": "uuid", "schedule_splay_percent": 10,
 		"custom_plgx_EnableLogging": "true", "custom_plgx_EnableSSL": "true", "custom_plgx_EnableWatcher": "true",
-		"custom_plgx_LogFileName": `C:\Program Files\plgx_osquery\plgx-agent.log`, "custom_plgx_LogLevel": "3",
+		"custom_plgx_LogFileName": `C:\Program Files\plgx_osquery\plgx-agent.log`, "custom_plgx_LogFileNameLinux": "/var/log/plgx-agent.log",
+		"custom_plgx_LogLevel":     "3",
 		"custom_plgx_LogModeQuiet": "0", "custom_plgx_MemoryLimit": "150",
 	}
 	for _, stock := range stockConfigs {

@@ -164,3 +164,22 @@ func TestHostAnswers(t *testing.T) {
 		t.Error(w.Code)
 	}
 }
+
+// TestOptions: the framework answers OPTIONS by itself, without a token, so that
+// browsers can ask before they send the header of the token.
+func TestOptions(t *testing.T) {
+	for _, profile := range []string{"4.0", "2.1.2"} {
+		r := newRig(t, Options{Profile: profile, Hosts: 1})
+		r.token = ""
+		for path, want := range map[string]string{"/alerts": "POST, PUT, OPTIONS", "/login": "POST, OPTIONS", "/hosts/count": "GET, HEAD, OPTIONS"} {
+			w := r.send("OPTIONS", path, nil)
+			if w.Code != http.StatusOK || w.Header().Get("Allow") != want || w.Body.Len() != 0 ||
+				!strings.Contains(w.Header().Get("Access-Control-Allow-Headers"), "x-access-token") {
+				t.Errorf("%s %s: %d %v %q", profile, path, w.Code, w.Header(), w.Body)
+			}
+		}
+		if w := r.send("OPTIONS", "/nosuch", nil); w.Code != http.StatusNotFound {
+			t.Errorf("%s: unknown path: %d", profile, w.Code)
+		}
+	}
+}

@@ -137,6 +137,17 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request, one *socket
 	reader.Wait()
 }
 
+// hangUp takes a websocket and ends it without a word, as release 2.1.2 was observed
+// to do below the API's paths.
+func (s *Server) hangUp(w http.ResponseWriter, r *http.Request) {
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.log.Debug("websocket refused", "err", err) // the upgrader has answered
+		return
+	}
+	_ = conn.Close() // nothing is left to lose
+}
+
 // serveQuery sends the results of a live query, a frame for each host that answers.
 func (s *Server) serveQuery(conn *websocket.Conn, wanted string, gone <-chan struct{}) {
 	id, _ := strconv.ParseInt(wanted, 10, 64) // there is no query 0
