@@ -60,8 +60,8 @@ func (q ActivityQuery) arguments(what, ref string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.Start < 0 {
-		return nil, fmt.Errorf("%s: %w: start is %d", what, ErrInvalid, q.Start)
+	if err := fromStart(what, q.Start); err != nil {
+		return nil, err
 	}
 	for _, text := range append([]string{q.Query, q.Column, q.Search}, q.Values...) {
 		if strings.ContainsAny(text, "'\x00") {
@@ -147,7 +147,7 @@ var errNoRowID = errors.New("activity: a row has no id to go on after")
 // release 2.x have no id: two that are alike in time and every column are given once.
 func (s *HostsService) Activity(ctx context.Context, ref string, q ActivityQuery) iter.Seq2[ActivityEvent, error] {
 	return func(yield func(ActivityEvent, error) bool) {
-		from := q.Start
+		q, from := q, q.Start
 		q.Limit = max(pageSize(q.Limit), 2) // as list has it
 		top, err := s.ActivityPage(ctx, ref, q)
 		if err != nil {

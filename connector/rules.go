@@ -94,10 +94,12 @@ type RuleQuery struct {
 // Page fetches one page of rules. Rows without an id are in Page.Malformed.
 // API: POST /rules (REST guide 4.0.0, "Get a list of all rules").
 func (s *RulesService) Page(ctx context.Context, q RuleQuery) (page Page[Rule], err error) {
-	if columns := []string{"name", "created_at", "alert_count"}; q.Column != "" && !slices.Contains(columns, q.Column) {
-		return page, fmt.Errorf("rules: %w: column %q is none of %s", ErrInvalid, clip(q.Column, 40), strings.Join(columns, ", "))
+	const what = "list rules"
+	in := make(map[string]any)
+	if err := errors.Join(inSet(what, "column", q.Column, "name", "created_at", "alert_count"), noNUL(what, "search text", q.Search),
+		paging(in, what, q.Start, q.Limit)); err != nil {
+		return page, err
 	}
-	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
 	if q.Active != nil {
 		in["status"] = *q.Active
 	}

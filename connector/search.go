@@ -122,6 +122,9 @@ func (s *SearchService) arguments(ctx context.Context, q SearchQuery) (map[strin
 	if q.Query == "" {
 		return nil, fmt.Errorf("search: %w: the name of a query is needed beside a host", ErrInvalid)
 	}
+	if err := fromStart("search", q.Start); err != nil {
+		return nil, err
+	}
 	host, err := s.c.resolve(ctx, q.Host)
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)

@@ -96,10 +96,7 @@ func (s *UsersService) Page(ctx context.Context, q UserQuery) (page Page[User], 
 
 // pagingText is paging for a query string.
 func pagingText(call string, start, limit int) (map[string]string, error) {
-	if start < 0 {
-		return nil, fmt.Errorf("%s: %w: start is %d", call, ErrInvalid, start)
-	}
-	return map[string]string{"start": strconv.Itoa(start), "limit": strconv.Itoa(pageSize(limit))}, nil
+	return map[string]string{"start": strconv.Itoa(start), "limit": strconv.Itoa(pageSize(limit))}, fromStart(call, start)
 }
 
 // List walks through all users from q.Start on, q.Limit at a time.
