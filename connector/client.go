@@ -230,6 +230,10 @@ func serverURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// Format names the server. What the client holds besides, such as the token, is not
+// for logs.
+func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "client of %s", c.server.Host) }
+
 // ClockOffset is how far the server's clock is ahead of ours, by the Date of its last
 // answer, to the second; negative when it is behind.
 func (c *Client) ClockOffset() time.Duration { return time.Duration(c.clock.offset.Load()) }

@@ -67,7 +67,7 @@ func (c *Client) do(ctx context.Context, k call, in any, read readFunc) (err err
 	if err != nil {
 		return err
 	}
-	return c.judge(k, a, read)
+	return hideArguments(c.judge(k, a, read), in)
 }
 
 // authorized sends a request with a token. If the server does not take the token,

@@ -199,18 +199,6 @@ func (s *UsersService) Create(ctx context.Context, u NewUser) error {
 	return s.c.do(ctx, callUsersCreate, in, nil)
 }
 
-// reveal reads a secret that is to be sent.
-func reveal(what string, secret soar.Secret) (string, error) {
-	text, err := secret.Reveal()
-	if err == nil && text == "" {
-		err = errors.New("it is empty")
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", what, ErrInvalid, err)
-	}
-	return text, nil
-}
-
 // AssignRole gives users a role, in place of the one that they have. It needs the
 // admin role. The caller's own name is passed over, and so are names that nobody
 // has as long as one is known.

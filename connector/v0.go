@@ -21,9 +21,9 @@ type V0Service struct{ c *Client }
 // logs in by itself. A wrong password is ErrBadCredentials.
 // API v0: POST /login (guide of API v0, "Login").
 func (s *V0Service) Login(ctx context.Context, username string, password soar.Secret) (token soar.Secret, err error) {
-	text, err := password.Reveal()
+	text, err := reveal("login: password", password)
 	if err != nil {
-		return token, fmt.Errorf("login: password: %w", err)
+		return token, err
 	}
 	var got string
 	err = s.c.do(ctx, callV0Login, map[string]any{"username": username, "password": text}, func(answer value) { got = readToken(answer) })
