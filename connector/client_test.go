@@ -558,7 +558,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 		line string
 		body string
 	}{
-		{"host by odd name", func() error { _, err := c.Hosts.Get(ctx, "a/b ?#%"); return err }, "GET /api/hosts/a%2Fb%20%3F%23%25", ""},
+		{"host by odd name", func() error { _, err := c.Hosts.Get(ctx, `a\b ?#%;`); return err }, "GET /api/hosts/a%5Cb%20%3F%23%25%3B", ""},
 		{"hosts", func() error { _, err := c.Hosts.Page(ctx, HostQuery{Online: &resolved}); return err }, "POST /api/hosts", `{"limit":100,"start":0,"status":false}`},
 		{"tag", func() error { return c.Hosts.AddTag(ctx, "H", "a.b-c@d_1") }, "POST /api/hosts/H/tags", `{"tag":"a.b-c@d_1"}`},
 		{"untag", func() error { return c.Hosts.RemoveTag(ctx, "H", "a") }, "DELETE /api/hosts/H/tags", `{"tag":"a"}`},

