@@ -444,6 +444,16 @@ var routes = []route{
 	{"GET", "/management/settings", "Management.Settings", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
 		return c.Management.Settings(ctx)
 	}},
+	{"PUT", "/management/settings", "Management.UpdateSettings", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
+		change := SettingsChange{RetentionDays: ex.int("purge_data_duration")}
+		if _, given := ex.args["alert_aggregation_duration"]; given {
+			change.AggregationWindow = new(time.Duration(ex.int("alert_aggregation_duration")) * time.Second)
+		}
+		if on, err := strconv.ParseBool(ex.text("sso_enable")); err == nil {
+			change.SSOEnabled = &on
+		}
+		return nil, ours(c.Management.UpdateSettings(ctx, change))
+	}},
 	{"GET", "/management/apikeys", "Management.APIKeys", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
 		keys, err := c.Management.APIKeys(ctx)
 		return map[string]bool{"virustotal": keys.VirusTotal.IsSet(), "alienvault": keys.AlienVault.IsSet(), "ibmxforce": keys.XForceKey.IsSet()}, err
