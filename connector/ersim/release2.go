@@ -173,7 +173,7 @@ func (s *Server) oldConfigsView(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if identifier := c.text("host_identifier"); identifier != "" {
-		h := s.host(identifier)
+		h := s.identified(identifier)
 		if h == nil {
 			return s.fail("Host identifier passed is not valid!")
 		}
