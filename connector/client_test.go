@@ -63,7 +63,7 @@ func TestAnswers(t *testing.T) {
 		{name: "failure by id", do: byID, status: 200, contentType: jsonType, body: `{"status":"failure"}`, is: []error{ErrRefused, ErrNotFound}},
 		{name: "success, data null", do: byID, status: 200, contentType: jsonType, body: `{"status":"success","data":null}`, is: []error{ErrNotFound}},
 		{name: "success, data {}", do: byID, status: 200, contentType: jsonType, body: `{"status":"success","data":{}}`, is: []error{ErrNotFound}},
-		{name: "success, no data", do: read, status: 200, contentType: jsonType, body: `{"status":"success"}`},
+		{name: "success, no data", do: read, status: 200, contentType: jsonType, body: `{"status":"success"}`, is: []error{ErrNotJSON}},
 		{name: "no status", do: effect, status: 200, contentType: jsonType, body: `{"message":"hm"}`, is: []error{ErrNotJSON, ErrUncertain}},
 		{name: "page", do: read, status: 200, contentType: htmlType, body: htmlPage, is: []error{ErrNotJSON},
 			not: []error{ErrUncertain}, text: "GET /hosts/count: answer is not the JSON that was due: got a web page in place of JSON; the base path is probably wrong"},
@@ -227,7 +227,7 @@ func TestOneLoginForAll(t *testing.T) {
 		<-gate
 		answerJSON(w, 200, `{"token":"t"}`)
 	})
-	mux.HandleFunc("/api/hosts/count", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"status":"success"}`) })
+	mux.HandleFunc("/api/hosts/count", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"status":"success","data":{}}`) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	c := newClient(t, server.URL)
@@ -271,7 +271,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 				if strings.HasSuffix(r.URL.Path, "/login") {
 					logins++
 				}
-				return response(200, `{"token":"t","status":"success"}`), nil
+				return response(200, `{"token":"t","status":"success","data":{}}`), nil
 			}),
 		})
 		if err != nil {
@@ -342,7 +342,7 @@ func TestReadsAreRepeated(t *testing.T) {
 						calls++
 						switch a := answer.(type) {
 						case int:
-							return response(a, `{"status":"success"}`), nil
+							return response(a, `{"status":"success","data":{"results":[]}}`), nil
 						case [2]any:
 							resp := response(a[0].(int), `{}`)
 							resp.Header.Set("Retry-After", a[1].(string))
@@ -547,7 +547,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got = seen{r.Method + " " + r.URL.EscapedPath(), r.Header.Get("x-access-token"), r.Header.Get("User-Agent"), r.Header.Get("Content-Type"), string(body)}
-		answerJSON(w, 200, `{"status":"success","openc2_id":5,"command_id":"c","data":{"id":1,"session_id":"S","query_id":3,"onlineNodes":1,"created_at":"2026-11-22","Analyst_note_id":4}}`)
+		answerJSON(w, 200, `{"status":"success","openc2_id":5,"command_id":"c","data":{"id":1,"results":[],"session_id":"S","query_id":3,"onlineNodes":1,"created_at":"2026-11-22","Analyst_note_id":4}}`)
 	})
 	c := newClient(t, server.URL, func(o *Options) { o.Version = "1.2" })
 	ctx := t.Context()

@@ -158,6 +158,12 @@ func (s *ConfigsService) List(ctx context.Context) iter.Seq2[Config, error] {
 			return
 		}
 		for platform, named := range all.fields() {
+			if !named.isObject() && named.raw() != nil {
+				bad := &MalformedError{Reason: "no configs by name for platform " + clip(oneLine(platform), 80), Raw: clipBytes(encode(named.v), maxMalformed)}
+				if !yield(Config{}, bad) {
+					return
+				}
+			}
 			for name, one := range named.fields() {
 				c, err := readConfig(one), error(nil)
 				c.Platform, c.Name = platform, name

@@ -77,9 +77,5 @@ func (s *ConfigsService) Hosts(ctx context.Context, id int64) (page Page[Host], 
 	if err != nil {
 		return page, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(v value) { page = rows(v, hostRow) }))
-	if err == nil && page.Results == nil {
-		err = lacking(k, "the answer holds no list of hosts")
-	}
-	return page, err
+	return paged(ctx, s.c, k, nil, hostRow)
 }

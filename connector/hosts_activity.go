@@ -29,12 +29,13 @@ func (s *HostsService) ActivityCount(ctx context.Context, ref string) (counts []
 	if err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, callHostsActivityCount, in, data(func(v value) {
-		for query := range v.items() {
-			counts = append(counts, QueryActivity{Query: query.at("name").text(), Count: query.at("count").count()})
+	return listedBy(ctx, s.c, callHostsActivityCount, in, func(v value) (QueryActivity, error) {
+		q := QueryActivity{Query: v.at("name").text(), Count: v.at("count").count()}
+		if q.Query == "" {
+			return q, errors.New("count without the name of its query")
 		}
-	}))
-	return counts, err
+		return q, nil
+	})
 }
 
 // ActivityQuery chooses among what a host has reported.
@@ -129,7 +130,7 @@ func (s *HostsService) ActivityPage(ctx context.Context, ref string, q ActivityQ
 	if err != nil {
 		return page, err
 	}
-	if err = s.c.do(ctx, callHostsActivity, in, data(func(v value) { page = rows(v, hostEventRow) })); err != nil {
+	if page, err = paged(ctx, s.c, callHostsActivity, in, hostEventRow); err != nil {
 		return page, err
 	}
 	// Release 2.x passes over the column without a word.

@@ -54,8 +54,7 @@ func (s *HostsService) StatusLogPage(ctx context.Context, ref string, q StatusLo
 		return page, err
 	}
 	set(in, "searchterm", q.Search)
-	err = s.c.do(ctx, callHostsStatusLogs, in, data(func(v value) { page = rows(v, statusLogRow) }))
-	return page, err
+	return paged(ctx, s.c, callHostsStatusLogs, in, statusLogRow)
 }
 
 // StatusLogs walks through the log of a host's agent from q.Start on, q.Limit at a

@@ -183,7 +183,9 @@ type AVEngines struct {
 // API: GET /management/virustotal/av_engine (REST guide 4.0.0, "Get VirusTotal
 // engine configuration").
 func (s *ManagementService) AVEngines(ctx context.Context) (av AVEngines, err error) {
+	given := false
 	err = s.c.do(ctx, callManagementAvGet, nil, data(func(v value) {
+		given = v.isObject()
 		av = AVEngines{
 			MinMatches:    v.at("min_match_count").count(),
 			RetentionDays: v.at("vt_scan_retention_period").count(),
@@ -193,6 +195,9 @@ func (s *ManagementService) AVEngines(ctx context.Context) (av AVEngines, err er
 			av.Engines[name] = engine.at("status").truth()
 		}
 	}))
+	if err == nil && !given {
+		err = missing(callManagementAvGet)
+	}
 	return av, err
 }
 
@@ -303,8 +308,13 @@ func (s *ManagementService) LogFiles(ctx context.Context, part ServerPart) (name
 		return nil, err
 	}
 	k := callManagementLogsList.asking(map[string]string{"server_name": string(part)})
-	err = s.c.do(ctx, k, nil, data(func(v value) { names = v.texts() }))
-	return names, err
+	return listed(ctx, s.c, k, func(v value) (string, error) {
+		name := v.text()
+		if name == "" {
+			return "", errors.New("file without a name")
+		}
+		return name, nil
+	})
 }
 
 // DownloadLog copies a log file, named by LogFiles, to w while it arrives, and

@@ -84,8 +84,7 @@ func (s *PacksService) Page(ctx context.Context, q PackQuery) (page Page[Pack], 
 		return page, err
 	}
 	set(in, "searchterm", q.Search)
-	err = s.c.do(ctx, callPacksList, in, data(func(v value) { page = rows(v, packRow) }))
-	return page, err
+	return paged(ctx, s.c, callPacksList, in, packRow)
 }
 
 // List walks through all packs from q.Start on, q.Limit at a time.

@@ -18,6 +18,9 @@ type Page[T any] struct {
 	Malformed []*MalformedError
 }
 
+// without reports whether the answer had no list at all.
+func (p Page[T]) without() bool { return p.Results == nil && len(p.Malformed) == 0 }
+
 // MalformedError is a row of a list that could not be read.
 type MalformedError struct {
 	Reason string

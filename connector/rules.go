@@ -105,8 +105,7 @@ func (s *RulesService) Page(ctx context.Context, q RuleQuery) (page Page[Rule], 
 	}
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, callRulesList, in, data(func(v value) { page = rows(v, ruleRow) }))
-	return page, err
+	return paged(ctx, s.c, callRulesList, in, ruleRow)
 }
 
 // List walks through all rules from q.Start on, q.Limit at a time. Without a column

@@ -120,8 +120,7 @@ func (s *QueriesService) page(ctx context.Context, k call, f ScheduledFilter) (p
 		return page, err
 	}
 	set(in, "searchterm", f.Search)
-	err = s.c.do(ctx, k, in, data(func(v value) { page = rows(v, scheduledRow) }))
-	return page, err
+	return paged(ctx, s.c, k, in, scheduledRow)
 }
 
 func (s *QueriesService) walk(ctx context.Context, k call, f ScheduledFilter) iter.Seq2[ScheduledQuery, error] {

@@ -138,19 +138,16 @@ func (s *SearchService) page(ctx context.Context, in map[string]any, start, limi
 }
 
 // columnsPage makes a call whose rows are the bare columns of events.
-func (c *Client) columnsPage(ctx context.Context, k call, in any) (page Page[map[string]string], err error) {
-	err = c.do(ctx, k, in, data(func(v value) {
-		page = rows(v, func(v value) (map[string]string, error) {
-			if columns := v.columns(); columns != nil {
-				return columns, nil
-			}
-			return nil, errNotObject
-		})
-	}))
-	if err == nil && page.Results == nil {
-		err = lacking(k, "the answer has no rows, not even an empty list")
+func (c *Client) columnsPage(ctx context.Context, k call, in any) (Page[map[string]string], error) {
+	return paged(ctx, c, k, in, columnsRow)
+}
+
+func columnsRow(v value) (map[string]string, error) {
+	columns := v.columns()
+	if columns == nil {
+		return nil, errNotObject
 	}
-	return page, err
+	return columns, nil
 }
 
 // walkColumns walks by offset through rows that have no id.
@@ -295,10 +292,7 @@ func (s *SearchService) activity(ctx context.Context, q ActivitySearch) (map[str
 // resultPage makes a call whose rows are whole events. host is the identifier that
 // was asked for, nil for none: rows of others mean that the server ignored it.
 func (c *Client) resultPage(ctx context.Context, k call, in, host any) (page Page[ResultRow], err error) {
-	err = c.do(ctx, k, in, data(func(v value) { page = rows(v, resultRow) }))
-	if err == nil && page.Results == nil {
-		err = lacking(k, "the answer has no rows, not even an empty list")
-	}
+	page, err = paged(ctx, c, k, in, resultRow)
 	for _, row := range page.Results {
 		if host != nil && row.Host != "" && row.Host != host {
 			return page, lacking(k, "the server searched other hosts than the one asked for")

@@ -63,8 +63,7 @@ func (s *TagsService) Page(ctx context.Context, q TagQuery) (page Page[Tag], err
 	k := callTagsList.asking(map[string]string{
 		"start": strconv.Itoa(q.Start), "limit": strconv.Itoa(pageSize(q.Limit)), "searchterm": q.Search, "order_by": q.Order,
 	})
-	err = s.c.do(ctx, k, nil, data(func(v value) { page = rows(v, tagRow) }))
-	return page, err
+	return paged(ctx, s.c, k, nil, tagRow)
 }
 
 // List walks through all tags from q.Start on, q.Limit at a time.

@@ -90,8 +90,7 @@ func (s *UsersService) Page(ctx context.Context, q UserQuery) (page Page[User], 
 	if q.Active != nil {
 		in["status"] = strconv.FormatBool(*q.Active)
 	}
-	err = s.c.do(ctx, callUsersList.asking(in), nil, data(func(v value) { page = rows(v, userRow) }))
-	return page, err
+	return paged(ctx, s.c, callUsersList.asking(in), nil, userRow)
 }
 
 // pagingText is paging for a query string.
@@ -428,8 +427,7 @@ func (s *UsersService) ActivityPage(ctx context.Context, q PlatformActivityQuery
 	if q.UserID != 0 {
 		in["user_id"] = strconv.FormatInt(q.UserID, 10)
 	}
-	err = s.c.do(ctx, callUsersActivity.asking(in), nil, data(func(v value) { page = rows(v, platformActivityRow) }))
-	return page, err
+	return paged(ctx, s.c, callUsersActivity.asking(in), nil, platformActivityRow)
 }
 
 // Activity walks through what users did from q.Start on, newest first, q.Limit at a

@@ -56,8 +56,15 @@ func (s *V0Service) ChangePassword(ctx context.Context, p PasswordChange) error 
 // v0Page makes a call that answers with a whole list. Lists that are empty have no
 // data at all in some releases.
 func v0Page[T any](ctx context.Context, s *V0Service, k call, in any, row func(value) (T, error)) (page Page[T], err error) {
-	err = s.c.do(ctx, k, in, data(func(v value) { page = rows(v, row) }))
-	if err == nil && page.Results == nil {
+	odd := false
+	err = s.c.do(ctx, k, in, data(func(v value) {
+		page = rows(v, row)
+		odd = page.Results == nil && v.raw() != nil
+	}))
+	switch {
+	case err == nil && odd:
+		err = lacking(k, noList)
+	case err == nil && page.Results == nil:
 		page.Results = []T{}
 	}
 	return page, err

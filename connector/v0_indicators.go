@@ -22,7 +22,9 @@ func (s *V0Service) IOCs(ctx context.Context) (set map[string]IOC, err error) {
 		list.Values = append(list.Values, values...)
 		set[name] = list
 	}
+	odd := false
 	err = s.c.do(ctx, callV0Iocs, nil, data(func(v value) {
+		odd = v.raw() != nil && !v.isObject() && !v.isArray()
 		for name, list := range v.fields() {
 			add(name, list, list.at("values").texts())
 		}
@@ -30,6 +32,9 @@ func (s *V0Service) IOCs(ctx context.Context) (set map[string]IOC, err error) {
 			add(one.at("threat_name").text(), one, []string{one.at("value").text()})
 		}
 	}))
+	if err == nil && odd {
+		err = lacking(callV0Iocs, noList)
+	}
 	if err != nil {
 		return nil, err
 	}

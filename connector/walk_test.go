@@ -155,7 +155,7 @@ func TestListEndsWhenTheServerIgnoresStart(t *testing.T) {
 func TestListEnds(t *testing.T) {
 	_, pages := walkIDs(t, 2, func(_ []int64, start, _ int) Page[int64] {
 		if start > 1000 {
-			return Page[int64]{}
+			return Page[int64]{Results: []int64{}}
 		}
 		return Page[int64]{Results: []int64{int64(start)*100 + 1, int64(start)*100 + 2}}
 	})
@@ -236,7 +236,7 @@ func TestAfterGivesAPageInAnyOrder(t *testing.T) {
 	pages := map[int64][]int64{0: {7, 9, 8}, 7: {6, 4, 5}, 4: {3}}
 	var ids []int64
 	for id, err := range after(t.Context(), 3, func(_ context.Context, last int64, _ int) (Page[int64], error) {
-		return Page[int64]{Results: pages[last]}, nil
+		return Page[int64]{Results: append([]int64{}, pages[last]...)}, nil
 	}, func(id *int64) int64 { return *id }) {
 		if err != nil {
 			t.Fatal(err)
