@@ -89,7 +89,7 @@ func (s *Server) alertsList(c *call) answer {
 	switch {
 	case bad != nil:
 		refusal = bad
-	case refusal == nil && start < 0:
+	case refusal == nil && c.negativePage():
 		crash := s.crash()
 		refusal = &crash
 	}

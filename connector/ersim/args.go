@@ -1,6 +1,7 @@
 package ersim
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 const (
 	// maxBodyBytes is content_max_length of the server's common/config.ini.
 	maxBodyBytes = 5 << 20
+	// maxProxyBytes is what the proxy in front of the server takes.
+	maxProxyBytes = 100 << 20
 	// missingText is how release 2.1.2 words a missing argument.
 	missingText = "Missing required parameter in the JSON body or the post body or the query string"
 )
@@ -36,9 +39,7 @@ var errNotObject = errors.New("the body is not a JSON object")
 // cannot be read at all. With force the body is JSON whatever its type says.
 func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 	a := &args{values: map[string]any{}, bad: map[string]string{}, help: map[string]string{}}
-	for name, values := range r.URL.Query() {
-		a.values[name] = values[0]
-	}
+	a.readPairs(r.URL.RawQuery)
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		kind = ""
@@ -49,6 +50,11 @@ func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 		return nil, &bad
 	}
 	if len(body) > maxBodyBytes {
+		// The proxy takes all of it in before the application sees any.
+		_, _ = io.CopyN(io.Discard, r.Body, maxProxyBytes) // who stops sending gets no answer anyway
+		if r.ContentLength > maxProxyBytes {
+			return nil, &answer{status: http.StatusRequestEntityTooLarge, contentType: typeHTML, body: []byte(tooLargeHTML)}
+		}
 		bad := nested(http.StatusRequestEntityTooLarge, "The data value transmitted exceeds the capacity limit.")
 		return nil, &bad
 	}
@@ -59,9 +65,9 @@ func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 	case "application/json":
 		err = a.readJSON(body, s.profile.v4)
 	case "application/x-www-form-urlencoded":
-		err = a.readForm(body)
+		a.readPairs(string(body))
 	case "multipart/form-data":
-		err = a.readMultipart(body, params["boundary"])
+		a.readMultipart(body, params["boundary"])
 	}
 	switch {
 	case errors.Is(err, errNotObject):
@@ -84,6 +90,9 @@ func (a *args) readJSON(body []byte, strict bool) error {
 	if err := dec.Decode(&v); err != nil {
 		return err
 	}
+	if rest := body[dec.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
+		return extraDataError(len(body) - len(bytes.TrimLeft(rest, " \t\r\n")))
+	}
 	o, ok := v.(map[string]any)
 	if !ok {
 		return errNotObject
@@ -94,10 +103,18 @@ func (a *args) readJSON(body []byte, strict bool) error {
 	return nil
 }
 
+// extraDataError is where something follows a JSON value.
+type extraDataError int
+
+func (e extraDataError) Error() string { return fmt.Sprintf("more at byte %d", int(e)) }
+
 // pyJSONError words a mistake in JSON as Python's json module does, roughly.
 func pyJSONError(body []byte, err error) string {
 	at := len(body)
 	what := "Expecting value"
+	if extra := extraDataError(0); errors.As(err, &extra) {
+		at, what = int(extra), "Extra data"
+	}
 	if wrong := (*json.SyntaxError)(nil); errors.As(err, &wrong) && wrong.Offset > 0 {
 		at = min(at, int(wrong.Offset)-1)
 		if strings.Contains(err.Error(), "object key") {
@@ -182,6 +199,12 @@ func (a *args) number(name, help string, otherwise int64) int64 {
 		a.mistake(name, help, fmt.Sprintf("invalid literal for int() with base 10: '%s'", a.text(name)))
 	}
 	return n
+}
+
+// negativePage reports whether the page asked for begins before the first row or has
+// less than none: the database refuses both.
+func (a *args) negativePage() bool {
+	return a.number("start", "start", 0) < 0 || a.present("limit") && a.number("limit", "limit", 0) < 0
 }
 
 // flag is a boolean in any spelling; nil when it was not sent.

@@ -21,7 +21,7 @@ func (s *Server) alertedEvents(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 || c.breaksSQL() {
+	if c.negativePage() || c.breaksSQL() {
 		return s.crash()
 	}
 	s.mu.Lock()

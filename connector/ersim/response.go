@@ -384,7 +384,7 @@ func (s *Server) responseList(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 {
+	if c.negativePage() {
 		return s.crash()
 	}
 	s.mu.Lock()
@@ -454,7 +454,7 @@ func (s *Server) responseView(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 {
+	if c.negativePage() {
 		return s.crash()
 	}
 	s.mu.Lock()

@@ -253,7 +253,7 @@ func (s *Server) handle(found *route, values map[string]string, r *http.Request)
 		return *bad
 	}
 	// PostgreSQL, the server's database, has no character U+0000 in texts.
-	if c.holdsNUL() {
+	if c.holdsNUL() || strings.ContainsRune(r.URL.Path, 0) {
 		return s.crash()
 	}
 	if found.kind&needAdmin != 0 && s.profile.v4 && c.user.role != roleAdmin {

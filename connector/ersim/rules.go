@@ -196,7 +196,7 @@ func (s *Server) rulesList(c *call) answer {
 		return *bad
 	}
 	counting := withCount == nil || *withCount
-	if start < 0 || order != "" && column == "" || !counting && (order == "" || column == "alert_count") {
+	if c.negativePage() || order != "" && column == "" || !counting && (order == "" || column == "alert_count") {
 		return s.crash() // without the join there is nothing to count and to sort by
 	}
 	s.mu.Lock()
