@@ -76,8 +76,9 @@ func TestHostBadInput(t *testing.T) {
 		{"start of tags", one(c.Tags.Page(ctx, TagQuery{Start: -1})), ErrInvalid, "start is -1"},
 		{"tag of 64", c.Tags.Add(ctx, strings.Repeat("x", 64)), ErrInvalid, "63"},
 		{"tag with a blank", c.Tags.Add(ctx, "a b"), ErrInvalid, "letters, digits"},
-		{"delete no tag", c.Tags.Delete(ctx, ""), ErrInvalid, ""},
-		{"delete a list", c.Tags.Delete(ctx, "a,b"), ErrInvalid, "list"},
+		{"delete a tag without consent", c.Tags.Delete(ctx, "a", ""), ErrInvalid, `"delete for good"`},
+		{"delete no tag", c.Tags.Delete(ctx, "", DeleteForGood), ErrInvalid, ""},
+		{"delete a list", c.Tags.Delete(ctx, "a,b", DeleteForGood), ErrInvalid, "list"},
 		{"tagged by none", one(c.Tags.Tagged(ctx)), ErrEmptyTarget, ""},
 		{"assign to nothing", c.Tags.Assign(ctx, "a", TagTargets{}), ErrEmptyTarget, ""},
 		{"assign to no name", c.Tags.Assign(ctx, "a", TagTargets{Packs: []string{""}}), ErrInvalid, "packs"},
@@ -249,7 +250,7 @@ func TestHostRefusalsOfEffects(t *testing.T) {
 		"delete":      func() error { return c.Hosts.Delete(t.Context(), "1", DeleteForGood) },
 		"delete many": func() error { return c.Hosts.DeleteMany(t.Context(), []string{"1"}, DeleteForGood) },
 		"assign":      func() error { return c.Tags.Assign(t.Context(), "a", TagTargets{Hosts: []string{"H"}}) },
-		"delete tag":  func() error { return c.Tags.Delete(t.Context(), "a") },
+		"delete tag":  func() error { return c.Tags.Delete(t.Context(), "a", DeleteForGood) },
 	}
 	for _, want := range []struct {
 		status int
