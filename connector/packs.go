@@ -230,11 +230,11 @@ func (s *PacksService) Add(ctx context.Context, p NewPack) (AddedPack, error) {
 	}
 	if len(p.Tags) == 0 {
 		// Release 2.1.2 breaks when tags are missing (public source), 4.0 refuses empty ones.
-		base, err := s.c.Base(ctx)
+		index, err := s.c.Index(ctx)
 		if err != nil {
-			return AddedPack{}, notSent(callPacksAdd, err)
+			return AddedPack{}, before(callPacksAdd, err)
 		}
-		if !strings.Contains(base, "/esp-ui/") {
+		if index.Before35 {
 			in["tags"] = ""
 		}
 	}
