@@ -17,7 +17,10 @@ import (
 // ConfigsService is the section "Config" of the REST guide, as of release 3.5: what
 // agents run by themselves and what they watch, by platform. Releases 2.x have the
 // calls of Release2Service in its place.
-type ConfigsService struct{ c *Client }
+type ConfigsService struct {
+	c    *Client
+	turn turn
+}
 
 // Config is a set of queries and filters for the hosts of a platform.
 type Config struct {
@@ -347,12 +350,19 @@ func (s *ConfigsService) Update(ctx context.Context, id int64, u ConfigUpdate) e
 // the server would pass over is ErrInvalid and nothing is written: queries that
 // come or go or get another SQL, description or filters that become empty, and
 // other changes to a default config than to its queries and filters. What somebody
-// else changes between reading and writing stays, except conditions. It returns the
-// config as it was written. It needs the admin role.
-func (s *ConfigsService) Modify(ctx context.Context, id int64, change func(*Config)) (Config, error) {
+// else changes between reading and writing stays, except conditions; changes by one
+// Client wait for each other, so change must not make one. An error of change ends it
+// before anything is written. It returns the config as it was written. It needs the
+// admin role.
+func (s *ConfigsService) Modify(ctx context.Context, id int64, change func(*Config) error) (Config, error) {
 	if _, err := callConfigsUpdate.withID(id); err != nil {
 		return Config{}, err
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return Config{}, err
+	}
+	defer release()
 	before, err := s.find(ctx, func(c Config) bool { return c.ID == id })
 	if err != nil {
 		return Config{}, fmt.Errorf("modify config %d: read: %w", id, err)
@@ -361,8 +371,10 @@ func (s *ConfigsService) Modify(ctx context.Context, id int64, change func(*Conf
 	after.Queries = maps.Clone(before.Queries)
 	after.Conditions.Others = maps.Clone(before.Conditions.Others)
 	after.Filters = slices.Clone(before.Filters)
-	change(&after)
-	if err := changeable(before, after); err != nil {
+	if err = change(&after); err == nil {
+		err = changeable(before, after)
+	}
+	if err != nil {
 		return Config{}, fmt.Errorf("modify config %d: %w", id, err)
 	}
 	u := ConfigUpdate{Conditions: after.Conditions, Queries: make(map[string]ConfigQuery)}

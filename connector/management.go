@@ -15,7 +15,10 @@ import (
 
 // ManagementService is the section "Management" of the REST guide: settings of the
 // server, its keys for threat intelligence, its logs, its numbers.
-type ManagementService struct{ c *Client }
+type ManagementService struct {
+	c    *Client
+	turn turn
+}
 
 // ChangePassword changes the password of the account that this client uses. Since
 // release 3.5 that ends all sessions of the account, this client's included: it
@@ -100,7 +103,8 @@ type SettingsChange struct {
 // so where the change does not name the retention it is read and sent along, and a
 // change of it that somebody else makes between the two is lost. Releases that do
 // not know single sign-on say success to it: it is read back, and ErrUnavailable
-// if it is not there. It needs the admin role in release 4.0.
+// if it is not there. Of several settings the first may be stored before another is
+// refused: ErrUncertain. It needs the admin role in release 4.0.
 // API: PUT /management/settings (REST guide 4.0.0, "Update server configuration
 // settings").
 func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsChange) error {
@@ -109,6 +113,11 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 		return err
 	}
 	k := callManagementSettingsUpdate
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return before(k, err)
+	}
+	defer release()
 	if change.RetentionDays == 0 {
 		now, err := s.Settings(ctx)
 		switch {
@@ -120,7 +129,11 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 			return fmt.Errorf("update settings: %w: the server has no retention set; give one, because it crashes on single sign-on alone", ErrInvalid)
 		}
 	}
-	if err := s.c.do(ctx, k, in, nil); err != nil {
+	err = s.c.do(ctx, k, in, nil)
+	if change.RetentionDays > 0 && len(in) > 1 {
+		err = halfway(err) // the server stores one setting after the other
+	}
+	if err != nil {
 		return err
 	}
 	if change.SSOEnabled == nil && change.SSO == nil {

@@ -8,7 +8,10 @@ import (
 
 // QueriesService is the part of the section "Queries" of the REST guide that asks
 // hosts right now.
-type QueriesService struct{ c *Client }
+type QueriesService struct {
+	c    *Client
+	turn turn
+}
 
 // LiveQuery is SQL to run on the hosts that are online at this moment.
 type LiveQuery struct {

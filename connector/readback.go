@@ -15,6 +15,24 @@ type unreadError struct {
 	read error
 }
 
+// halfway makes a refusal uncertain where the server does a call step by step, so that
+// what comes before the step that it refuses may stand.
+func halfway(err error) error {
+	if refusal, ok := errors.AsType[*APIError](err); ok && good(refusal.Status) && errors.Is(err, ErrRefused) {
+		return partlyError(refusal.Error())
+	}
+	return err
+}
+
+// partlyError is ErrUncertain with the text of a refusal.
+type partlyError string
+
+func (e partlyError) Error() string {
+	return "refused, after a part of it perhaps was done: " + string(e)
+}
+
+func (partlyError) Is(target error) bool { return target == ErrUncertain }
+
 // unread makes an unreadError.
 func unread(what string, lost, read error) error { return &unreadError{what, lost, read} }
 

@@ -108,3 +108,40 @@ func TestMadeWithoutAnID(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestSettingsRefusedHalfway changes two settings, of which the server stores the first
+// before it refuses the second.
+func TestSettingsRefusedHalfway(t *testing.T) {
+	refusal := `{"status":"failure","message":"at most 600 seconds"}`
+	s := &script{t: t, answers: map[string]string{"PUT /management/settings": refusal, "GET /management/settings": `{"status":"success","data":{}}`}}
+	c, window := s.client(), new(time.Hour)
+	err := c.Management.UpdateSettings(t.Context(), SettingsChange{RetentionDays: 7, AggregationWindow: window})
+	if !errors.Is(err, ErrUncertain) || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "600") {
+		t.Errorf("two: %v", err)
+	}
+	if err = c.Management.UpdateSettings(t.Context(), SettingsChange{AggregationWindow: window}); !errors.Is(err, ErrRefused) || errors.Is(err, ErrUncertain) {
+		t.Errorf("one: %v", err)
+	}
+}
+
+// TestChangeThatStops ends every call that reads, changes and writes by an error of the
+// change, before anything is written.
+func TestChangeThatStops(t *testing.T) {
+	s := &script{t: t, answers: map[string]string{
+		"GET /configs": oddConfigs, "GET /configs/all": oldConfigs, "GET /rules/1": `{"status":"success","data":{"id":1}}`,
+		"GET /queries/7": `{"status":"success","data":{"id":7,"name":"n","sql":"select 1;","interval":60}}`,
+	}}
+	c, ctx, stop := s.client(), t.Context(), errors.New("stop")
+	_, config := c.Configs.Modify(ctx, 4, func(*Config) error { return stop })
+	_, query := c.Queries.Modify(ctx, 7, func(*ScheduledQuery) error { return stop })
+	_, rule := c.Rules.Modify(ctx, 1, func(*RuleSpec) error { return stop })
+	_, old := c.Release2.ModifyConfig(ctx, OldConfigKey{Platform: "windows", Type: "shallow"}, func(*OldConfig) error { return stop })
+	for name, err := range map[string]error{"config": config, "query": query, "rule": rule, "old config": old} {
+		if !errors.Is(err, stop) || errors.Is(err, ErrUncertain) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := s.writes(); len(got) != 0 {
+		t.Errorf("sent %q", got)
+	}
+}

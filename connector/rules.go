@@ -14,7 +14,10 @@ import (
 )
 
 // RulesService is the section "Rules" of the REST guide.
-type RulesService struct{ c *Client }
+type RulesService struct {
+	c    *Client
+	turn turn
+}
 
 // Rule is a detection rule.
 type Rule struct {
@@ -224,6 +227,11 @@ func (s *RulesService) Replace(ctx context.Context, id int64, spec RuleSpec, con
 		return Rule{}, fmt.Errorf("replace a rule: %w: without severity or type the rule would have none", ErrInvalid)
 	}
 	spec.kept = nil
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return Rule{}, err
+	}
+	defer release()
 	if _, err := s.Get(ctx, id); err != nil {
 		return Rule{}, err
 	}
@@ -235,12 +243,18 @@ func (s *RulesService) Replace(ctx context.Context, id int64, spec RuleSpec, con
 // understood here included. An error of change ends it before anything is written.
 // It needs the admin role in release 4.0.
 //
-// The server has no call that does this in one step: what somebody else writes into
-// the rule meanwhile is lost; what somebody else overwrites of ours is ErrConflict. A
+// Changes by one Client wait for each other, so change must not make one. The server
+// has no call that does this in one step: what somebody else writes into the rule
+// meanwhile is lost; what somebody else overwrites of ours is ErrConflict. A
 // rule that cannot be read back is ErrUncertain.
 // Release 2.1.2 drops the rule's recon queries, which no call tells.
 // API: GET and POST /rules/{rule_id} (REST guide 4.0.0, "Modify a rule").
 func (s *RulesService) Modify(ctx context.Context, id int64, change func(*RuleSpec) error) (Rule, error) {
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return Rule{}, err
+	}
+	defer release()
 	r, err := s.Get(ctx, id)
 	if err != nil {
 		return Rule{}, err

@@ -239,18 +239,27 @@ func (s *QueriesService) Update(ctx context.Context, q ScheduledQuery) error {
 
 // Modify reads a scheduled query, lets change change it, and writes it back whole,
 // so that nothing is lost that change does not touch. What somebody else changes
-// between reading and writing is lost. A query whose tags or packs hold a comma, or
+// between reading and writing is lost; changes by one Client wait for each other, so
+// change must not make one. An error of change ends it before anything is written. A
+// query whose tags or packs hold a comma, or
 // whose platform the call does not take, cannot be written back and is ErrInvalid;
 // nothing is written then. It returns the query as it was written. It needs the
 // admin role in release 4.0.
-func (s *QueriesService) Modify(ctx context.Context, id int64, change func(*ScheduledQuery)) (ScheduledQuery, error) {
+func (s *QueriesService) Modify(ctx context.Context, id int64, change func(*ScheduledQuery) error) (ScheduledQuery, error) {
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return ScheduledQuery{}, err
+	}
+	defer release()
 	before, err := s.Get(ctx, id)
 	if err != nil {
 		return ScheduledQuery{}, fmt.Errorf("modify query %d: read: %w", id, err)
 	}
 	after := before
 	after.Tags, after.Packs = slices.Clone(before.Tags), slices.Clone(before.Packs)
-	change(&after)
+	if err := change(&after); err != nil {
+		return ScheduledQuery{}, fmt.Errorf("modify query %d: %w", id, err)
+	}
 	sameShard := after.Shard == before.Shard || after.Shard != nil && before.Shard != nil && *after.Shard == *before.Shard
 	if after.ID != before.ID || !sameShard {
 		return ScheduledQuery{}, fmt.Errorf("modify query %d: %w: id and shard cannot be changed", id, ErrInvalid)

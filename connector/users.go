@@ -15,7 +15,10 @@ import (
 
 // UsersService is the sections "Users" and "Passwords" of the REST guide. All of
 // it came with release 3.5, and most of it needs the admin role.
-type UsersService struct{ c *Client }
+type UsersService struct {
+	c    *Client
+	turn turn
+}
 
 // The roles.
 const (
@@ -279,6 +282,11 @@ func (s *UsersService) Update(ctx context.Context, id int64, u UserChange) error
 	if err := u.check("update user"); err != nil {
 		return err
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return before(k, err)
+	}
+	defer release()
 	old, err := s.Get(ctx, id)
 	if err != nil {
 		return before(k, err)
@@ -296,6 +304,11 @@ func (s *UsersService) UpdateMe(ctx context.Context, u UserChange) error {
 	if err := u.check("update own user"); err != nil {
 		return err
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return before(callUsersUpdateMe, err)
+	}
+	defer release()
 	old, err := s.Me(ctx)
 	if err != nil {
 		return before(callUsersUpdateMe, err)

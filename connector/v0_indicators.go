@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,11 +67,7 @@ func (s *V0Service) ReplaceIOCs(ctx context.Context, set map[string]IOC, consent
 	if err != nil {
 		return err
 	}
-	err = s.c.do(ctx, callV0IocsAdd, in, nil)
-	if fault, ok := errors.AsType[*APIError](err); ok && good(fault.Status) && errors.Is(err, ErrRefused) {
-		err = fmt.Errorf("%w: %w", ErrUncertain, errors.New(fault.Error()))
-	}
-	return err
+	return halfway(s.c.do(ctx, callV0IocsAdd, in, nil))
 }
 
 // YARA lists the files of YARA rules, sorted.
