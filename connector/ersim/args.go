@@ -51,7 +51,7 @@ func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 	}
 	if len(body) > maxBodyBytes {
 		// The proxy takes all of it in before the application sees any.
-		_, _ = io.CopyN(io.Discard, r.Body, maxProxyBytes) // who stops sending gets no answer anyway
+		_, _ = io.CopyN(io.Discard, r.Body, 10*maxProxyBytes) // who stops sending gets no answer anyway
 		if r.ContentLength > maxProxyBytes {
 			return nil, &answer{status: http.StatusRequestEntityTooLarge, contentType: typeHTML, body: []byte(tooLargeHTML)}
 		}
@@ -63,7 +63,7 @@ func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 	}
 	switch kind {
 	case "application/json":
-		err = a.readJSON(body, s.profile.v4)
+		err = a.readJSON(body, s.profile.v4 && (r.Method == http.MethodPost || r.Method == http.MethodPut))
 	case "application/x-www-form-urlencoded":
 		a.readPairs(string(body))
 	case "multipart/form-data":
@@ -82,7 +82,7 @@ func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 
 func (a *args) readJSON(body []byte, strict bool) error {
 	if len(body) == 0 && !strict {
-		return nil // release 4.0 parses JSON in a request hook and minds an empty body
+		return nil // release 4.0 parses JSON of POST and PUT in a request hook and minds an empty body
 	}
 	var v any
 	dec := json.NewDecoder(strings.NewReader(string(body)))

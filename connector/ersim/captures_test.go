@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // capture is an exchange with a community server of release 2.1.2.
@@ -361,8 +363,14 @@ func TestCapturedSockets(t *testing.T) {
 		}
 	}
 	for _, sentence := range sentences { // also for ids of no query, and for what is no id
-		at := strings.LastIndex(sentence, " ")
-		l.dial("/distributed/result", sentence[at+1:]) // checks the sentence
+		conn := l.socket("/distributed/result")
+		id := sentence[strings.LastIndex(sentence, " ")+1:]
+		if err := conn.WriteMessage(websocket.TextMessage, []byte(id)); err != nil {
+			t.Fatal(err)
+		}
+		if kind, said, err := conn.ReadMessage(); err != nil || kind != websocket.TextMessage || string(said) != sentence {
+			t.Errorf("id %s: %d %q %v, want %q", id, kind, said, err, sentence)
+		}
 	}
 	conn := l.socket(l.s.BasePath() + "/distributed/result")
 	if _, data, err := conn.ReadMessage(); err == nil {

@@ -43,7 +43,7 @@ func (l *live) dial(path string, id any) *websocket.Conn {
 		l.t.Fatal(err)
 	}
 	kind, ack, err := conn.ReadMessage()
-	if err != nil || kind != websocket.TextMessage || string(ack) != "Fetching results for query with query id : "+text {
+	if err != nil || kind != websocket.TextMessage || strings.Replace(string(ack), "id :", "id:", 1) != "Fetching results for query with query id: "+text {
 		l.t.Fatalf("ack %d %q %v", kind, ack, err)
 	}
 	return conn

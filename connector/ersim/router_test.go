@@ -223,6 +223,16 @@ func TestBodiesOfScripts(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 	}
+	for method, want := range map[string]int{"GET": 200, "POST": 400, "PUT": 400} {
+		path := map[string]string{"GET": "/hosts/count", "POST": "/hosts", "PUT": "/alerts"}[method]
+		req := httptest.NewRequestWithContext(t.Context(), method, r.s.BasePath()+path, http.NoBody)
+		req.Header.Set("x-access-token", r.token)
+		req.Header.Set("Content-Type", asJSON)
+		w := httptest.NewRecorder()
+		if r.s.ServeHTTP(w, req); w.Code != want {
+			t.Errorf("%s of type JSON without a body: %d", method, w.Code)
+		}
+	}
 	for accept, want := range map[string]string{"gzip": "gzip", "deflate, GZIP;q=0.5": "gzip", "gzip;q=0": "", "gzip; q=0.0, identity": "", "": ""} {
 		if w := send("/hosts", asJSON, accept, strings.NewReader("{}")); w.Header().Get("Content-Encoding") != want {
 			t.Errorf("Accept-Encoding %q: %q", accept, w.Header().Get("Content-Encoding"))

@@ -70,8 +70,12 @@ type socket struct {
 // socketTable lists the websockets of the profile.
 func (s *Server) socketTable() []socket {
 	var table []socket
+	sentence := "Fetching results for query with query id: "
+	if !s.profile.v4 {
+		sentence = "Fetching results for query with query id : " // observed
+	}
 	for _, path := range s.profile.sockets {
-		table = append(table, socket{"ws-distributed-result", path, "Fetching results for query with query id : ", s.serveQuery})
+		table = append(table, socket{"ws-distributed-result", path, sentence, s.serveQuery})
 	}
 	if s.profile.v4 {
 		table = append(table, socket{"ws-csv-export", "/esp-ui/websocket/csv/export", "Fetching results for task with id: ", s.serveExport})
