@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"strconv"
@@ -194,13 +195,22 @@ func newWindow(size int) *window {
 }
 
 func (w *window) has(key string) bool {
-	_, ok := w.keys[key]
+	_, ok := w.keys[short(key)]
 	return ok
+}
+
+// short is a long key's SHA-256: rows without an id are known by all that they hold.
+func short(key string) string {
+	if len(key) <= 64 {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return string(sum[:])
 }
 
 // add remembers a key and reports whether it was new.
 func (w *window) add(key string) bool {
-	if w.has(key) {
+	if key = short(key); w.has(key) {
 		return false
 	}
 	delete(w.keys, w.ring[w.next])

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -100,6 +101,20 @@ func TestListKeepsFewIDs(t *testing.T) {
 	}
 	if n != rows || len(w.keys) != keptIDs || w.has("0") || !w.has(strconv.Itoa(rows-1)) || w.add(strconv.Itoa(rows-1)) {
 		t.Errorf("%d added, %d kept", n, len(w.keys))
+	}
+}
+
+// Rows without an id are known by all that they hold, which may be much.
+func TestListKeepsShortKeys(t *testing.T) {
+	w := newWindow(2)
+	long := strings.Repeat("x", 1<<20)
+	if !w.add(long+"1") || !w.add(long+"2") || w.add(long+"1") || !w.has(long+"2") || w.has(long) {
+		t.Error("long keys are mixed up")
+	}
+	for key := range w.keys {
+		if len(key) > 64 {
+			t.Errorf("a key of %d bytes is kept", len(key))
+		}
 	}
 }
 
