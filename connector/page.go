@@ -24,7 +24,7 @@ func (p Page[T]) without() bool { return p.Results == nil && len(p.Malformed) ==
 // MalformedError is a row of a list that could not be read.
 type MalformedError struct {
 	Reason string
-	Raw    json.RawMessage // at most 1 MiB
+	Raw    json.RawMessage // at most 1 MiB; values that are secrets by their key are [redacted]
 }
 
 // Error says why the row could not be read.
@@ -60,7 +60,9 @@ func rows[T any](data value, row func(value) (T, error)) Page[T] {
 			texts = rowTexts(data.source)
 		}
 		raw := encode(item)
-		if len(texts) == len(list) { // else the list stands elsewhere in the answer
+		if object, ok := item.(map[string]any); ok && hasSecret(object) {
+			raw = encode(withoutSecrets(object))
+		} else if len(texts) == len(list) { // else the list stands elsewhere in the answer
 			raw = texts[i]
 		}
 		page.Malformed = append(page.Malformed, &MalformedError{Reason: err.Error(), Raw: clipBytes(raw, maxMalformed)})

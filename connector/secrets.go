@@ -3,8 +3,10 @@ package connector
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
+	"github.com/erbridge/erbridge/connector/catalogue"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -71,4 +73,25 @@ func (r revealed) hiddenIn(text string) string {
 		return strings.ReplaceAll(text, secret, redacted)
 	}
 	return text
+}
+
+// hasSecret reports whether an object has a secret, such as the key of a host's agent.
+func hasSecret(object map[string]any) bool {
+	for key := range object {
+		if catalogue.IsSecret(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutSecrets is a copy of an object that may be kept and shown.
+func withoutSecrets(object map[string]any) map[string]any {
+	object = maps.Clone(object)
+	for key := range object {
+		if catalogue.IsSecret(key) {
+			object[key] = redacted
+		}
+	}
+	return object
 }

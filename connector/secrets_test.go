@@ -104,3 +104,19 @@ func loginThatRepeats(t *testing.T, status int, body string) string {
 	server.Config.Handler = mux
 	return server.URL
 }
+
+// TestMalformedRowsHideSecrets reads hosts that lack what a host must have and yet have
+// the key of their agent.
+func TestMalformedRowsHideSecrets(t *testing.T) {
+	row := `[{"node_key":"` + hidden + `","hostname":"a","big":12345678901234567890}]`
+	for _, data := range []string{row, `{"results":` + row + `}`} {
+		server := newServer(t, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, dataAnswer(data)) })
+		page, err := newClient(t, server.URL).Hosts.Page(t.Context(), HostQuery{})
+		if err != nil || len(page.Malformed) != 1 {
+			t.Fatalf("got %+v, %v", page, err)
+		}
+		if raw := string(page.Malformed[0].Raw); raw != `{"big":12345678901234567890,"hostname":"a","node_key":"[redacted]"}` {
+			t.Errorf("kept %s", raw)
+		}
+	}
+}
