@@ -169,9 +169,9 @@ func (s *Server) alertsExport(c *call) answer {
 	}
 	rows := make([][]string, 0, len(found))
 	for _, a := range found {
-		cells := make([]string, len(header))
+		one, cells := row(a), make([]string, len(header))
 		for i, of := range header {
-			v, _ := row(a).get(of)
+			v, _ := one.get(of)
 			cells[i] = cell(v)
 		}
 		rows = append(rows, cells)
