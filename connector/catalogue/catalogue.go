@@ -103,10 +103,15 @@ type Param struct {
 // Enterprise reports whether a Community server lacks the call.
 func (c *Call) Enterprise() bool { return c.Edition == "enterprise" }
 
-// Availability names edition and releases, as in "Enterprise, 4.0" or "2.x to 3.5".
+// Availability names edition and releases, as in "Enterprise only, since 3.5",
+// "2.1.2 to 3.5" or "2.0 alone".
 func (c *Call) Availability() string {
 	releases := "since " + c.Since
-	if c.Until != "" {
+	switch c.Until {
+	case "":
+	case c.Since:
+		releases = c.Since + " alone"
+	default:
 		releases = c.Since + " to " + c.Until
 	}
 	if c.Enterprise() {
