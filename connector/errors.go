@@ -99,7 +99,10 @@ func (e *APIError) Unwrap() []error { return e.kinds }
 type unavailable struct{ call call }
 
 func (u unavailable) Error() string {
-	if u.call.enterprise {
+	switch {
+	case u.call.enterprise && strings.Contains(u.call.releases, " to "): // an Enterprise server may lack it, too
+		return ErrUnavailable.Error() + " (" + u.call.releases + ")"
+	case u.call.enterprise:
 		return ErrUnavailable.Error() + " (Enterprise only)"
 	}
 	return ErrUnavailable.Error() + " (releases: " + u.call.releases + ")"
