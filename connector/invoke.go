@@ -166,8 +166,33 @@ func (i *Invocation) Target() string { return i.k.method + " " + i.k.path }
 func (i *Invocation) Secrets() []string {
 	var all []string
 	for name, v := range i.values {
-		if text, ok := v.(string); ok && text != "" && (catalogue.IsSecret(name) || slices.Contains(i.Call.Secrets, name)) {
-			all = append(all, text)
+		all = i.secretsIn(all, v, i.isSecret(name))
+	}
+	return all
+}
+
+func (i *Invocation) isSecret(name string) bool {
+	return catalogue.IsSecret(name) || slices.Contains(i.Call.Secrets, name)
+}
+
+// secretsIn adds the secrets in v, which is one as a whole if its name says so.
+func (i *Invocation) secretsIn(all []string, v any, secret bool) []string {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, item := range v {
+			all = i.secretsIn(all, item, secret || i.isSecret(name))
+		}
+	case []any:
+		for _, item := range v {
+			all = i.secretsIn(all, item, secret)
+		}
+	case []string:
+		for _, item := range v {
+			all = i.secretsIn(all, item, secret)
+		}
+	case string:
+		if secret && v != "" {
+			all = append(all, v)
 		}
 	}
 	return all
@@ -261,9 +286,11 @@ func (c *Client) invokePage(ctx context.Context, i *Invocation) (out InvokeAnswe
 	case a.status >= 300 && a.status < 400 && a.header.Get("Location") != "":
 		out.Location = a.header.Get("Location")
 		return out, nil
-	case good(a.status) && strings.HasPrefix(out.ContentType, "text/html") && i.Call.Answer == "html":
+	case good(a.status) && isPage(a) && i.Call.Answer == "html":
 		out.Body = a.body
 		return out, nil
+	case good(a.status) && isPage(a) && i.Call.ID == callAuthSsoLogin.id:
+		return InvokeAnswer{}, ssoRefusal(i.k, a)
 	}
 	if err := c.judge(i.k, a, func(v value) { out.Body = v.encoded() }); err != nil {
 		return InvokeAnswer{}, err
