@@ -234,7 +234,7 @@ func (s *Server) newAlert(h *host, r *rule, spec AlertSpec, seen event) *alert {
 func (s *Server) commit(a *alert) {
 	if s.hides(a.host) {
 		a.host.hidden = insert(a.host.hidden, a, byID)
-		s.hostcare.hidden[a.id] = a
+		s.hostUpkeep.hidden[a.id] = a
 		s.count(a, 1)
 		return
 	}
@@ -288,7 +288,7 @@ func insert(list []*alert, a *alert, order func(a, b *alert) int) []*alert {
 func (s *Server) alert(id int64) *alert {
 	at, found := slices.BinarySearchFunc(s.alerts, id, func(a *alert, id int64) int { return cmp.Compare(a.id, id) })
 	if !found {
-		return s.hostcare.hidden[id]
+		return s.hostUpkeep.hidden[id]
 	}
 	return s.alerts[at]
 }

@@ -87,13 +87,6 @@ func (s *Server) stockQueries(stock stockConfig) []*configQuery {
 	return queries
 }
 
-func (k *config) query(name string) *configQuery {
-	if at := slices.IndexFunc(k.queries, func(q *configQuery) bool { return q.name == name }); at >= 0 {
-		return k.queries[at]
-	}
-	return nil
-}
-
 // object is the query as lists of whole configs have it.
 func (q *configQuery) object() obj {
 	return obj{

@@ -50,7 +50,11 @@ func (s *Server) distributedAdd(c *call) answer {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q, hosts, refusal := s.startQuery(c.text("query"), c.list("nodes"), c.list("tags"), c.array("os_name"))
+	var systems []string
+	if s.profile.v4 {
+		systems = c.array("os_name") // older releases do not know the argument
+	}
+	q, hosts, refusal := s.startQuery(c.text("query"), c.list("nodes"), c.list("tags"), systems)
 	if refusal != "" {
 		return s.fail(refusal)
 	}

@@ -441,3 +441,16 @@ func TestCarveOfNothing(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestOSNameIsForNewReleases asks for one operating system. Release 2.1.2 does not
+// know the argument, so that nothing is left that names hosts, and every host is asked.
+func TestOSNameIsForNewReleases(t *testing.T) {
+	for profile, every := range map[string]bool{"4.0": false, "2.1.2": true} {
+		r := newRig(t, Options{Profile: profile, Hosts: 12})
+		data := r.data("POST", "/distributed/add", obj{"query": "select * from users;", "os_name": []string{r.s.hosts[0].role.os}})
+		online, _ := data.(obj)["onlineNodes"].(float64)
+		if got := int(online) == len(r.s.hosts); got != every || online == 0 {
+			t.Errorf("%s: %v of %d hosts", profile, online, len(r.s.hosts))
+		}
+	}
+}

@@ -123,7 +123,7 @@ func (s *Server) resultsDelete(c *call) answer {
 	for _, h := range s.hosts {
 		h.background = without(h.background, old)
 	}
-	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostcare.hidden)) {
+	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostUpkeep.hidden)) {
 		a.events = without(a.events, old)
 	}
 	return s.ok("Query result data is deleted successfully", nil)

@@ -114,9 +114,9 @@ func (s *Server) table() []route {
 		{"rules-list", "POST", "/rules", token, s.rulesList, nil},
 		{"rules-get", "GET", "/rules/{id:int}", token, s.rulesGet, nil},
 	}
-	return slices.Concat(s.hostcareTable(), routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.tagsTable(),
-		s.configsTable(), s.packsTable(), s.scheduledTable(), s.rulecareTable(), s.schemaTable(), s.yaraTable(),
-		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertcareTable(), s.release2Table())
+	return slices.Concat(s.hostUpkeepTable(), routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.tagsTable(),
+		s.configsTable(), s.packsTable(), s.scheduledTable(), s.ruleEditingTable(), s.schemaTable(), s.yaraTable(),
+		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertOverviewTable(), s.release2Table())
 }
 
 // find looks the request up. Without a route the answer says why there is none.

@@ -8,12 +8,8 @@ import (
 	"time"
 )
 
-// alertcareState is the state behind counts, graph, state and exports of alerts:
-// none, they are read from the alerts.
-type alertcareState struct{}
-
-// alertcareTable lists the calls around graph, state and exports of alerts.
-func (s *Server) alertcareTable() []route {
+// alertOverviewTable lists the calls around graph, state and exports of alerts.
+func (s *Server) alertOverviewTable() []route {
 	const ent = needToken | enterprise
 	return []route{
 		{"alerts-graph", "GET", "/alerts/graph", ent, s.alertsGraph, nil},
@@ -22,9 +18,6 @@ func (s *Server) alertcareTable() []route {
 		{"alerts-export", "POST", "/alerts/alert_source/export", needToken, s.alertsExport, nil},
 	}
 }
-
-// buildAlertcare makes the state of a new server.
-func (s *Server) buildAlertcare() {}
 
 // selected are the alerts that graph and export are of, newest first, whatever their
 // status. Server.mu is held.
