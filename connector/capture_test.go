@@ -358,7 +358,7 @@ var routes = []route{
 		return nil, ours(c.Alerts.UpdateNote(ctx, number(p[0]), int64(ex.int("note_id")), ex.text("notes")))
 	}},
 	{"DELETE", "/alerts/{}/analyst/notes", "Alerts.DeleteNote", func(ctx context.Context, c *Client, ex *exchange, p []string) (any, error) {
-		return nil, c.Alerts.DeleteNote(ctx, number(p[0]), int64(ex.int("note_id")))
+		return nil, c.Alerts.DeleteNote(ctx, number(p[0]), int64(ex.int("note_id")), DeleteForGood)
 	}},
 	{"POST", "/response", "Responses.Page", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
 		return c.Responses.Page(ctx, ResponseQuery{})
@@ -416,7 +416,7 @@ var routes = []route{
 		return c.Carves.Download(ctx, p[0], io.Discard)
 	}},
 	{"POST", "/carves/delete", "Carves.Delete", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
-		return nil, ours(c.Carves.Delete(ctx, ex.text("session_id")))
+		return nil, ours(c.Carves.Delete(ctx, DeleteForGood, ex.text("session_id")))
 	}},
 	{"POST", "/distributed/add", "Queries.Live", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		q := LiveQuery{SQL: ex.text("query")}

@@ -111,9 +111,13 @@ func (s *CarvesService) ByQuery(ctx context.Context, queryID int64, host string)
 	return c, err
 }
 
-// Delete removes carves from the server. It needs the admin role in release 4.0.
+// Delete removes carves from the server for good, with their archives. It needs the
+// admin role in release 4.0.
 // API: POST /carves/delete (REST guide 4.0.0, "Delete carves").
-func (s *CarvesService) Delete(ctx context.Context, sessions ...string) error {
+func (s *CarvesService) Delete(ctx context.Context, consent Consent, sessions ...string) error {
+	if err := consent.must(DeleteForGood, "delete carves"); err != nil {
+		return err
+	}
 	joined, err := commaList("delete carves", sessions)
 	if err != nil {
 		return err

@@ -571,7 +571,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 		{"reopen", func() error { return c.Alerts.Reopen(ctx, []int64{1}) }, "PUT /api/alerts", `{"alert_ids":[1],"resolve":false}`},
 		{"add note", func() error { _, err := c.Alerts.AddNote(ctx, 1, "n"); return err }, "POST /api/alerts/1/analyst/notes", `{"notes":"n"}`},
 		{"update note", func() error { return c.Alerts.UpdateNote(ctx, 1, 2, "n") }, "PUT /api/alerts/1/analyst/notes", `{"note_id":2,"notes":"n"}`},
-		{"delete note", func() error { return c.Alerts.DeleteNote(ctx, 1, 2) }, "DELETE /api/alerts/1/analyst/notes", `{"note_id":2}`},
+		{"delete note", func() error { return c.Alerts.DeleteNote(ctx, 1, 2, DeleteForGood) }, "DELETE /api/alerts/1/analyst/notes", `{"note_id":2}`},
 		{"delete file", func() error {
 			_, err := c.Responses.DeleteFile(ctx, DeleteFile{Hosts: []string{"B", "A", "B"}, Path: `C:\x`})
 			return err
@@ -599,7 +599,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 		{"quarantine carve", func() error { return c.Defender.CarveQuarantined(ctx, "A", `C:\x`) },
 			"POST /api/defender-management/quarantine_file/carve", `{"host_identifier":"A","path":"C:\\x"}`},
 		{"carve of query", func() error { _, err := c.Carves.ByQuery(ctx, 19, "A"); return err }, "POST /api/carves/query", `{"host_identifier":"A","query_id":"19"}`},
-		{"delete carves", func() error { return c.Carves.Delete(ctx, "S", "R") }, "POST /api/carves/delete", `{"session_id":"R,S"}`},
+		{"delete carves", func() error { return c.Carves.Delete(ctx, DeleteForGood, "S", "R") }, "POST /api/carves/delete", `{"session_id":"R,S"}`},
 		{"live", func() error {
 			_, err := c.Queries.Live(ctx, LiveQuery{SQL: "select 1", Hosts: []string{"B", "A"}, Tags: []string{"t"}, OSNames: []string{"Ubuntu"}})
 			return err
@@ -653,7 +653,10 @@ func TestNothingIsSent(t *testing.T) {
 		{"long tag", c.Hosts.RemoveTag(ctx, "H", strings.Repeat("a", 64)), ErrInvalid},
 		{"climbing host", c.Hosts.AddTag(ctx, "..", "a"), ErrInvalid},
 		{"restart nobody", c.Responses.RestartAgent(ctx, ""), ErrEmptyTarget},
-		{"delete no carve", c.Carves.Delete(ctx), ErrEmptyTarget},
+		{"delete no carve", c.Carves.Delete(ctx, DeleteForGood), ErrEmptyTarget},
+		{"delete a carve without consent", c.Carves.Delete(ctx, "", "S"), ErrInvalid},
+		{"delete a carve with another word", c.Carves.Delete(ctx, PurgeOldData, "S"), ErrInvalid},
+		{"delete a note without consent", c.Alerts.DeleteNote(ctx, 1, 2, ""), ErrInvalid},
 		{"pid zero", func() error {
 			_, err := c.Responses.StopProcess(ctx, StopProcess{Hosts: []string{"A"}, PID: "0"})
 			return err
