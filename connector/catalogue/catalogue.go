@@ -178,18 +178,24 @@ var byID = sync.OnceValue(func() map[string]*Call {
 // Find returns the call with an id, nil if there is none.
 func Find(id string) *Call { return byID()[id] }
 
-func read(name string) (s Section, err error) {
+func read(name string) (Section, error) {
 	text, err := files.ReadFile(name + ".yaml")
 	if err != nil {
-		return s, err
+		return Section{}, err
 	}
+	s, err := Parse(text)
+	if err == nil && s.Name != name {
+		err = fmt.Errorf("names itself %q", s.Name)
+	}
+	return s, err
+}
+
+// Parse reads one section, in the form of the files of this package, and checks it.
+func Parse(text []byte) (s Section, err error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(&s); err != nil {
 		return s, err
-	}
-	if s.Name != name {
-		return s, fmt.Errorf("names itself %q", s.Name)
 	}
 	var problems []error
 	for i := range s.Calls {
