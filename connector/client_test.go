@@ -654,6 +654,8 @@ func TestNothingIsSent(t *testing.T) {
 		{"climbing host", c.Hosts.AddTag(ctx, "..", "a"), ErrInvalid},
 		{"restart nobody", c.Responses.RestartAgent(ctx, ""), ErrEmptyTarget},
 		{"delete no carve", c.Carves.Delete(ctx, DeleteForGood), ErrEmptyTarget},
+		{"carves from before the first", func() error { _, err := c.Carves.Page(ctx, CarveQuery{Start: -1}); return err }(), ErrInvalid},
+		{"carves in no order", func() error { _, err := c.Carves.Page(ctx, CarveQuery{Column: "status"}); return err }(), ErrInvalid},
 		{"delete a carve without consent", c.Carves.Delete(ctx, "", "S"), ErrInvalid},
 		{"delete a carve with another word", c.Carves.Delete(ctx, PurgeOldData, "S"), ErrInvalid},
 		{"delete a note without consent", c.Alerts.DeleteNote(ctx, 1, 2, ""), ErrInvalid},

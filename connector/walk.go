@@ -40,10 +40,6 @@ func list[T any](ctx context.Context, size int, page func(ctx context.Context, s
 				yield(zero, err)
 				return
 			}
-			if p.without() {
-				yield(zero, fmt.Errorf("%w: %s", ErrNotJSON, noList))
-				return
-			}
 			got := len(p.Results) + len(p.Malformed)
 			if start > 0 && back < maxBack && !known(seen, p, id) {
 				back++
@@ -114,10 +110,6 @@ func after[T any](ctx context.Context, size int, page func(ctx context.Context, 
 			p, err := page(ctx, last, size)
 			if err != nil {
 				yield(zero, err)
-				return
-			}
-			if p.without() {
-				yield(zero, fmt.Errorf("%w: %s", ErrNotJSON, noList))
 				return
 			}
 			for _, bad := range p.Malformed {

@@ -1,0 +1,35 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+)
+
+// A page is an answer with a list. Without one it says nothing, not that there is
+// nothing.
+func TestPageWithoutList(t *testing.T) {
+	pages := map[string]func(ctx context.Context, c *Client) (any, error){
+		"alerts":    func(ctx context.Context, c *Client) (any, error) { return c.Alerts.Page(ctx, AlertQuery{}) },
+		"carves":    func(ctx context.Context, c *Client) (any, error) { return c.Carves.Page(ctx, CarveQuery{}) },
+		"responses": func(ctx context.Context, c *Client) (any, error) { return c.Responses.Page(ctx, ResponseQuery{}) },
+		"commands": func(ctx context.Context, c *Client) (any, error) {
+			return c.Responses.ViewPage(ctx, ResponseView{OpenC2ID: 1})
+		},
+		"events": func(ctx context.Context, c *Client) (any, error) {
+			return c.Alerts.AggregatedEvents(ctx, 1, AggregatedQuery{})
+		},
+	}
+	for _, tt := range []struct {
+		data string
+		is   error
+	}{{`null`, ErrNotJSON}, {`{}`, ErrNotJSON}, {`{"count":0,"results":null}`, ErrNotJSON}, {`{"count":0,"results":[]}`, nil}} {
+		for name, page := range pages {
+			c, _ := recorder(t, http.StatusOK, "application/json", okWith(tt.data))
+			if _, err := page(t.Context(), c); !errors.Is(err, tt.is) {
+				t.Errorf("%s of %s: %v", name, tt.data, err)
+			}
+		}
+	}
+}
