@@ -46,12 +46,13 @@ func NewInvocation(of *catalogue.Call, data []byte, given ...Argument) (*Invocat
 // targets are the arguments of which a call needs one, because it might mean every
 // host without. Observed on release 2.1.2: empty nodes and tags are every host.
 var targets = map[string][]string{
-	callDistributedAdd.id:   {"nodes", "tags", "os_name"},
-	callV0DistributedAdd.id: {"nodes", "tags"},
-	callResponseAdd.id:      {"actuator_id", "tags", "os_name"},
-	callHostsEnableBulk.id:  {"host_identifiers", "node_ids"},
-	callHostsDeleteBulk.id:  {"host_identifiers", "node_ids"},
-	callHostsArchiveBulk.id: {"host_identifiers", "node_ids"},
+	callDistributedAdd.id:       {"nodes", "tags", "os_name"},
+	callV0DistributedAdd.id:     {"nodes", "tags"},
+	callResponseAdd.id:          {"actuator_id", "tags", "os_name"},
+	callResponseCustomAction.id: {"host_identifier", "tags", "os_name"},
+	callHostsEnableBulk.id:      {"host_identifiers", "node_ids"},
+	callHostsDeleteBulk.id:      {"host_identifiers", "node_ids"},
+	callHostsArchiveBulk.id:     {"host_identifiers", "node_ids"},
 }
 
 // guard refuses what the server takes for something larger than it looks.
@@ -215,8 +216,14 @@ type InvokeAnswer struct {
 // methods are, calls with an effect are sent once, and errors mean the same. CSV and
 // files go to w while they arrive; after an error, what w has is not the whole. An
 // answer in which the server says no is an error, and no answer. Websockets are for
-// Frames.
+// Frames. A live query by OS name is ErrUnavailable before release 3.5, as that of
+// Queries.Live is.
 func (c *Client) Invoke(ctx context.Context, i *Invocation, w io.Writer) (out InvokeAnswer, err error) {
+	if i.Call.ID == callDistributedAdd.id && !isEmpty(i.values["os_name"]) {
+		if err := c.Queries.knowsOSNames(ctx); err != nil {
+			return out, err
+		}
+	}
 	switch {
 	case i.Call.Method == methodSocket:
 		return out, fmt.Errorf("%s: %w: it is a websocket", i.Call.ID, ErrInvalid)

@@ -114,6 +114,7 @@ func TestInvocationMistakes(t *testing.T) {
 		{"every host by a slip", "distributed-add", "", []string{"query=select 1", "nodes= ,"}, []string{"no target named"}},
 		{"every host by a slip, v0", "v0-distributed-add", "", []string{"query=select 1"}, []string{"no target named"}},
 		{"every host by a slip, an action", "response-add", "", []string{"target=process", "action=stop"}, []string{"no target named: give actuator_id or tags or os_name"}},
+		{"every host by a slip, a script", "response-custom-action", "", []string{"file_type=1", "content=dir"}, []string{"no target named: give host_identifier or tags or os_name"}},
 		{"every host by a slip, deleted", "hosts-delete-bulk", "", nil, []string{"no target named: give host_identifiers or node_ids"}},
 		{"several", "hosts-list", `{"enabled": "x"}`, []string{"limit=y", "z=1"}, []string{"enabled:", "limit:", `unknown argument "z"`}},
 	} {
@@ -209,6 +210,21 @@ func TestInvokeRefusals(t *testing.T) {
 		if answer.Body != nil || out.Len() > 0 {
 			t.Errorf("%s: an answer beside the error", tt.id)
 		}
+	}
+}
+
+// Release 2.1.2 does not know OS names, and without another target asks every host.
+func TestInvokeByOSNameOfAnOldServer(t *testing.T) {
+	for profile, want := range map[string]error{"2.1.2": connector.ErrUnavailable, "4.0": nil} {
+		r := newCrossRig(t, cross{profile: profile})
+		for _, pairs := range [][]string{{"os_name=Ubuntu"}, {"os_name=Ubuntu", "nodes=" + r.sim.Hosts()[0].Identifier}} {
+			inv, err := connector.NewInvocation(catalogue.Find("distributed-add"), nil, given(append(pairs, "query=select 1;")...)...)
+			r.ok(err)
+			if _, err := r.client.Invoke(t.Context(), inv, nil); !errors.Is(err, want) {
+				t.Errorf("%s, %v: %v", profile, pairs, err)
+			}
+		}
+		r.is("sent to "+profile, r.made("distributed-add"), want == nil)
 	}
 }
 
