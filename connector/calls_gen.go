@@ -42,7 +42,7 @@ var (
 	callHostsArchiveBulk       = call{id: "hosts-archive-bulk", method: http.MethodPut, path: "/hosts/delete", effect: true, releases: "since 4.0"}
 	callHostsDelete            = call{id: "hosts-delete", method: http.MethodDelete, path: "/hosts/{node_id}/delete", effect: true}
 	callHostsStatusLogs        = call{id: "hosts-status-logs", method: http.MethodPost, path: "/hosts/status_logs", byID: true}
-	callHostsStatusLogsExport  = call{id: "hosts-status-logs-export", method: http.MethodPost, path: "/hosts/status_log/export", releases: "since 3.5"}
+	callHostsStatusLogsExport  = call{id: "hosts-status-logs-export", method: http.MethodPost, path: "/hosts/status_log/export", effect: true, releases: "since 3.5"}
 
 	// Alerts
 	callAlertsCountBySource       = call{id: "alerts-count-by-source", method: http.MethodGet, path: "/alerts/count_by_source"}

@@ -138,7 +138,7 @@ func TestHostOddAnswers(t *testing.T) {
 		},
 		{
 			"no task", func(ctx context.Context, c *Client) (any, error) { return c.Hosts.ExportStatusLogs(ctx, "1") },
-			`{"status":"Success","data":{"id":1}}`, nil, ErrNotFound,
+			`{"status":"Success","data":{"id":1}}`, nil, ErrUncertain,
 		},
 		{
 			"nothing tagged", func(ctx context.Context, c *Client) (any, error) { return c.Tags.Tagged(ctx, "a") },
