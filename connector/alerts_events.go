@@ -148,19 +148,25 @@ type QueryRows struct {
 	Rows []map[string]string
 }
 
-// RelatedEvents fetches the events around an alert. Enterprise only.
+// RelatedEvents fetches the events around an alert. Enterprise only. An answer with
+// neither of both lists is ErrNotJSON.
 // API: GET /alerts/{alert_id}/events (REST guide 4.0.0, "Get events of an alert").
 func (s *AlertsService) RelatedEvents(ctx context.Context, id int64) (related RelatedEvents, err error) {
 	k, err := callAlertsEvents.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return related, err
 	}
+	told := false
 	err = s.c.do(ctx, k, nil, data(func(v value) {
+		told = v.at("schedule_query_data_list_obj").isArray() || v.at("system_state_data_list").isArray()
 		for query := range v.at("schedule_query_data_list_obj").items() {
 			related.Queries = append(related.Queries, QueryRows{Name: query.at("name").text(), Rows: columnRows(query.at("data"))})
 		}
 		related.States = v.at("system_state_data_list").texts()
 	}))
+	if err == nil && !told {
+		err = lacking(k, noList)
+	}
 	return related, err
 }
 

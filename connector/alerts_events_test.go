@@ -1,6 +1,8 @@
 package connector
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -41,6 +43,43 @@ func TestAggregatedEventsAreChosenOnRelease2(t *testing.T) {
 		}
 		if err != nil || fmt.Sprint(ids) != tt.ids || page.Count != tt.count || page.Total != tt.total || page.Results == nil {
 			t.Errorf("%+v: got %v, %d of %d, %v", tt.q, ids, page.Count, page.Total, err)
+		}
+	}
+}
+
+// What happened around an alert is told by lists. Without them it is not that nothing
+// happened.
+func TestAlertDetailsWithoutLists(t *testing.T) {
+	related := func(ctx context.Context, c *Client) (any, error) { return c.Alerts.RelatedEvents(ctx, 1) }
+	tree := func(ctx context.Context, c *Client) (any, error) {
+		return c.Alerts.ProcessTree(ctx, ProcessQuery{GUID: "G", NodeID: 1})
+	}
+	children := func(ctx context.Context, c *Client) (any, error) {
+		return c.Alerts.ProcessChildren(ctx, ChildQuery{GUID: "G", NodeID: 1, Action: "PROC_CREATE"})
+	}
+	for _, tt := range []struct {
+		name, data string
+		read       func(ctx context.Context, c *Client) (any, error)
+		is         error
+	}{
+		{"events, nothing", `{}`, related, ErrNotJSON},
+		{"events, null", `null`, related, ErrNotJSON},
+		{"events, nulls", `{"schedule_query_data_list_obj":null,"system_state_data_list":null}`, related, ErrNotJSON},
+		{"events, a text", `"none"`, related, ErrNotJSON},
+		{"events, none", `{"schedule_query_data_list_obj":[],"system_state_data_list":null}`, related, nil},
+		{"tree, nothing", `{}`, tree, ErrNotFound},
+		{"tree, null", `null`, tree, ErrNotFound},
+		{"tree, a number", `7`, tree, ErrNotJSON},
+		{"tree, no list", `{"name":"x.exe","path":"C:\\x.exe"}`, tree, ErrNotJSON},
+		{"tree, a bare process", `{"name":"x.exe","path":"C:\\x.exe","all_children":[]}`, tree, nil},
+		{"children, nothing", `{}`, children, ErrNotJSON},
+		{"children, null", `null`, children, ErrNotJSON},
+		{"children, an object", `{"child_data":{},"last_time":"7"}`, children, ErrNotJSON},
+		{"children, none", `{"child_data":[],"last_time":"7"}`, children, nil},
+	} {
+		c, _ := recorder(t, http.StatusOK, "application/json", okWith(tt.data))
+		if _, err := tt.read(t.Context(), c); !errors.Is(err, tt.is) {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }
