@@ -144,14 +144,15 @@ func besides(ex *exchange, r *http.Request) (status int, answer string) {
 		if name, err := url.PathUnescape(host); err == nil {
 			return http.StatusOK, dataAnswer(string(encode(map[string]any{"id": 1, "host_identifier": name})))
 		}
-	case path == "/management/settings" && path == ex.path:
+	case path == "/iocs" && ex.path == "/iocs/add":
+		return http.StatusOK, dataAnswer(string(encode(ex.args["data"])))
+	case path != ex.path:
+	case path == "/management/settings":
 		return http.StatusOK, dataAnswer(string(encode(ex.args)))
-	case strings.HasPrefix(path, "/rules/") && path == ex.path:
+	case strings.HasPrefix(path, "/rules/"):
 		rule := maps.Clone(ex.args)
 		rule["id"] = number(strings.TrimPrefix(path, "/rules/"))
 		return http.StatusOK, dataAnswer(string(encode(rule)))
-	case path == "/iocs" && ex.path == "/iocs/add":
-		return http.StatusOK, dataAnswer(string(encode(ex.args["data"])))
 	}
 	return http.StatusNotImplemented, ""
 }

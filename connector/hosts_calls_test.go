@@ -258,7 +258,7 @@ func TestHostRefusalsOfEffects(t *testing.T) {
 	}{{200, ErrRefused}, {500, ErrUncertain}, {403, ErrForbidden}} {
 		status = want.status
 		for name, do := range calls {
-			if err := do(); !errors.Is(err, want.kind) || (want.kind != ErrUncertain && errors.Is(err, ErrUncertain)) {
+			if err := do(); !errors.Is(err, want.kind) || errors.Is(err, ErrUncertain) != errors.Is(want.kind, ErrUncertain) {
 				t.Errorf("%s with %d: %v", name, want.status, err)
 			}
 		}
