@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -31,5 +32,25 @@ func TestPageWithoutList(t *testing.T) {
 				t.Errorf("%s of %s: %v", name, tt.data, err)
 			}
 		}
+	}
+}
+
+// A poll of a server that answers without a list fails: alerts may be there.
+func TestPollWithoutList(t *testing.T) {
+	data := `{"count":0,"results":[]}`
+	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/alerts") {
+			answerJSON(w, http.StatusOK, okWith(data))
+			return
+		}
+		http.NotFound(w, r)
+	})
+	p := newTestPoller(t, newClient(t, server.URL), newIntake(), nil)
+	if _, err := p.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	data = `{}`
+	if _, err := p.Poll(t.Context()); !errors.Is(err, ErrNotJSON) || p.Status().LastError == "" {
+		t.Errorf("got %v", err)
 	}
 }
