@@ -114,7 +114,7 @@ type AlertQuery struct {
 }
 
 // Page fetches one page of alerts, newest first unless the query says otherwise.
-// Rows without an id are in Page.Malformed.
+// Rows without an id are in Page.Malformed. An answer without a list is ErrNotJSON.
 // API: POST /alerts (REST guide 4.0.0, "Get alerts").
 func (s *AlertsService) Page(ctx context.Context, q AlertQuery) (page Page[Alert], err error) {
 	const what = "list alerts"
@@ -140,8 +140,7 @@ func (s *AlertsService) Page(ctx context.Context, q AlertQuery) (page Page[Alert
 		in["events_count"] = false
 	}
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, callAlertsList, in, data(func(v value) { page = rows(v, alertRow) }))
-	return page, err
+	return paged(ctx, s.c, callAlertsList, in, alertRow)
 }
 
 func pageSize(limit int) int {

@@ -136,7 +136,7 @@ func TestAlertCountAnswers(t *testing.T) {
 			c, _ := recorder(t, http.StatusOK, "application/json", tt.answer)
 			got, err := c.Alerts.CountBySource(t.Context(), AlertCountQuery{})
 			_, malformed := errors.AsType[*MalformedError](err)
-			_, wantMalformed := tt.err.(*MalformedError)
+			_, wantMalformed := errors.AsType[*MalformedError](tt.err)
 			if malformed != wantMalformed || !wantMalformed && !errors.Is(err, tt.err) || !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %v, %v", got, err)
 			}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -73,9 +75,13 @@ func eventRow(v value) (AggregatedEvent, error) {
 	return e, nil
 }
 
-// AggregatedEvents fetches the events that joined an alert. In release 4.0 the
-// event that raised it is not among them. Release 2.1.2 has the call as GET, of
-// all events at once; the client copes.
+// AggregatedEvents fetches the events that joined an alert, newest first. In release
+// 4.0 the event that raised it is not among them. An answer without a list is
+// ErrNotJSON.
+//
+// Release 2.1.2 gives all events at once, oldest first, and the client chooses among
+// them and makes the page. Without a query name these are events there, not counts;
+// rows that cannot be read are in each page.
 //
 // The server pastes the filters into SQL. Ones that would break it are ErrInvalid.
 //
@@ -86,19 +92,46 @@ func (s *AlertsService) AggregatedEvents(ctx context.Context, id int64, q Aggreg
 	if err := errors.Join(paging(in, "aggregated events", q.Start, q.Limit), q.write(in)); err != nil {
 		return page, err
 	}
-	read := data(func(v value) { page = rows(v, eventRow) })
-
-	text := strconv.FormatInt(id, 10)
-	k, err := callAlertsAlertedEvents.with(text)
+	k, err := callAlertsAlertedEvents.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return page, err
 	}
-	err = s.c.do(ctx, k, in, read)
-	if refusal, ok := errors.AsType[*APIError](err); !ok || refusal.Status != 405 {
+	page, err = paged(ctx, s.c, k, in, eventRow)
+	if refusal, ok := errors.AsType[*APIError](err); !ok || refusal.Status != http.StatusMethodNotAllowed {
 		return page, err
 	}
 	k.method = http.MethodGet // release 2.x
-	return page, s.c.do(ctx, k, nil, read)
+	page, err = paged(ctx, s.c, k, nil, eventRow)
+	if err != nil {
+		return page, err
+	}
+	return q.among(page), nil
+}
+
+// among chooses from a page of all events as release 4.0 would.
+func (q AggregatedQuery) among(page Page[AggregatedEvent]) Page[AggregatedEvent] {
+	values := strings.Split(q.Value, ",")
+	search := strings.ToLower(q.Search)
+	page.Total = 0
+	page.Results = slices.DeleteFunc(page.Results, func(e AggregatedEvent) bool {
+		if q.QueryName != "" && e.QueryName != q.QueryName {
+			return true
+		}
+		page.Total++
+		if q.Column != "" && !slices.Contains(values, e.Columns[q.Column]) {
+			return true
+		}
+		for _, text := range e.Columns {
+			if strings.Contains(strings.ToLower(text), search) {
+				return false
+			}
+		}
+		return search != ""
+	})
+	page.Count = len(page.Results)
+	from := min(q.Start, page.Count)
+	page.Results = page.Results[from : from+min(pageSize(q.Limit), page.Count-from)]
+	return page
 }
 
 // RelatedEvents is what happened on the host within 30 seconds of an alert.
@@ -115,19 +148,25 @@ type QueryRows struct {
 	Rows []map[string]string
 }
 
-// RelatedEvents fetches the events around an alert. Enterprise only.
+// RelatedEvents fetches the events around an alert. Enterprise only. An answer with
+// neither of both lists is ErrNotJSON.
 // API: GET /alerts/{alert_id}/events (REST guide 4.0.0, "Get events of an alert").
 func (s *AlertsService) RelatedEvents(ctx context.Context, id int64) (related RelatedEvents, err error) {
 	k, err := callAlertsEvents.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return related, err
 	}
+	told := false
 	err = s.c.do(ctx, k, nil, data(func(v value) {
+		told = v.at("schedule_query_data_list_obj").isArray() || v.at("system_state_data_list").isArray()
 		for query := range v.at("schedule_query_data_list_obj").items() {
 			related.Queries = append(related.Queries, QueryRows{Name: query.at("name").text(), Rows: columnRows(query.at("data"))})
 		}
 		related.States = v.at("system_state_data_list").texts()
 	}))
+	if err == nil && !told {
+		err = lacking(k, noList)
+	}
 	return related, err
 }
 

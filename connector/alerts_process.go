@@ -41,7 +41,8 @@ type ProcessEvent struct {
 	Data     map[string]string
 }
 
-// ProcessTree fetches the process tree of an alert. Enterprise only.
+// ProcessTree fetches the process tree of an alert. Enterprise only. ErrNotFound if
+// the answer is empty; one without the list of what the process did is ErrNotJSON.
 // API: POST /alerts/process (REST guide 4.0.0, "Get process tree").
 func (s *AlertsService) ProcessTree(ctx context.Context, q ProcessQuery) (tree ProcessTree, err error) {
 	if q.GUID == "" || q.NodeID == 0 {
@@ -49,7 +50,9 @@ func (s *AlertsService) ProcessTree(ctx context.Context, q ProcessQuery) (tree P
 	}
 	in := map[string]any{"process_guid": q.GUID, "node_id": q.NodeID}
 	set(in, "alert_id", q.AlertID)
+	empty, told := false, false
 	err = s.c.do(ctx, callAlertsProcess, in, data(func(v value) {
+		empty, told = v.raw() == nil, v.at("all_children").isArray()
 		tree = ProcessTree{
 			Name:     v.at("name").text(),
 			Path:     v.at("path").text(),
@@ -60,6 +63,12 @@ func (s *AlertsService) ProcessTree(ctx context.Context, q ProcessQuery) (tree P
 			tree.Groups = append(tree.Groups, processGroup(group))
 		}
 	}))
+	switch {
+	case err == nil && empty:
+		err = missing(callAlertsProcess)
+	case err == nil && !told:
+		err = lacking(callAlertsProcess, noList)
+	}
 	return tree, err
 }
 
@@ -110,7 +119,7 @@ type ProcessChildren struct {
 }
 
 // ProcessChildren fetches the events of one action of a process, oldest first, 20
-// at a time. Enterprise only.
+// at a time. Enterprise only. An answer without a list of them is ErrNotJSON.
 // API: POST /alerts/process/child (REST guide 4.0.0, "Get child processes").
 func (s *AlertsService) ProcessChildren(ctx context.Context, q ChildQuery) (children ProcessChildren, err error) {
 	if q.GUID == "" || q.NodeID == 0 || q.Action == "" {
@@ -120,8 +129,13 @@ func (s *AlertsService) ProcessChildren(ctx context.Context, q ChildQuery) (chil
 	if !q.After.IsZero() {
 		in["last_time"] = q.After.Unix()
 	}
+	told := false
 	err = s.c.do(ctx, callAlertsProcessChild, in, data(func(v value) {
+		told = v.at("child_data").isArray()
 		children = ProcessChildren{Events: processEvents(v.at("child_data")), LastTime: v.at("last_time").time()}
 	}))
+	if err == nil && !told {
+		err = lacking(callAlertsProcessChild, noList)
+	}
 	return children, err
 }

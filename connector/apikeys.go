@@ -68,7 +68,7 @@ func (s *ManagementService) UpdateAPIKeys(ctx context.Context, keys APIKeys) (ou
 		return out, fmt.Errorf("update keys: %w: X-Force needs key and password together", ErrInvalid)
 	}
 	in := map[string]any{}
-	given := map[string]string{} // key by feed
+	given := map[string]revealed{} // key by feed
 	for _, one := range []struct {
 		feed, argument string
 		secret         soar.Secret
@@ -98,7 +98,7 @@ func (s *ManagementService) UpdateAPIKeys(ctx context.Context, keys APIKeys) (ou
 	if err != nil {
 		return out, err
 	}
-	refusal := s.c.judge(k, a, nil)
+	refusal := hideArguments(s.c.judge(k, a, nil), in)
 	if refusal != nil && (!good(a.status) || !errors.Is(refusal, ErrRefused)) {
 		return out, refusal
 	}
@@ -109,11 +109,11 @@ func (s *ManagementService) UpdateAPIKeys(ctx context.Context, keys APIKeys) (ou
 	now := answer.at("data")
 	out = KeysUpdate{Keys: readAPIKeys(now), Refused: map[string]string{}}
 	for feed, text := range given {
-		if now.at(feed).at("key").text() == text {
+		if now.at(feed).at("key").text() == string(text) {
 			out.Stored = append(out.Stored, feed)
 			continue
 		}
-		out.Refused[feed] = oneLine(answer.at("errors").at(feed).text())
+		out.Refused[feed] = text.hiddenIn(oneLine(answer.at("errors").at(feed).text()))
 	}
 	slices.Sort(out.Stored)
 	switch {
@@ -122,6 +122,6 @@ func (s *ManagementService) UpdateAPIKeys(ctx context.Context, keys APIKeys) (ou
 	case refusal != nil:
 		return out, refusal
 	}
-	return out, &APIError{Method: k.method, Path: k.path, Status: a.status, Message: oneLine(answer.at("message").text()),
-		Fields: out.Refused, kinds: []error{ErrRefused}}
+	return out, hideArguments(&APIError{Method: k.method, Path: k.path, Status: a.status, Message: oneLine(answer.at("message").text()),
+		Fields: out.Refused, kinds: []error{ErrRefused}}, in)
 }

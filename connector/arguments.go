@@ -38,10 +38,14 @@ func allInSet[T ~string](call, argument, list string, allowed ...T) error {
 
 // paging writes which page is wanted. A negative start is a crash of the server.
 func paging(in map[string]any, call string, start, limit int) error {
+	in["start"], in["limit"] = start, pageSize(limit)
+	return fromStart(call, start)
+}
+
+func fromStart[T int | int64](call string, start T) error {
 	if start < 0 {
 		return fmt.Errorf("%s: %w: start is %d", call, ErrInvalid, start)
 	}
-	in["start"], in["limit"] = start, pageSize(limit)
 	return nil
 }
 

@@ -126,6 +126,7 @@ func (c *Client) login(ctx context.Context) (text string, err error) {
 		mustChange = v.at("reset_password").truth()
 	})
 	if err != nil {
+		hide(err, revealed(password))
 		return "", fmt.Errorf("login as %q: %w", c.o.Username, err)
 	}
 	if text == "" || !validHeader(text) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // call is one call of the server's API. Whether it is a read or has an effect
@@ -50,10 +51,10 @@ var (
 // with fills the parts of the path in, escaped, from left to right.
 func (k call) with(parts ...string) (call, error) {
 	for _, part := range parts {
-		// A dot path would climb out of the section; an empty one would turn the
-		// call into another.
-		if part == "" || part == "." || part == ".." {
-			return k, fmt.Errorf("%s: %w: %q cannot stand in a path", k.id, ErrInvalid, part)
+		// A dot path would climb out of the section; an empty one, or one with a slash,
+		// which the server does not take for escaped, would turn the call into another.
+		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, '/') || strings.ContainsFunc(part, unicode.IsControl) {
+			return k, fmt.Errorf("%s: %w: %q cannot stand in a path", k.id, ErrInvalid, clip(part, 80))
 		}
 		before, rest, found := strings.Cut(k.path, "{")
 		_, after, closed := strings.Cut(rest, "}")

@@ -42,7 +42,7 @@ var (
 	callHostsArchiveBulk       = call{id: "hosts-archive-bulk", method: http.MethodPut, path: "/hosts/delete", effect: true, releases: "since 4.0"}
 	callHostsDelete            = call{id: "hosts-delete", method: http.MethodDelete, path: "/hosts/{node_id}/delete", effect: true}
 	callHostsStatusLogs        = call{id: "hosts-status-logs", method: http.MethodPost, path: "/hosts/status_logs", byID: true}
-	callHostsStatusLogsExport  = call{id: "hosts-status-logs-export", method: http.MethodPost, path: "/hosts/status_log/export", releases: "since 3.5"}
+	callHostsStatusLogsExport  = call{id: "hosts-status-logs-export", method: http.MethodPost, path: "/hosts/status_log/export", effect: true, releases: "since 3.5"}
 
 	// Alerts
 	callAlertsCountBySource       = call{id: "alerts-count-by-source", method: http.MethodGet, path: "/alerts/count_by_source"}
@@ -223,14 +223,14 @@ var (
 	callV0Nodes                 = call{id: "v0-nodes", method: http.MethodGet, path: "/nodes/", base: baseV0, releases: "2.0 to 3.5"}
 	callV0NodesGet              = call{id: "v0-nodes-get", method: http.MethodGet, path: "/nodes/{host_identifier}", base: baseV0, byID: true, releases: "2.0 to 3.5"}
 	callV0NodesCsv              = call{id: "v0-nodes-csv", method: http.MethodGet, path: "/nodes_csv", base: baseV0, releases: "2.0 to 3.5"}
-	callV0NodeConfig            = call{id: "v0-node-config", method: http.MethodGet, path: "/nodes/config/{host_identifier}", base: baseV0, byID: true, releases: "2.0 to 2.0"}
-	callV0NodeConfigAssign      = call{id: "v0-node-config-assign", method: http.MethodPost, path: "/nodes/config/assign", base: baseV0, effect: true, releases: "2.0 to 2.0"}
-	callV0NodeConfigRemove      = call{id: "v0-node-config-remove", method: http.MethodPost, path: "/nodes/config/remove", base: baseV0, effect: true, releases: "2.0 to 2.0"}
+	callV0NodeConfig            = call{id: "v0-node-config", method: http.MethodGet, path: "/nodes/config/{host_identifier}", base: baseV0, byID: true, releases: "2.0 alone"}
+	callV0NodeConfigAssign      = call{id: "v0-node-config-assign", method: http.MethodPost, path: "/nodes/config/assign", base: baseV0, effect: true, releases: "2.0 alone"}
+	callV0NodeConfigRemove      = call{id: "v0-node-config-remove", method: http.MethodPost, path: "/nodes/config/remove", base: baseV0, effect: true, releases: "2.0 alone"}
 	callV0Configs               = call{id: "v0-configs", method: http.MethodGet, path: "/configs", base: baseV0, releases: "2.0 to 3.5"}
-	callV0ConfigsGet            = call{id: "v0-configs-get", method: http.MethodGet, path: "/configs/{config_id}", base: baseV0, byID: true, releases: "2.0 to 2.0"}
-	callV0ConfigsAdd            = call{id: "v0-configs-add", method: http.MethodPost, path: "/configs/add", base: baseV0, effect: true, releases: "2.0 to 2.0"}
-	callV0ConfigsUpdate         = call{id: "v0-configs-update", method: http.MethodPost, path: "/configs/{config_id}", base: baseV0, effect: true, releases: "2.0 to 2.0"}
-	callV0ConfigsPlatformGet    = call{id: "v0-configs-platform-get", method: http.MethodGet, path: "/configs/{platform}", base: baseV0, byID: true, releases: "2.0 to 2.0"}
+	callV0ConfigsGet            = call{id: "v0-configs-get", method: http.MethodGet, path: "/configs/{config_id}", base: baseV0, byID: true, releases: "2.0 alone"}
+	callV0ConfigsAdd            = call{id: "v0-configs-add", method: http.MethodPost, path: "/configs/add", base: baseV0, effect: true, releases: "2.0 alone"}
+	callV0ConfigsUpdate         = call{id: "v0-configs-update", method: http.MethodPost, path: "/configs/{config_id}", base: baseV0, effect: true, releases: "2.0 alone"}
+	callV0ConfigsPlatformGet    = call{id: "v0-configs-platform-get", method: http.MethodGet, path: "/configs/{platform}", base: baseV0, byID: true, releases: "2.0 alone"}
 	callV0ConfigsPlatformUpdate = call{id: "v0-configs-platform-update", method: http.MethodPut, path: "/configs/{platform}", base: baseV0, effect: true, releases: "2.0 to 3.5"}
 	callV0ScheduleResults       = call{id: "v0-schedule-results", method: http.MethodPost, path: "/nodes/schedule_query/results", base: baseV0, releases: "2.0 to 3.5"}
 	callV0ScheduleList          = call{id: "v0-schedule-list", method: http.MethodGet, path: "/nodes/schedule_query/{host_identifier}", base: baseV0, byID: true, releases: "2.0 to 3.5"}

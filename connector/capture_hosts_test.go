@@ -78,7 +78,7 @@ var hostRoutes = []route{
 		return nil, ours(c.Tags.Add(ctx, ex.text("tag")))
 	}},
 	{"POST", "/tags/delete", "Tags.Delete", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
-		return nil, ours(c.Tags.Delete(ctx, ex.text("tag")))
+		return nil, ours(c.Tags.Delete(ctx, ex.text("tag"), DeleteForGood))
 	}},
 	{"POST", "/tags/tagged", "Tags.Tagged", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		return result(c.Tags.Tagged(ctx, ex.text("tags")))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -81,6 +82,9 @@ var searchRoutes = []route{
 	{"POST", "/rules/tactics", "Rules.Tactics", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		return result(c.Rules.Tactics(ctx, ex.text("technique_ids")))
 	}},
+	{"POST", "/rules/{}", "Rules.Replace", func(ctx context.Context, c *Client, ex *exchange, p []string) (any, error) {
+		return result(c.Rules.Replace(ctx, number(p[0]), ex.rule(), ReplaceEverything))
+	}},
 }
 
 // condition is the tree of a recorded search.
@@ -142,6 +146,13 @@ func besides(ex *exchange, r *http.Request) (status int, answer string) {
 		}
 	case path == "/iocs" && ex.path == "/iocs/add":
 		return http.StatusOK, dataAnswer(string(encode(ex.args["data"])))
+	case path != ex.path:
+	case path == "/management/settings":
+		return http.StatusOK, dataAnswer(string(encode(ex.args)))
+	case strings.HasPrefix(path, "/rules/"):
+		rule := maps.Clone(ex.args)
+		rule["id"] = number(strings.TrimPrefix(path, "/rules/"))
+		return http.StatusOK, dataAnswer(string(encode(rule)))
 	}
 	return http.StatusNotImplemented, ""
 }

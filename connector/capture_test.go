@@ -358,7 +358,7 @@ var routes = []route{
 		return nil, ours(c.Alerts.UpdateNote(ctx, number(p[0]), int64(ex.int("note_id")), ex.text("notes")))
 	}},
 	{"DELETE", "/alerts/{}/analyst/notes", "Alerts.DeleteNote", func(ctx context.Context, c *Client, ex *exchange, p []string) (any, error) {
-		return nil, c.Alerts.DeleteNote(ctx, number(p[0]), int64(ex.int("note_id")))
+		return nil, c.Alerts.DeleteNote(ctx, number(p[0]), int64(ex.int("note_id")), DeleteForGood)
 	}},
 	{"POST", "/response", "Responses.Page", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
 		return c.Responses.Page(ctx, ResponseQuery{})
@@ -416,7 +416,7 @@ var routes = []route{
 		return c.Carves.Download(ctx, p[0], io.Discard)
 	}},
 	{"POST", "/carves/delete", "Carves.Delete", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
-		return nil, ours(c.Carves.Delete(ctx, ex.text("session_id")))
+		return nil, ours(c.Carves.Delete(ctx, DeleteForGood, ex.text("session_id")))
 	}},
 	{"POST", "/distributed/add", "Queries.Live", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
 		q := LiveQuery{SQL: ex.text("query")}
@@ -443,6 +443,16 @@ var routes = []route{
 	}},
 	{"GET", "/management/settings", "Management.Settings", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
 		return c.Management.Settings(ctx)
+	}},
+	{"PUT", "/management/settings", "Management.UpdateSettings", func(ctx context.Context, c *Client, ex *exchange, _ []string) (any, error) {
+		change := SettingsChange{RetentionDays: ex.int("purge_data_duration")}
+		if _, given := ex.args["alert_aggregation_duration"]; given {
+			change.AggregationWindow = new(time.Duration(ex.int("alert_aggregation_duration")) * time.Second)
+		}
+		if on, err := strconv.ParseBool(ex.text("sso_enable")); err == nil {
+			change.SSOEnabled = &on
+		}
+		return nil, ours(c.Management.UpdateSettings(ctx, change))
 	}},
 	{"GET", "/management/apikeys", "Management.APIKeys", func(ctx context.Context, c *Client, _ *exchange, _ []string) (any, error) {
 		keys, err := c.Management.APIKeys(ctx)

@@ -76,15 +76,20 @@ type CarveQuery struct {
 	Start, Limit int
 }
 
-// Page fetches one page of carves, newest first.
+// Page fetches one page of carves, newest first. An answer without a list is
+// ErrNotJSON.
 // API: POST /carves (REST guide 4.0.0, "Get carves").
 func (s *CarvesService) Page(ctx context.Context, q CarveQuery) (page Page[Carve], err error) {
-	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
+	const what = "list carves"
+	in := map[string]any{}
+	err = errors.Join(paging(in, what, q.Start, q.Limit), inSet(what, "column", q.Column, "hostname", "created_at"))
+	if err != nil {
+		return page, err
+	}
 	set(in, "host_identifier", q.Host)
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, callCarvesList, in, data(func(v value) { page = rows(v, carveRow) }))
-	return page, err
+	return paged(ctx, s.c, callCarvesList, in, carveRow)
 }
 
 // List walks through all carves from q.Start on, q.Limit at a time.
@@ -111,9 +116,13 @@ func (s *CarvesService) ByQuery(ctx context.Context, queryID int64, host string)
 	return c, err
 }
 
-// Delete removes carves from the server. It needs the admin role in release 4.0.
+// Delete removes carves from the server for good, with their archives. It needs the
+// admin role in release 4.0.
 // API: POST /carves/delete (REST guide 4.0.0, "Delete carves").
-func (s *CarvesService) Delete(ctx context.Context, sessions ...string) error {
+func (s *CarvesService) Delete(ctx context.Context, consent Consent, sessions ...string) error {
+	if err := consent.must(DeleteForGood, "delete carves"); err != nil {
+		return err
+	}
 	joined, err := commaList("delete carves", sessions)
 	if err != nil {
 		return err

@@ -187,14 +187,14 @@ func New(o Options) (*Client, error) {
 	c.Responses = &ResponsesService{c}
 	c.Defender = &DefenderService{c}
 	c.Carves = &CarvesService{c}
-	c.Queries = &QueriesService{c}
-	c.Rules = &RulesService{c}
-	c.Configs = &ConfigsService{c}
+	c.Queries = &QueriesService{c, newTurn()}
+	c.Rules = &RulesService{c, newTurn()}
+	c.Configs = &ConfigsService{c, newTurn()}
 	c.Packs = &PacksService{c}
-	c.Release2 = &Release2Service{c}
+	c.Release2 = &Release2Service{c, newTurn()}
 	c.Downloads = &DownloadsService{c}
-	c.Users = &UsersService{c}
-	c.Management = &ManagementService{c}
+	c.Users = &UsersService{c, newTurn()}
+	c.Management = &ManagementService{c, newTurn()}
 	c.Email = &EmailService{c}
 	c.Tags = &TagsService{c}
 	c.V0 = &V0Service{c}
@@ -202,7 +202,7 @@ func New(o Options) (*Client, error) {
 	c.Hunt = &HuntService{c}
 	c.Schema = &SchemaService{c}
 	c.YARA = &YARAService{c}
-	c.IOCs = &IOCsService{c, make(chan struct{}, 1)}
+	c.IOCs = &IOCsService{c, newTurn()}
 	return c, nil
 }
 
@@ -229,6 +229,10 @@ func serverURL(text string) (*url.URL, error) {
 	}
 	return u, nil
 }
+
+// Format names the server. What the client holds besides, such as the token, is not
+// for logs.
+func (c *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "client of %s", c.server.Host) }
 
 // ClockOffset is how far the server's clock is ahead of ours, by the Date of its last
 // answer, to the second; negative when it is behind.

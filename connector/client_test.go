@@ -63,7 +63,7 @@ func TestAnswers(t *testing.T) {
 		{name: "failure by id", do: byID, status: 200, contentType: jsonType, body: `{"status":"failure"}`, is: []error{ErrRefused, ErrNotFound}},
 		{name: "success, data null", do: byID, status: 200, contentType: jsonType, body: `{"status":"success","data":null}`, is: []error{ErrNotFound}},
 		{name: "success, data {}", do: byID, status: 200, contentType: jsonType, body: `{"status":"success","data":{}}`, is: []error{ErrNotFound}},
-		{name: "success, no data", do: read, status: 200, contentType: jsonType, body: `{"status":"success"}`},
+		{name: "success, no data", do: read, status: 200, contentType: jsonType, body: `{"status":"success"}`, is: []error{ErrNotJSON}},
 		{name: "no status", do: effect, status: 200, contentType: jsonType, body: `{"message":"hm"}`, is: []error{ErrNotJSON, ErrUncertain}},
 		{name: "page", do: read, status: 200, contentType: htmlType, body: htmlPage, is: []error{ErrNotJSON},
 			not: []error{ErrUncertain}, text: "GET /hosts/count: answer is not the JSON that was due: got a web page in place of JSON; the base path is probably wrong"},
@@ -227,7 +227,7 @@ func TestOneLoginForAll(t *testing.T) {
 		<-gate
 		answerJSON(w, 200, `{"token":"t"}`)
 	})
-	mux.HandleFunc("/api/hosts/count", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"status":"success"}`) })
+	mux.HandleFunc("/api/hosts/count", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"status":"success","data":{}}`) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	c := newClient(t, server.URL)
@@ -271,7 +271,7 @@ func TestTokenIsRenewedBeforeItEnds(t *testing.T) {
 				if strings.HasSuffix(r.URL.Path, "/login") {
 					logins++
 				}
-				return response(200, `{"token":"t","status":"success"}`), nil
+				return response(200, `{"token":"t","status":"success","data":{}}`), nil
 			}),
 		})
 		if err != nil {
@@ -342,7 +342,7 @@ func TestReadsAreRepeated(t *testing.T) {
 						calls++
 						switch a := answer.(type) {
 						case int:
-							return response(a, `{"status":"success"}`), nil
+							return response(a, `{"status":"success","data":{"results":[]}}`), nil
 						case [2]any:
 							resp := response(a[0].(int), `{}`)
 							resp.Header.Set("Retry-After", a[1].(string))
@@ -547,7 +547,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got = seen{r.Method + " " + r.URL.EscapedPath(), r.Header.Get("x-access-token"), r.Header.Get("User-Agent"), r.Header.Get("Content-Type"), string(body)}
-		answerJSON(w, 200, `{"status":"success","openc2_id":5,"command_id":"c","data":{"id":1,"session_id":"S","query_id":3,"onlineNodes":1,"created_at":"2026-11-22","Analyst_note_id":4}}`)
+		answerJSON(w, 200, `{"status":"success","openc2_id":5,"command_id":"c","data":{"id":1,"results":[],"session_id":"S","query_id":3,"onlineNodes":1,"created_at":"2026-11-22","Analyst_note_id":4}}`)
 	})
 	c := newClient(t, server.URL, func(o *Options) { o.Version = "1.2" })
 	ctx := t.Context()
@@ -558,7 +558,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 		line string
 		body string
 	}{
-		{"host by odd name", func() error { _, err := c.Hosts.Get(ctx, "a/b ?#%"); return err }, "GET /api/hosts/a%2Fb%20%3F%23%25", ""},
+		{"host by odd name", func() error { _, err := c.Hosts.Get(ctx, `a\b ?#%;`); return err }, "GET /api/hosts/a%5Cb%20%3F%23%25%3B", ""},
 		{"hosts", func() error { _, err := c.Hosts.Page(ctx, HostQuery{Online: &resolved}); return err }, "POST /api/hosts", `{"limit":100,"start":0,"status":false}`},
 		{"tag", func() error { return c.Hosts.AddTag(ctx, "H", "a.b-c@d_1") }, "POST /api/hosts/H/tags", `{"tag":"a.b-c@d_1"}`},
 		{"untag", func() error { return c.Hosts.RemoveTag(ctx, "H", "a") }, "DELETE /api/hosts/H/tags", `{"tag":"a"}`},
@@ -571,7 +571,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 		{"reopen", func() error { return c.Alerts.Reopen(ctx, []int64{1}) }, "PUT /api/alerts", `{"alert_ids":[1],"resolve":false}`},
 		{"add note", func() error { _, err := c.Alerts.AddNote(ctx, 1, "n"); return err }, "POST /api/alerts/1/analyst/notes", `{"notes":"n"}`},
 		{"update note", func() error { return c.Alerts.UpdateNote(ctx, 1, 2, "n") }, "PUT /api/alerts/1/analyst/notes", `{"note_id":2,"notes":"n"}`},
-		{"delete note", func() error { return c.Alerts.DeleteNote(ctx, 1, 2) }, "DELETE /api/alerts/1/analyst/notes", `{"note_id":2}`},
+		{"delete note", func() error { return c.Alerts.DeleteNote(ctx, 1, 2, DeleteForGood) }, "DELETE /api/alerts/1/analyst/notes", `{"note_id":2}`},
 		{"delete file", func() error {
 			_, err := c.Responses.DeleteFile(ctx, DeleteFile{Hosts: []string{"B", "A", "B"}, Path: `C:\x`})
 			return err
@@ -599,7 +599,7 @@ func TestRequestAsTheServerWantsIt(t *testing.T) {
 		{"quarantine carve", func() error { return c.Defender.CarveQuarantined(ctx, "A", `C:\x`) },
 			"POST /api/defender-management/quarantine_file/carve", `{"host_identifier":"A","path":"C:\\x"}`},
 		{"carve of query", func() error { _, err := c.Carves.ByQuery(ctx, 19, "A"); return err }, "POST /api/carves/query", `{"host_identifier":"A","query_id":"19"}`},
-		{"delete carves", func() error { return c.Carves.Delete(ctx, "S", "R") }, "POST /api/carves/delete", `{"session_id":"R,S"}`},
+		{"delete carves", func() error { return c.Carves.Delete(ctx, DeleteForGood, "S", "R") }, "POST /api/carves/delete", `{"session_id":"R,S"}`},
 		{"live", func() error {
 			_, err := c.Queries.Live(ctx, LiveQuery{SQL: "select 1", Hosts: []string{"B", "A"}, Tags: []string{"t"}, OSNames: []string{"Ubuntu"}})
 			return err
@@ -653,7 +653,12 @@ func TestNothingIsSent(t *testing.T) {
 		{"long tag", c.Hosts.RemoveTag(ctx, "H", strings.Repeat("a", 64)), ErrInvalid},
 		{"climbing host", c.Hosts.AddTag(ctx, "..", "a"), ErrInvalid},
 		{"restart nobody", c.Responses.RestartAgent(ctx, ""), ErrEmptyTarget},
-		{"delete no carve", c.Carves.Delete(ctx), ErrEmptyTarget},
+		{"delete no carve", c.Carves.Delete(ctx, DeleteForGood), ErrEmptyTarget},
+		{"carves from before the first", func() error { _, err := c.Carves.Page(ctx, CarveQuery{Start: -1}); return err }(), ErrInvalid},
+		{"carves in no order", func() error { _, err := c.Carves.Page(ctx, CarveQuery{Column: "status"}); return err }(), ErrInvalid},
+		{"delete a carve without consent", c.Carves.Delete(ctx, "", "S"), ErrInvalid},
+		{"delete a carve with another word", c.Carves.Delete(ctx, PurgeOldData, "S"), ErrInvalid},
+		{"delete a note without consent", c.Alerts.DeleteNote(ctx, 1, 2, ""), ErrInvalid},
 		{"pid zero", func() error {
 			_, err := c.Responses.StopProcess(ctx, StopProcess{Hosts: []string{"A"}, PID: "0"})
 			return err

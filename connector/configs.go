@@ -17,7 +17,10 @@ import (
 // ConfigsService is the section "Config" of the REST guide, as of release 3.5: what
 // agents run by themselves and what they watch, by platform. Releases 2.x have the
 // calls of Release2Service in its place.
-type ConfigsService struct{ c *Client }
+type ConfigsService struct {
+	c    *Client
+	turn turn
+}
 
 // Config is a set of queries and filters for the hosts of a platform.
 type Config struct {
@@ -151,13 +154,19 @@ func (s *ConfigsService) List(ctx context.Context) iter.Seq2[Config, error] {
 		var all value
 		err := s.c.do(ctx, callConfigsList, nil, data(func(v value) { all = v }))
 		if err == nil && !all.isObject() {
-			err = unexpected(callConfigsList, "the answer holds no configs")
+			err = lacking(callConfigsList, "the answer holds no configs")
 		}
 		if err != nil {
 			yield(Config{}, err)
 			return
 		}
 		for platform, named := range all.fields() {
+			if !named.isObject() && named.raw() != nil {
+				bad := &MalformedError{Reason: "no configs by name for platform " + clip(oneLine(platform), 80), Raw: clipBytes(encode(named.v), maxMalformed)}
+				if !yield(Config{}, bad) {
+					return
+				}
+			}
 			for name, one := range named.fields() {
 				c, err := readConfig(one), error(nil)
 				c.Platform, c.Name = platform, name
@@ -244,14 +253,9 @@ func (s *ConfigsService) Add(ctx context.Context, n NewConfig) (id int64, err er
 	}
 	err = s.c.do(ctx, callConfigsAdd, in, data(func(v value) { id = v.id() }))
 	if err == nil && id == 0 {
-		err = withoutID(callConfigsAdd)
+		err = lacking(callConfigsAdd, "the answer holds no id")
 	}
 	return id, err
-}
-
-// withoutID is the answer to a call with an effect that lacks the id of what it made.
-func withoutID(k call) error {
-	return &APIError{Method: k.method, Path: k.path, Status: 200, Message: "the answer holds no id", kinds: []error{ErrNotJSON, ErrUncertain}}
 }
 
 // newQueries completes queries from the default config.
@@ -346,12 +350,19 @@ func (s *ConfigsService) Update(ctx context.Context, id int64, u ConfigUpdate) e
 // the server would pass over is ErrInvalid and nothing is written: queries that
 // come or go or get another SQL, description or filters that become empty, and
 // other changes to a default config than to its queries and filters. What somebody
-// else changes between reading and writing stays, except conditions. It returns the
-// config as it was written. It needs the admin role.
-func (s *ConfigsService) Modify(ctx context.Context, id int64, change func(*Config)) (Config, error) {
+// else changes between reading and writing stays, except conditions; changes by one
+// Client wait for each other, so change must not make one. An error of change ends it
+// before anything is written. It returns the config as it was written. It needs the
+// admin role.
+func (s *ConfigsService) Modify(ctx context.Context, id int64, change func(*Config) error) (Config, error) {
 	if _, err := callConfigsUpdate.withID(id); err != nil {
 		return Config{}, err
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return Config{}, err
+	}
+	defer release()
 	before, err := s.find(ctx, func(c Config) bool { return c.ID == id })
 	if err != nil {
 		return Config{}, fmt.Errorf("modify config %d: read: %w", id, err)
@@ -360,8 +371,10 @@ func (s *ConfigsService) Modify(ctx context.Context, id int64, change func(*Conf
 	after.Queries = maps.Clone(before.Queries)
 	after.Conditions.Others = maps.Clone(before.Conditions.Others)
 	after.Filters = slices.Clone(before.Filters)
-	change(&after)
-	if err := changeable(before, after); err != nil {
+	if err = change(&after); err == nil {
+		err = changeable(before, after)
+	}
+	if err != nil {
 		return Config{}, fmt.Errorf("modify config %d: %w", id, err)
 	}
 	u := ConfigUpdate{Conditions: after.Conditions, Queries: make(map[string]ConfigQuery)}

@@ -51,7 +51,7 @@ func (s *ConfigsService) Assign(ctx context.Context, id int64, hosts, tags []str
 	}
 	page, err := s.Hosts(ctx, id)
 	if err != nil {
-		return a, fmt.Errorf("%s %d: the server took it; %w: who uses it now: %w", call, id, ErrUncertain, err)
+		return a, unread(fmt.Sprintf("%s %d", call, id), nil, err)
 	}
 	a.Hosts = page.Results
 	for _, host := range hosts {
@@ -77,9 +77,5 @@ func (s *ConfigsService) Hosts(ctx context.Context, id int64) (page Page[Host], 
 	if err != nil {
 		return page, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(v value) { page = rows(v, hostRow) }))
-	if err == nil && page.Results == nil {
-		err = unexpected(k, "the answer holds no list of hosts")
-	}
-	return page, err
+	return paged(ctx, s.c, k, nil, hostRow)
 }

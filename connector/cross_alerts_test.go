@@ -296,7 +296,7 @@ var crossAlerts = map[string]cross{
 		ruled, _, _ := r.alarms()
 		id, err := r.client.Alerts.AddNote(r.Context(), ruled, "looks odd")
 		r.ok(err)
-		r.ok(r.client.Alerts.DeleteNote(r.Context(), ruled, id))
+		r.ok(r.client.Alerts.DeleteNote(r.Context(), ruled, id, connector.DeleteForGood))
 		r.is("notes", r.sim.Notes(ruled), []string(nil))
 	}},
 
@@ -318,9 +318,9 @@ var crossAlerts = map[string]cross{
 	}},
 	"carves-delete": {test: func(r *crossRig) {
 		carve := r.carve()
-		r.ok(r.client.Carves.Delete(r.Context(), carve.SessionID))
+		r.ok(r.client.Carves.Delete(r.Context(), connector.DeleteForGood, carve.SessionID))
 		r.is("carves left", len(r.sim.Carves()), 0)
-		if err := r.client.Carves.Delete(r.Context(), carve.SessionID); !errors.Is(err, connector.ErrRefused) {
+		if err := r.client.Carves.Delete(r.Context(), connector.DeleteForGood, carve.SessionID); !errors.Is(err, connector.ErrRefused) {
 			r.Errorf("again: %v", err)
 		}
 	}},

@@ -310,10 +310,10 @@ var crossHosts = map[string]cross{
 		r.is("newest", page.Results, []connector.Tag{{Name: "tier0"}})
 	}},
 	"tags-delete": {test: func(r *crossRig) {
-		r.ok(r.client.Tags.Delete(r.Context(), "server"))
+		r.ok(r.client.Tags.Delete(r.Context(), "server", connector.DeleteForGood))
 		r.is("tags of a host", r.sim.Hosts()[3].Tags, []string{"domain-controller"})
-		r.fails("again", r.client.Tags.Delete(r.Context(), "server"), connector.ErrRefused)
-		r.fails("list", r.client.Tags.Delete(r.Context(), "web,hr"), connector.ErrInvalid)
+		r.fails("again", r.client.Tags.Delete(r.Context(), "server", connector.DeleteForGood), connector.ErrRefused)
+		r.fails("list", r.client.Tags.Delete(r.Context(), "web,hr", connector.DeleteForGood), connector.ErrInvalid)
 	}},
 	"tags-tagged": {test: func(r *crossRig) {
 		r.assignAll("finance")
@@ -496,7 +496,7 @@ func TestActivityOfRelease2(t *testing.T) {
 	_, err = r.client.Hosts.Export(r.Context(), connector.HostQuery{}, io.Discard)
 	r.fails("filtered export", err, connector.ErrUnavailable)
 	r.fails("assign", r.client.Tags.Assign(r.Context(), "hr", connector.TagTargets{Systems: []string{"macOS"}}), connector.ErrUnavailable)
-	r.ok(r.client.Tags.Delete(r.Context(), "never heard of")) // as observed
+	r.ok(r.client.Tags.Delete(r.Context(), "never heard of", connector.DeleteForGood)) // as observed
 	table := r.export(func(w io.Writer) (int64, error) { return r.client.Hosts.ExportAll(r.Context(), w) })
 	r.is("names", column(table, "Host_Identifier")[5], "WIN-FIN-01")
 }
@@ -511,7 +511,7 @@ func TestHostCallsOfAnalysts(t *testing.T) {
 		"deactivate many": r.client.Hosts.DeactivateMany(r.Context(), []string{"1"}),
 		"reactivate many": r.client.Hosts.ReactivateMany(r.Context(), []string{"1"}),
 		"delete many":     r.client.Hosts.DeleteMany(r.Context(), []string{"1"}, connector.DeleteForGood),
-		"add":             r.client.Tags.Add(r.Context(), "x"), "delete a tag": r.client.Tags.Delete(r.Context(), "finance"),
+		"add":             r.client.Tags.Add(r.Context(), "x"), "delete a tag": r.client.Tags.Delete(r.Context(), "finance", connector.DeleteForGood),
 		"assign": r.client.Tags.Assign(r.Context(), "finance", connector.TagTargets{Systems: []string{"macOS"}}),
 	} {
 		r.fails(what, err, connector.ErrForbidden)

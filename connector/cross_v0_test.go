@@ -472,15 +472,15 @@ func v0(test func(*crossRig)) cross { return cross{profile: "2.0", test: test} }
 // TestV0OfRelease212 makes the calls of release 2.1.2 on it, beside API v1.
 func TestV0OfRelease212(t *testing.T) {
 	for id, one := range crossV0 {
+		if slices.Contains([]string{ // gone there, or of the Enterprise edition
+			"v0-node-config", "v0-node-config-assign", "v0-node-config-remove", "v0-configs-get", "v0-configs-add", "v0-configs-update",
+			"v0-configs-platform-get", "v0-response", "v0-response-get", "v0-response-add-file", "v0-response-add-process",
+		}, id) {
+			continue
+		}
 		t.Run(id, func(t *testing.T) {
 			one.profile = "2.1.2"
 			r := newCrossRig(t, one)
-			if slices.Contains([]string{
-				"v0-node-config", "v0-node-config-assign", "v0-node-config-remove", "v0-configs-get", "v0-configs-add", "v0-configs-update",
-				"v0-configs-platform-get", "v0-response", "v0-response-get", "v0-response-add-file", "v0-response-add-process",
-			}, id) {
-				t.Skip("gone in release 2.1.2, or of the Enterprise edition")
-			}
 			one.test(r)
 			if r.sim.Calls()[id] == 0 {
 				t.Errorf("the simulator was not asked; it was asked for %v", r.sim.Calls())

@@ -120,6 +120,10 @@ func (c *Client) open(ctx context.Context, k call, sent body, wants func(content
 			return nil, plainError(err)
 		}
 		if resp.StatusCode == http.StatusOK && wants(resp.Header.Get("Content-Type")) {
+			if coding := resp.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+				_ = resp.Body.Close()
+				return nil, fmt.Errorf("%w: what came is in the coding %q, which was not asked for", errNoFile, clip(oneLine(coding), 32))
+			}
 			return resp, nil
 		}
 		a, err := readAnswer(resp)
@@ -135,7 +139,7 @@ func (c *Client) open(ctx context.Context, k call, sent body, wants func(content
 		if err := c.judge(k, a, nil); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: got %s", errNoFile, c.describe(a))
+		return nil, fmt.Errorf("%w: %s", errNoFile, c.describe(a))
 	}
 }
 

@@ -44,14 +44,6 @@ func (s *EmailService) Settings(ctx context.Context) (e EmailSettings, err error
 	return e, err
 }
 
-// secretOf reads a secret; without text there is none.
-func secretOf(v value) soar.Secret {
-	if text := v.text(); text != "" {
-		return soar.SecretValue(text)
-	}
-	return soar.Secret{}
-}
-
 // Update sets the settings. The server sends a test mail first and is ErrRefused
 // when that does not go out. It may wait for the mail server longer than Options.
 // Timeout, which ends as ErrUncertain: read Settings to be sure. It needs the admin

@@ -13,7 +13,8 @@ import (
 // What an error means to the caller. Test with errors.Is.
 //
 // For calls with an effect the first question is whether it may have happened:
-// ErrUncertain says that it may have; every other error says that it did not.
+// ErrUncertain says that it may have, ErrConflict that it did and something else came
+// of it; every other error says that it did not.
 var (
 	// ErrRefused means that the server understood the call and said no: HTTP 200
 	// with "status": "failure", or HTTP 4xx. Nothing changed, and the same call
@@ -34,8 +35,8 @@ var (
 	// ErrNotJSON means that something else than the JSON that was due came back,
 	// such as a page of the web console or of a proxy.
 	ErrNotJSON = errors.New("answer is not the JSON that was due")
-	// ErrUncertain means that a call with an effect was sent and its answer lost:
-	// it may or may not have happened.
+	// ErrUncertain means that a call with an effect was sent and its answer lost: it
+	// may or may not have happened; or that what it wrote could not be read back.
 	ErrUncertain = errors.New("sent, but the answer was lost: it may or may not have happened")
 	// ErrNotSent means that a call with an effect surely did nothing and may be
 	// sent again later: no connection, or turned away by HTTP 429 or 503.
@@ -98,7 +99,10 @@ func (e *APIError) Unwrap() []error { return e.kinds }
 type unavailable struct{ call call }
 
 func (u unavailable) Error() string {
-	if u.call.enterprise {
+	switch {
+	case u.call.enterprise && strings.Contains(u.call.releases, " to "): // an Enterprise server may lack it, too
+		return ErrUnavailable.Error() + " (" + u.call.releases + ")"
+	case u.call.enterprise:
 		return ErrUnavailable.Error() + " (Enterprise only)"
 	}
 	return ErrUnavailable.Error() + " (releases: " + u.call.releases + ")"

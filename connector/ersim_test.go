@@ -295,7 +295,7 @@ func TestSimulatorNotes(t *testing.T) {
 	if err != nil || len(notes) != 1 || notes[0].ID != note || notes[0].Text != "second" || notes[0].CreatedAt.IsZero() {
 		t.Errorf("notes %+v, %v", notes, err)
 	}
-	if err := c.Alerts.DeleteNote(ctx, id, note); err != nil || len(server.Notes(id)) != 0 {
+	if err := c.Alerts.DeleteNote(ctx, id, note, connector.DeleteForGood); err != nil || len(server.Notes(id)) != 0 {
 		t.Errorf("after delete: %v, %v", server.Notes(id), err)
 	}
 }
@@ -331,7 +331,7 @@ func TestSimulatorCarve(t *testing.T) {
 			if err != nil || len(page.Results) != 1 || page.Results[0].SessionID != carve.SessionID {
 				t.Errorf("carves %+v, %v", page, err)
 			}
-			if err := c.Carves.Delete(ctx, carve.SessionID); err != nil {
+			if err := c.Carves.Delete(ctx, connector.DeleteForGood, carve.SessionID); err != nil {
 				t.Error(err)
 			}
 			if _, err := c.Carves.Download(ctx, carve.SessionID, &archive); !errors.Is(err, connector.ErrNotFound) {

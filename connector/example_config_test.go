@@ -32,8 +32,9 @@ func ExampleQueriesService_Modify() {
 		return
 	}
 	defer stop()
-	query, err := client.Queries.Modify(context.Background(), 1, func(q *connector.ScheduledQuery) {
+	query, err := client.Queries.Modify(context.Background(), 1, func(q *connector.ScheduledQuery) error {
 		q.Interval = 10 * time.Minute
+		return nil
 	})
 	fmt.Println(query.Name, query.Interval, query.Packs, err)
 	// Output: osquery_info 10m0s [it-compliance] <nil>

@@ -67,7 +67,7 @@ func (c *Client) do(ctx context.Context, k call, in any, read readFunc) (err err
 	if err != nil {
 		return err
 	}
-	return c.judge(k, a, read)
+	return hideArguments(c.judge(k, a, read), in)
 }
 
 // authorized sends a request with a token. If the server does not take the token,
@@ -144,8 +144,13 @@ func (c *Client) request(ctx context.Context, k call, base, token string, sent b
 		sent = body{typeJSON, []byte("{}")}
 	}
 	var reader io.Reader
-	if sent.data != nil {
+	switch {
+	case sent.data != nil:
 		reader = bytes.NewReader(sent.data)
+	case k.effect:
+		// The transport sends a GET again by itself when a connection breaks, unless it
+		// has a body that cannot be read again. This one is empty and leaves no trace.
+		reader = struct{ io.Reader }{http.NoBody}
 	}
 	target := base + k.path
 	if len(k.query) > 0 {

@@ -174,8 +174,7 @@ func (s *HostsService) Page(ctx context.Context, q HostQuery) (page Page[Host], 
 	if err != nil {
 		return page, err
 	}
-	err = s.c.do(ctx, callHostsList, in, data(func(v value) { page = rows(v, hostRow) }))
-	return page, err
+	return paged(ctx, s.c, callHostsList, in, hostRow)
 }
 
 // List walks through all hosts from q.Start on, q.Limit at a time.
@@ -215,7 +214,9 @@ type PlatformCount struct {
 // API: GET /hosts/count (REST guide 4.0.0, "Get count of hosts").
 func (s *HostsService) Count(ctx context.Context) (counts map[string]PlatformCount, err error) {
 	counts = make(map[string]PlatformCount)
+	told := false
 	err = s.c.do(ctx, callHostsCount, nil, data(func(v value) {
+		told = v.isObject()
 		for platform, n := range v.fields() {
 			counts[platform] = PlatformCount{
 				Online:  n.at("online").count(),
@@ -224,7 +225,13 @@ func (s *HostsService) Count(ctx context.Context) (counts map[string]PlatformCou
 			}
 		}
 	}))
-	return counts, err
+	if err == nil && !told {
+		err = lacking(callHostsCount, "the answer has no counts")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return counts, nil
 }
 
 // Tags fetches the tags of a host.
@@ -234,8 +241,7 @@ func (s *HostsService) Tags(ctx context.Context, ref string) (tags []string, err
 	if err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(v value) { tags = v.texts() }))
-	return tags, err
+	return s.c.tags(ctx, k)
 }
 
 // AddTag tags a host, which may have the tag already. It needs the admin role in

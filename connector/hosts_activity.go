@@ -29,12 +29,13 @@ func (s *HostsService) ActivityCount(ctx context.Context, ref string) (counts []
 	if err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, callHostsActivityCount, in, data(func(v value) {
-		for query := range v.items() {
-			counts = append(counts, QueryActivity{Query: query.at("name").text(), Count: query.at("count").count()})
+	return listedBy(ctx, s.c, callHostsActivityCount, in, func(v value) (QueryActivity, error) {
+		q := QueryActivity{Query: v.at("name").text(), Count: v.at("count").count()}
+		if q.Query == "" {
+			return q, errors.New("count without the name of its query")
 		}
-	}))
-	return counts, err
+		return q, nil
+	})
 }
 
 // ActivityQuery chooses among what a host has reported.
@@ -60,8 +61,8 @@ func (q ActivityQuery) arguments(what, ref string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.Start < 0 {
-		return nil, fmt.Errorf("%s: %w: start is %d", what, ErrInvalid, q.Start)
+	if err := fromStart(what, q.Start); err != nil {
+		return nil, err
 	}
 	for _, text := range append([]string{q.Query, q.Column, q.Search}, q.Values...) {
 		if strings.ContainsAny(text, "'\x00") {
@@ -129,7 +130,7 @@ func (s *HostsService) ActivityPage(ctx context.Context, ref string, q ActivityQ
 	if err != nil {
 		return page, err
 	}
-	if err = s.c.do(ctx, callHostsActivity, in, data(func(v value) { page = rows(v, hostEventRow) })); err != nil {
+	if page, err = paged(ctx, s.c, callHostsActivity, in, hostEventRow); err != nil {
 		return page, err
 	}
 	// Release 2.x passes over the column without a word.
@@ -147,7 +148,7 @@ var errNoRowID = errors.New("activity: a row has no id to go on after")
 // release 2.x have no id: two that are alike in time and every column are given once.
 func (s *HostsService) Activity(ctx context.Context, ref string, q ActivityQuery) iter.Seq2[ActivityEvent, error] {
 	return func(yield func(ActivityEvent, error) bool) {
-		from := q.Start
+		q, from := q, q.Start
 		q.Limit = max(pageSize(q.Limit), 2) // as list has it
 		top, err := s.ActivityPage(ctx, ref, q)
 		if err != nil {

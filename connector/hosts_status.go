@@ -54,8 +54,7 @@ func (s *HostsService) StatusLogPage(ctx context.Context, ref string, q StatusLo
 		return page, err
 	}
 	set(in, "searchterm", q.Search)
-	err = s.c.do(ctx, callHostsStatusLogs, in, data(func(v value) { page = rows(v, statusLogRow) }))
-	return page, err
+	return paged(ctx, s.c, callHostsStatusLogs, in, statusLogRow)
 }
 
 // StatusLogs walks through the log of a host's agent from q.Start on, q.Limit at a
@@ -74,14 +73,15 @@ type StatusLogTask struct{ ID string }
 // ExportStatusLogs makes the server write all lines of the log of a host's agent into
 // a file. StatusLogLink waits for it; DownloadStatusLogs does both. The server forgets
 // a task after ten minutes. It fails at a host that it does not know, so the host is
-// looked up first: ErrNotFound.
+// looked up first: ErrNotFound. Each call starts a task, so it is sent once: after an
+// error wrapping ErrUncertain one may have been started.
 //
 // API: POST /hosts/status_log/export (REST guide 4.0.0, section Hosts; that the answer
 // has a task id is in the public source of releases 3.5 and 4.0 only).
 func (s *HostsService) ExportStatusLogs(ctx context.Context, ref string) (task StatusLogTask, err error) {
 	host, err := s.Get(ctx, ref)
 	if err != nil {
-		return task, err
+		return task, before(callHostsStatusLogsExport, err)
 	}
 	in, err := hostArgument("export status logs", strconv.FormatInt(host.ID, 10))
 	if err != nil {
@@ -89,7 +89,7 @@ func (s *HostsService) ExportStatusLogs(ctx context.Context, ref string) (task S
 	}
 	err = s.c.do(ctx, callHostsStatusLogsExport, in, data(func(v value) { task.ID = v.at("task_id").text() }))
 	if err == nil && task.ID == "" {
-		err = missing(callHostsStatusLogsExport)
+		err = lacking(callHostsStatusLogsExport, "the answer has no task id")
 	}
 	return task, err
 }

@@ -149,7 +149,7 @@ func TestStatusLogDownload(t *testing.T) {
 			if out.String() != tt.want || n != int64(out.Len()) {
 				t.Errorf("got %q, %d bytes", out.String(), n)
 			}
-			if tt.err == errAny && err != nil {
+			if errors.Is(tt.err, errAny) && err != nil {
 				return
 			}
 			if !errors.Is(err, tt.err) {

@@ -91,12 +91,15 @@ func (s *HuntService) place(ctx context.Context, q HuntQuery) (map[string]string
 	if _, err := huntFile(q.File, "type", q.Type, nil); err != nil {
 		return nil, err
 	}
-	return s.placeOf(ctx, q.Host, q.Query)
+	return s.placeOf(ctx, q.Host, q.Query, q.Start)
 }
 
-func (s *HuntService) placeOf(ctx context.Context, ref, query string) (map[string]string, error) {
+func (s *HuntService) placeOf(ctx context.Context, ref, query string, start int) (map[string]string, error) {
 	if query == "" {
 		return nil, fmt.Errorf("hunt: %w: the name of a query is needed beside a host", ErrInvalid)
+	}
+	if err := fromStart("hunt", start); err != nil {
+		return nil, err
 	}
 	host, err := s.c.resolve(ctx, ref)
 	if err != nil {
@@ -255,7 +258,7 @@ func (s *HuntService) IndicatorRows(ctx context.Context, q IndicatorHunt) iter.S
 			yield(nil, err)
 			return
 		}
-		place, err := s.placeOf(ctx, q.Host, q.Query)
+		place, err := s.placeOf(ctx, q.Host, q.Query, q.Start)
 		if err != nil {
 			yield(nil, err)
 			return

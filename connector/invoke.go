@@ -46,12 +46,13 @@ func NewInvocation(of *catalogue.Call, data []byte, given ...Argument) (*Invocat
 // targets are the arguments of which a call needs one, because it might mean every
 // host without. Observed on release 2.1.2: empty nodes and tags are every host.
 var targets = map[string][]string{
-	callDistributedAdd.id:   {"nodes", "tags", "os_name"},
-	callV0DistributedAdd.id: {"nodes", "tags"},
-	callResponseAdd.id:      {"actuator_id", "tags", "os_name"},
-	callHostsEnableBulk.id:  {"host_identifiers", "node_ids"},
-	callHostsDeleteBulk.id:  {"host_identifiers", "node_ids"},
-	callHostsArchiveBulk.id: {"host_identifiers", "node_ids"},
+	callDistributedAdd.id:       {"nodes", "tags", "os_name"},
+	callV0DistributedAdd.id:     {"nodes", "tags"},
+	callResponseAdd.id:          {"actuator_id", "tags", "os_name"},
+	callResponseCustomAction.id: {"host_identifier", "tags", "os_name"},
+	callHostsEnableBulk.id:      {"host_identifiers", "node_ids"},
+	callHostsDeleteBulk.id:      {"host_identifiers", "node_ids"},
+	callHostsArchiveBulk.id:     {"host_identifiers", "node_ids"},
 }
 
 // guard refuses what the server takes for something larger than it looks.
@@ -166,8 +167,33 @@ func (i *Invocation) Target() string { return i.k.method + " " + i.k.path }
 func (i *Invocation) Secrets() []string {
 	var all []string
 	for name, v := range i.values {
-		if text, ok := v.(string); ok && text != "" && (catalogue.IsSecret(name) || slices.Contains(i.Call.Secrets, name)) {
-			all = append(all, text)
+		all = i.secretsIn(all, v, i.isSecret(name))
+	}
+	return all
+}
+
+func (i *Invocation) isSecret(name string) bool {
+	return catalogue.IsSecret(name) || slices.Contains(i.Call.Secrets, name)
+}
+
+// secretsIn adds the secrets in v, which is one as a whole if its name says so.
+func (i *Invocation) secretsIn(all []string, v any, secret bool) []string {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, item := range v {
+			all = i.secretsIn(all, item, secret || i.isSecret(name))
+		}
+	case []any:
+		for _, item := range v {
+			all = i.secretsIn(all, item, secret)
+		}
+	case []string:
+		for _, item := range v {
+			all = i.secretsIn(all, item, secret)
+		}
+	case string:
+		if secret && v != "" {
+			all = append(all, v)
 		}
 	}
 	return all
@@ -190,8 +216,14 @@ type InvokeAnswer struct {
 // methods are, calls with an effect are sent once, and errors mean the same. CSV and
 // files go to w while they arrive; after an error, what w has is not the whole. An
 // answer in which the server says no is an error, and no answer. Websockets are for
-// Frames.
+// Frames. A live query by OS name is ErrUnavailable before release 3.5, as that of
+// Queries.Live is.
 func (c *Client) Invoke(ctx context.Context, i *Invocation, w io.Writer) (out InvokeAnswer, err error) {
+	if i.Call.ID == callDistributedAdd.id && !isEmpty(i.values["os_name"]) {
+		if err := c.Queries.knowsOSNames(ctx); err != nil {
+			return out, err
+		}
+	}
 	switch {
 	case i.Call.Method == methodSocket:
 		return out, fmt.Errorf("%s: %w: it is a websocket", i.Call.ID, ErrInvalid)
@@ -261,9 +293,11 @@ func (c *Client) invokePage(ctx context.Context, i *Invocation) (out InvokeAnswe
 	case a.status >= 300 && a.status < 400 && a.header.Get("Location") != "":
 		out.Location = a.header.Get("Location")
 		return out, nil
-	case good(a.status) && strings.HasPrefix(out.ContentType, "text/html") && i.Call.Answer == "html":
+	case good(a.status) && isPage(a) && i.Call.Answer == "html":
 		out.Body = a.body
 		return out, nil
+	case good(a.status) && isPage(a) && i.Call.ID == callAuthSsoLogin.id:
+		return InvokeAnswer{}, ssoRefusal(i.k, a)
 	}
 	if err := c.judge(i.k, a, func(v value) { out.Body = v.encoded() }); err != nil {
 		return InvokeAnswer{}, err

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/connector/catalogue"
 	"github.com/erbridge/erbridge/internal/registry"
@@ -163,8 +164,11 @@ func listOf(text string) ([]any, error) {
 
 // objectOf reads a JSON object; of nothing it makes nil.
 func objectOf(text []byte) (map[string]any, error) {
-	if len(text) == 0 {
+	switch {
+	case len(text) == 0:
 		return nil, nil
+	case !utf8.Valid(text):
+		return nil, errors.New("not UTF-8")
 	}
 	v, err := decode(text)
 	if err != nil {
@@ -250,6 +254,10 @@ func convertList(p *catalogue.Param, v any) (any, error) {
 	return texts, nil
 }
 
+// maxPathPart bounds an argument that stands in the path. nginx, which is before the
+// server, takes request lines of 8 KiB by default, and escapes make three bytes of one.
+const maxPathPart = 2048
+
 // convertOne converts a single value of type str, int or bool.
 func convertOne(p *catalogue.Param, kind string, v any) (any, error) {
 	text, ok := scalarText(v)
@@ -260,11 +268,20 @@ func convertOne(p *catalogue.Param, kind string, v any) (any, error) {
 	if catalogue.IsSecret(p.Name) {
 		shown = "the value"
 	}
+	switch {
+	case !utf8.ValidString(text):
+		return nil, errors.New("holds bytes that are not UTF-8")
+	case p.In == "path" && len(text) > maxPathPart:
+		return nil, fmt.Errorf("is longer than %d bytes, which no path has room for", maxPathPart)
+	}
 	switch kind {
 	case "int":
 		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 		if err != nil {
 			return nil, fmt.Errorf("%s is not a whole number", shown)
+		}
+		if n < 0 { // no argument of the API has a sense below zero, and some are HTTP 500
+			return nil, fmt.Errorf("%s is less than 0", shown)
 		}
 		return n, among(p, shown, strconv.FormatInt(n, 10))
 	case "bool":

@@ -42,7 +42,9 @@ func (c *Client) Frames(ctx context.Context, i *Invocation, deadline time.Durati
 		return fmt.Errorf("%s: %w", i.Call.ID, err)
 	}
 	var said error
+	answered := false
 	err = listen(inner, conn, i.socketText(), func(frame []byte) bool {
+		answered = true
 		if v, err := parse(frame); err == nil && v.isObject() {
 			said = each(v.encoded())
 		}
@@ -55,7 +57,11 @@ func (c *Client) Frames(ctx context.Context, i *Invocation, deadline time.Durati
 		return nil
 	}
 	if err = liveEnd(ctx, inner, err); err != nil {
-		err = fmt.Errorf("%s: connection lost: %w", i.Call.ID, err)
+		text := "connection lost"
+		if _, closed := errors.AsType[*websocket.CloseError](err); closed && !answered {
+			text = "the server closed the connection without an answer; is the argument right?"
+		}
+		err = fmt.Errorf("%s: %s: %w", i.Call.ID, text, err)
 	}
 	return err
 }

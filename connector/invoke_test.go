@@ -106,10 +106,15 @@ func TestInvocationMistakes(t *testing.T) {
 		{"empty part of the path", "hosts-get", "", []string{"node_id="}, []string{"node_id: is empty"}},
 		{"path that climbs", "hosts-get", "", []string{"node_id=.."}, []string{`".." cannot stand in a path`}},
 		{"NUL", "tags-add", `{"tag": "a\u0000"}`, nil, []string{"tag: holds the character U+0000"}},
+		{"not UTF-8", "hosts-list", "", []string{"searchterm=\xff\xfe"}, []string{"searchterm: holds bytes that are not UTF-8"}},
+		{"not UTF-8, in data", "hosts-list", "{\"searchterm\": \"\xff\"}", nil, []string{"not UTF-8"}},
+		{"below zero", "hosts-list", "", []string{"start=-1"}, []string{`start: "-1" is less than 0`}},
+		{"no path has room for it", "hosts-get", "", []string{"node_id=" + strings.Repeat("7", 4000)}, []string{"node_id: is longer than 2048 bytes"}},
 		{"reopening by a slip", "alerts-update", "", []string{"alert_ids=1"}, []string{"resolve: say true to resolve or false to reopen"}},
 		{"every host by a slip", "distributed-add", "", []string{"query=select 1", "nodes= ,"}, []string{"no target named"}},
 		{"every host by a slip, v0", "v0-distributed-add", "", []string{"query=select 1"}, []string{"no target named"}},
 		{"every host by a slip, an action", "response-add", "", []string{"target=process", "action=stop"}, []string{"no target named: give actuator_id or tags or os_name"}},
+		{"every host by a slip, a script", "response-custom-action", "", []string{"file_type=1", "content=dir"}, []string{"no target named: give host_identifier or tags or os_name"}},
 		{"every host by a slip, deleted", "hosts-delete-bulk", "", nil, []string{"no target named: give host_identifiers or node_ids"}},
 		{"several", "hosts-list", `{"enabled": "x"}`, []string{"limit=y", "z=1"}, []string{"enabled:", "limit:", `unknown argument "z"`}},
 	} {
@@ -205,6 +210,21 @@ func TestInvokeRefusals(t *testing.T) {
 		if answer.Body != nil || out.Len() > 0 {
 			t.Errorf("%s: an answer beside the error", tt.id)
 		}
+	}
+}
+
+// Release 2.1.2 does not know OS names, and without another target asks every host.
+func TestInvokeByOSNameOfAnOldServer(t *testing.T) {
+	for profile, want := range map[string]error{"2.1.2": connector.ErrUnavailable, "4.0": nil} {
+		r := newCrossRig(t, cross{profile: profile})
+		for _, pairs := range [][]string{{"os_name=Ubuntu"}, {"os_name=Ubuntu", "nodes=" + r.sim.Hosts()[0].Identifier}} {
+			inv, err := connector.NewInvocation(catalogue.Find("distributed-add"), nil, given(append(pairs, "query=select 1;")...)...)
+			r.ok(err)
+			if _, err := r.client.Invoke(t.Context(), inv, nil); !errors.Is(err, want) {
+				t.Errorf("%s, %v: %v", profile, pairs, err)
+			}
+		}
+		r.is("sent to "+profile, r.made("distributed-add"), want == nil)
 	}
 }
 

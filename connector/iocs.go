@@ -14,9 +14,8 @@ import (
 // its only call replaces the whole set. Merge and Remove read the set, change it,
 // write it and read it back; of one Client they wait for each other.
 type IOCsService struct {
-	c *Client
-	// turn lets one writer of this client read, merge and write at a time.
-	turn chan struct{}
+	c    *Client
+	turn turn
 }
 
 // IOC is a named list of indicators.
@@ -73,7 +72,7 @@ func (s *IOCsService) Get(ctx context.Context) (set map[string]IOC, err error) {
 	case err != nil:
 		return nil, err
 	case odd:
-		return nil, unexpected(callIocsList, "the answer is not an object of lists")
+		return nil, lacking(callIocsList, "the answer is not an object of lists")
 	case examples:
 		return map[string]IOC{}, nil
 	}
@@ -85,7 +84,7 @@ func (s *IOCsService) Get(ctx context.Context) (set map[string]IOC, err error) {
 // role in release 4.0. An empty set is ErrInvalid, because release 4.0 takes it and
 // 2.1.2 only says so: use Remove. For ErrConflict see there. The server deletes
 // before it writes; an error wrapping ErrUncertain means that the set may be
-// whole, cut or gone.
+// whole, cut or gone, or that it could not be read back.
 // API: POST /iocs/add (REST guide 4.0.0, "Add IOCs"; observed on release 2.1.2).
 func (s *IOCsService) Replace(ctx context.Context, set map[string]IOC, consent Consent) error {
 	if err := consent.must(ReplaceEverything, "replace all indicators"); err != nil {
@@ -97,7 +96,7 @@ func (s *IOCsService) Replace(ctx context.Context, set map[string]IOC, consent C
 	if err := checkIOCs(set); err != nil {
 		return err
 	}
-	release, err := s.wait(ctx)
+	release, err := s.turn.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -126,7 +125,7 @@ func (s *IOCsService) Merge(ctx context.Context, add map[string]IOC) error {
 	if err := checkIOCs(add); err != nil {
 		return err
 	}
-	release, err := s.wait(ctx)
+	release, err := s.turn.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -163,7 +162,7 @@ func (s *IOCsService) Remove(ctx context.Context, consent Consent, names ...stri
 	if len(names) == 0 {
 		return fmt.Errorf("remove indicators: %w: no name", ErrInvalid)
 	}
-	release, err := s.wait(ctx)
+	release, err := s.turn.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,16 +186,6 @@ func (s *IOCsService) Remove(ctx context.Context, consent Consent, names ...stri
 	return err
 }
 
-// wait takes the turn of this client.
-func (s *IOCsService) wait(ctx context.Context) (release func(), err error) {
-	select {
-	case s.turn <- struct{}{}:
-		return func() { <-s.turn }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // write writes a set and reads it back. Where the answer was lost, what is read
 // decides. exact says that nothing else may be there.
 func (s *IOCsService) write(ctx context.Context, set map[string]IOC, exact bool) error {
@@ -206,31 +195,25 @@ func (s *IOCsService) write(ctx context.Context, set map[string]IOC, exact bool)
 			"type": list.Type, "severity": strings.ToUpper(list.Severity), "values": strings.Join(list.Values, ","),
 		}
 	}
-	err := s.c.do(ctx, callIocsReplace, map[string]any{"data": in}, nil)
-	if fault, ok := errors.AsType[*APIError](err); ok && fault.Status == 200 && errors.Is(err, ErrRefused) {
-		// The server deletes first and says failure when it stumbles over an entry.
-		err = fmt.Errorf("%w: %w", ErrUncertain, errors.New(fault.Error()))
-	}
+	// The server deletes first and says failure when it stumbles over an entry.
+	err := halfway(s.c.do(ctx, callIocsReplace, map[string]any{"data": in}, nil))
 	if err != nil && !errors.Is(err, ErrUncertain) {
 		return err
 	}
 	now, readErr := s.Get(ctx)
 	if readErr != nil {
-		return errors.Join(err, fmt.Errorf("read the indicators back: %w", readErr))
+		return unread("indicators", err, readErr)
 	}
 	problems := missingIOCs(set, now)
 	if exact {
-		for name := range now {
-			if _, wanted := set[name]; !wanted {
-				problems = append(problems, name)
-			}
-		}
+		problems = append(problems, missingIOCs(now, set)...)
 	}
 	if len(problems) == 0 {
 		return nil
 	}
 	slices.Sort(problems)
-	return errors.Join(err, fmt.Errorf("indicators: %w: lists %s", ErrConflict, clip(oneLine(strings.Join(problems, ", ")), 256)))
+	names := strings.Join(slices.Compact(problems), ", ")
+	return errors.Join(err, fmt.Errorf("indicators: %w: lists %s", ErrConflict, clip(oneLine(names), 256)))
 }
 
 // missingIOCs names the lists of want that have is without, in whole or in part.

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -129,10 +130,10 @@ func looksJSON(a answer) bool {
 func (c *Client) describe(a answer) string {
 	kind := oneLine(a.header.Get("Content-Type"))
 	switch {
-	case len(a.body) == 0:
-		return "empty answer"
 	case a.status >= 300 && a.status < 400:
 		return "redirect, not followed; is the server URL right?"
+	case len(a.body) == 0:
+		return "empty answer"
 	case strings.HasPrefix(kind, "text/html") && a.status == http.StatusOK:
 		return "got a web page in place of JSON; the base path is probably wrong, or a proxy answered"
 	case strings.HasPrefix(kind, "text/html") && a.status == http.StatusNotFound:
@@ -145,6 +146,12 @@ func (c *Client) describe(a answer) string {
 		return oneLine(clip(string(a.body), 256))
 	case kind == "":
 		return "answer has no content type"
+	case strings.HasPrefix(kind, typeJSON) && json.Valid(a.body) && looksJSON(a):
+		return "got JSON of another kind"
+	case strings.HasPrefix(kind, typeJSON) && json.Valid(a.body):
+		return "the JSON is not an object"
+	case strings.HasPrefix(kind, typeJSON):
+		return "what claims to be JSON is not"
 	}
 	return "got " + kind + " in place of JSON"
 }

@@ -6,18 +6,29 @@ import (
 	"slices"
 )
 
+// paged makes a call that answers with a page of rows. An answer without a list is
+// ErrNotJSON.
+func paged[T any](ctx context.Context, c *Client, k call, in any, row func(value) (T, error)) (page Page[T], err error) {
+	err = c.do(ctx, k, in, data(func(v value) { page = rows(v, row) }))
+	if err == nil && page.Results == nil {
+		err = lacking(k, noList)
+	}
+	return page, err
+}
+
+const noList = "the answer has no list, not even an empty one"
+
 // listed makes a call whose data is a bare list and reads it. An answer without a
 // list is ErrNotJSON. With a row that cannot be read, the error is a
 // *MalformedError, and the others are returned all the same.
 func listed[T any](ctx context.Context, c *Client, k call, row func(value) (T, error)) ([]T, error) {
-	var page Page[T]
-	err := c.do(ctx, k, nil, data(func(v value) { page = rows(v, row) }))
-	switch {
-	case err != nil:
-		return nil, err
-	case page.Results == nil:
-		return nil, lacking(k, "the answer has no list")
-	case len(page.Malformed) > 0:
+	return listedBy(ctx, c, k, nil, row)
+}
+
+// listedBy is listed with arguments.
+func listedBy[T any](ctx context.Context, c *Client, k call, in any, row func(value) (T, error)) ([]T, error) {
+	page, err := paged(ctx, c, k, in, row)
+	if err == nil && len(page.Malformed) > 0 {
 		err = fmt.Errorf("%s %s: %w", k.method, k.path, page.Malformed[0])
 	}
 	return slices.Clip(page.Results), err

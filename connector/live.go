@@ -156,7 +156,7 @@ func liveEnd(outer, inner context.Context, err error) error {
 	case outer.Err() != nil:
 		return context.Cause(outer)
 	case inner.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // the deadline was to end it
 	}
 	return err
 }

@@ -15,7 +15,10 @@ import (
 
 // ManagementService is the section "Management" of the REST guide: settings of the
 // server, its keys for threat intelligence, its logs, its numbers.
-type ManagementService struct{ c *Client }
+type ManagementService struct {
+	c    *Client
+	turn turn
+}
 
 // ChangePassword changes the password of the account that this client uses. Since
 // release 3.5 that ends all sessions of the account, this client's included: it
@@ -100,7 +103,8 @@ type SettingsChange struct {
 // so where the change does not name the retention it is read and sent along, and a
 // change of it that somebody else makes between the two is lost. Releases that do
 // not know single sign-on say success to it: it is read back, and ErrUnavailable
-// if it is not there. It needs the admin role in release 4.0.
+// if it is not there. Of several settings the first may be stored before another is
+// refused: ErrUncertain. It needs the admin role in release 4.0.
 // API: PUT /management/settings (REST guide 4.0.0, "Update server configuration
 // settings").
 func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsChange) error {
@@ -109,6 +113,11 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 		return err
 	}
 	k := callManagementSettingsUpdate
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return before(k, err)
+	}
+	defer release()
 	if change.RetentionDays == 0 {
 		now, err := s.Settings(ctx)
 		switch {
@@ -120,7 +129,11 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 			return fmt.Errorf("update settings: %w: the server has no retention set; give one, because it crashes on single sign-on alone", ErrInvalid)
 		}
 	}
-	if err := s.c.do(ctx, k, in, nil); err != nil {
+	err = s.c.do(ctx, k, in, nil)
+	if change.RetentionDays > 0 && len(in) > 1 {
+		err = halfway(err) // the server stores one setting after the other
+	}
+	if err != nil {
 		return err
 	}
 	if change.SSOEnabled == nil && change.SSO == nil {
@@ -129,7 +142,7 @@ func (s *ManagementService) UpdateSettings(ctx context.Context, change SettingsC
 	now, err := s.Settings(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("update settings: %w: read back: %w", ErrUncertain, err)
+		return unread("update settings", nil, err)
 	case change.SSOEnabled != nil && now.SSOEnabled == nil || change.SSO != nil && now.SSO == nil:
 		return fmt.Errorf("update settings: single sign-on: %w", unavailable{call{releases: "since 3.5"}})
 	}
@@ -183,7 +196,9 @@ type AVEngines struct {
 // API: GET /management/virustotal/av_engine (REST guide 4.0.0, "Get VirusTotal
 // engine configuration").
 func (s *ManagementService) AVEngines(ctx context.Context) (av AVEngines, err error) {
+	given := false
 	err = s.c.do(ctx, callManagementAvGet, nil, data(func(v value) {
+		given = v.isObject()
 		av = AVEngines{
 			MinMatches:    v.at("min_match_count").count(),
 			RetentionDays: v.at("vt_scan_retention_period").count(),
@@ -193,6 +208,9 @@ func (s *ManagementService) AVEngines(ctx context.Context) (av AVEngines, err er
 			av.Engines[name] = engine.at("status").truth()
 		}
 	}))
+	if err == nil && !given {
+		err = missing(callManagementAvGet)
+	}
 	return av, err
 }
 
@@ -303,8 +321,13 @@ func (s *ManagementService) LogFiles(ctx context.Context, part ServerPart) (name
 		return nil, err
 	}
 	k := callManagementLogsList.asking(map[string]string{"server_name": string(part)})
-	err = s.c.do(ctx, k, nil, data(func(v value) { names = v.texts() }))
-	return names, err
+	return listed(ctx, s.c, k, func(v value) (string, error) {
+		name := v.text()
+		if name == "" {
+			return "", errors.New("file without a name")
+		}
+		return name, nil
+	})
 }
 
 // DownloadLog copies a log file, named by LogFiles, to w while it arrives, and

@@ -84,9 +84,12 @@ func (s *AlertsService) UpdateNote(ctx context.Context, id, noteID int64, text s
 	return s.c.do(ctx, k, map[string]any{"notes": text, "note_id": noteID}, nil)
 }
 
-// DeleteNote removes a note. Enterprise only.
+// DeleteNote removes a note for good. Enterprise only.
 // API: DELETE /alerts/{alert_id}/analyst/notes (REST guide 4.0.0, "Delete analyst note").
-func (s *AlertsService) DeleteNote(ctx context.Context, id, noteID int64) error {
+func (s *AlertsService) DeleteNote(ctx context.Context, id, noteID int64, consent Consent) error {
+	if err := consent.must(DeleteForGood, "delete note"); err != nil {
+		return err
+	}
 	k, err := callAlertsNotesDelete.with(strconv.FormatInt(id, 10))
 	if err != nil {
 		return err

@@ -84,8 +84,7 @@ func (s *PacksService) Page(ctx context.Context, q PackQuery) (page Page[Pack], 
 		return page, err
 	}
 	set(in, "searchterm", q.Search)
-	err = s.c.do(ctx, callPacksList, in, data(func(v value) { page = rows(v, packRow) }))
-	return page, err
+	return paged(ctx, s.c, callPacksList, in, packRow)
 }
 
 // List walks through all packs from q.Start on, q.Limit at a time.
@@ -136,7 +135,7 @@ func (s *PacksService) Get(ctx context.Context, id int64) (p Pack, err error) {
 // id. ErrNotFound if there is none.
 // API: GET /packs/{pack_id}/tags (REST guide 4.0.0, "Get tags for a pack").
 func (s *PacksService) Tags(ctx context.Context, ref string) (tags []string, err error) {
-	k, err := callPacksTagsList.withRef(ref)
+	k, err := callPacksTagsList.with(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -161,22 +160,22 @@ func (s *PacksService) tag(ctx context.Context, k call, ref, tag string) error {
 	if err := CheckTag(tag); err != nil {
 		return err
 	}
-	k, err := k.withRef(ref)
+	k, err := k.with(ref)
 	if err != nil {
 		return err
 	}
 	return s.c.do(ctx, k, map[string]any{"tag": tag}, nil)
 }
 
-// Delete removes a pack, by id or name; a name of digits only is read as an id. Its
-// queries stay. An unknown pack is ErrRefused. It needs the consent DeleteForGood,
+// Delete removes a pack, by id or name; a name of digits only is read as an id, and one
+// with a slash is not found: ErrInvalid. Its queries stay. An unknown pack is ErrRefused. It needs the consent DeleteForGood,
 // and the admin role in release 4.0.
 // API: DELETE /packs/{pack_id}/delete (REST guide 4.0.0, "Delete a pack").
 func (s *PacksService) Delete(ctx context.Context, ref string, consent Consent) error {
 	if err := consent.must(DeleteForGood, "delete pack"); err != nil {
 		return err
 	}
-	k, err := callPacksDelete.withRef(ref)
+	k, err := callPacksDelete.with(ref)
 	if err != nil {
 		return err
 	}
@@ -231,11 +230,11 @@ func (s *PacksService) Add(ctx context.Context, p NewPack) (AddedPack, error) {
 	}
 	if len(p.Tags) == 0 {
 		// Release 2.1.2 breaks when tags are missing (public source), 4.0 refuses empty ones.
-		base, err := s.c.Base(ctx)
+		index, err := s.c.Index(ctx)
 		if err != nil {
-			return AddedPack{}, notSent(callPacksAdd, err)
+			return AddedPack{}, before(callPacksAdd, err)
 		}
-		if !strings.Contains(base, "/esp-ui/") {
+		if index.Before35 {
 			in["tags"] = ""
 		}
 	}
@@ -351,14 +350,14 @@ func packFile(content []byte) (map[string]string, error) {
 func (s *PacksService) send(ctx context.Context, k call, in any, sent map[string]string) (a AddedPack, err error) {
 	err = s.c.do(ctx, k, in, func(v value) { a.ID = v.at("pack_id").id() })
 	if err == nil && a.ID == 0 {
-		err = withoutID(k)
+		err = lacking(k, "the answer holds no id")
 	}
 	if err != nil {
 		return AddedPack{}, err
 	}
 	have, err := s.queriesOf(ctx, a.ID)
 	if err != nil {
-		return a, fmt.Errorf("pack %d: the server took it; %w: what it holds now: %w", a.ID, ErrUncertain, err)
+		return a, unread(fmt.Sprintf("pack %d", a.ID), nil, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sent)) {
 		switch sql, ok := have[name]; {

@@ -50,16 +50,25 @@ func TestPacksAddCannotBeConfirmed(t *testing.T) {
 
 // TestPacksAddWithoutTags: release 2.1.2 needs the key, release 4.0 refuses it empty.
 func TestPacksAddWithoutTags(t *testing.T) {
-	for base, want := range map[string]string{
-		"/services/api/v1":         `{"name":"p","queries":{},"tags":""}`,
-		"/esp-ui/services/api/v1":  `{"name":"p","queries":{}}`,
-		"/x/esp-ui/services/a/v1/": `{"name":"p","queries":{}}`,
+	for _, tt := range []struct {
+		base  string // which proxies may change
+		since bool   // release 3.5
+		want  string
+	}{
+		{"/services/api/v1", false, `{"name":"p","queries":{},"tags":""}`},
+		{"/esp-ui/services/api/v1", true, `{"name":"p","queries":{}}`},
+		{"/er/api/v1", true, `{"name":"p","queries":{}}`},
+		{"/esp-ui/old", false, `{"name":"p","queries":{},"tags":""}`},
 	} {
 		var got atomic.Value
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case strings.HasSuffix(r.URL.Path, "/login"):
 				answerJSON(w, http.StatusOK, `{"token":"t"}`)
+			case strings.HasSuffix(r.URL.Path, "/index") && tt.since:
+				answerJSON(w, http.StatusOK, `{"sso_status":"false"}`)
+			case strings.HasSuffix(r.URL.Path, "/index"):
+				http.NotFound(w, r)
 			case strings.HasSuffix(r.URL.Path, "/packs/add"):
 				body, err := io.ReadAll(r.Body)
 				if err != nil {
@@ -70,12 +79,12 @@ func TestPacksAddWithoutTags(t *testing.T) {
 			}
 		}))
 		t.Cleanup(server.Close)
-		c := newClient(t, server.URL, func(o *Options) { o.BasePath = base })
+		c := newClient(t, server.URL, func(o *Options) { o.BasePath = tt.base })
 		if _, err := c.Packs.Add(t.Context(), NewPack{Name: "p"}); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", base, err)
+			t.Errorf("%s: %v", tt.base, err)
 		}
-		if text, _ := got.Load().(string); canonical(t, text) != want {
-			t.Errorf("%s: sent %s, want %s", base, text, want)
+		if text, _ := got.Load().(string); canonical(t, text) != tt.want {
+			t.Errorf("%s: sent %s, want %s", tt.base, text, tt.want)
 		}
 	}
 }

@@ -11,8 +11,8 @@ type Page[T any] struct {
 	// Count is how many rows match the filter, Total how many there are without
 	// the search text. Releases differ in detail; neither says when to stop.
 	Count, Total int
-	// Results are the rows, in the server's order. They are nil when the answer has
-	// no list at all, which is not the same as an empty one.
+	// Results are the rows, in the server's order. Without a row they are empty, and not
+	// nil: an answer that has no list at all is an error.
 	Results []T
 	// Malformed are the rows that could not be read. The others are unharmed.
 	Malformed []*MalformedError
@@ -21,7 +21,7 @@ type Page[T any] struct {
 // MalformedError is a row of a list that could not be read.
 type MalformedError struct {
 	Reason string
-	Raw    json.RawMessage // at most 1 MiB
+	Raw    json.RawMessage // at most 1 MiB; values that are secrets by their key are [redacted]
 }
 
 // Error says why the row could not be read.
@@ -34,7 +34,7 @@ const (
 
 // rows reads the page, or the bare array of rows, that is the data of an answer.
 // row returns an error for a row that lacks what a row must have; the row is then
-// kept as it came.
+// kept as it came. Without a list, Results is nil.
 func rows[T any](data value, row func(value) (T, error)) Page[T] {
 	page := Page[T]{Count: data.at("count").count(), Total: data.at("total_count").count()}
 	list, ok := data.at("results").v.([]any)
@@ -57,7 +57,9 @@ func rows[T any](data value, row func(value) (T, error)) Page[T] {
 			texts = rowTexts(data.source)
 		}
 		raw := encode(item)
-		if len(texts) == len(list) { // else the list stands elsewhere in the answer
+		if object, ok := item.(map[string]any); ok && hasSecret(object) {
+			raw = encode(withoutSecrets(object))
+		} else if len(texts) == len(list) { // else the list stands elsewhere in the answer
 			raw = texts[i]
 		}
 		page.Malformed = append(page.Malformed, &MalformedError{Reason: err.Error(), Raw: clipBytes(raw, maxMalformed)})

@@ -8,12 +8,16 @@ import (
 
 // QueriesService is the part of the section "Queries" of the REST guide that asks
 // hosts right now.
-type QueriesService struct{ c *Client }
+type QueriesService struct {
+	c    *Client
+	turn turn
+}
 
 // LiveQuery is SQL to run on the hosts that are online at this moment.
 type LiveQuery struct {
 	SQL string
-	// Hosts (identifiers), Tags and OSNames choose the hosts, added up.
+	// Hosts (identifiers), Tags and OSNames choose the hosts, added up. OSNames are
+	// exact and for release 3.5 and later: earlier ones are ErrUnavailable.
 	Hosts, Tags, OSNames []string
 	// AllHosts runs the query on every host. It excludes the others.
 	AllHosts    bool
@@ -49,6 +53,11 @@ func (s *QueriesService) Live(ctx context.Context, q LiveQuery) (t LiveTicket, e
 	if err := q.target(in); err != nil {
 		return t, err
 	}
+	if len(q.OSNames) > 0 {
+		if err := s.knowsOSNames(ctx); err != nil {
+			return t, err
+		}
+	}
 	if q.AllHosts {
 		// Release 4.0 refuses to guess who "everyone" is.
 		if in["nodes"], err = s.everyone(ctx); err != nil {
@@ -70,8 +79,7 @@ func (s *QueriesService) Live(ctx context.Context, q LiveQuery) (t LiveTicket, e
 		t.Online = n
 	}
 	if t.QueryID == 0 {
-		return t, &APIError{Method: callDistributedAdd.method, Path: callDistributedAdd.path, Status: 200,
-			Message: "the answer holds no query id", kinds: []error{ErrNotJSON, ErrUncertain}}
+		return t, lacking(callDistributedAdd, "the answer holds no query id")
 	}
 	return t, nil
 }
@@ -101,6 +109,19 @@ func (q LiveQuery) target(in map[string]any) (err error) {
 			return err
 		}
 		in["os_name"] = q.OSNames // the one list that is an array
+	}
+	return nil
+}
+
+// knowsOSNames refuses a query by OS name where the server would pass over the names
+// and, with no other target, ask every host (public source of release 2.1.2).
+func (s *QueriesService) knowsOSNames(ctx context.Context) error {
+	index, err := s.c.Index(ctx)
+	switch {
+	case err != nil:
+		return before(callDistributedAdd, fmt.Errorf("live query: find out whether the server knows OS names: %w", err))
+	case index.Before35:
+		return fmt.Errorf("live query: by OS name: %w", unavailable{call{releases: "since 3.5"}})
 	}
 	return nil
 }

@@ -2,11 +2,14 @@ package connector
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/erbridge/erbridge/connector/catalogue"
 )
 
 // RawAnswer is an answer as it came.
@@ -14,6 +17,8 @@ type RawAnswer struct {
 	Status      int
 	ContentType string
 	Body        []byte
+
+	header http.Header
 }
 
 // Raw makes any call below the base path, logged in, and returns the answer
@@ -43,5 +48,30 @@ func (c *Client) Raw(ctx context.Context, method, path string, data []byte) (_ R
 	if err != nil {
 		return RawAnswer{}, err
 	}
-	return RawAnswer{Status: a.status, ContentType: a.header.Get("Content-Type"), Body: a.body}, nil
+	return RawAnswer{Status: a.status, ContentType: a.header.Get("Content-Type"), Body: a.body, header: a.header}, nil
+}
+
+// Judge says what an answer of Raw means: nil, or the error that the call's own
+// method would return. of is the call of the catalogue that method and path are; nil
+// if there is none, and then any answer will do that is neither a refusal nor a page.
+func (c *Client) Judge(of *catalogue.Call, method, path string, raw RawAnswer) error {
+	k := call{effect: method != http.MethodGet && method != http.MethodHead, bare: true}
+	due := "any"
+	if of != nil {
+		k, due = callOf(of), of.Answer
+	}
+	k.method, k.path = method, path
+	a := answer{status: raw.Status, header: raw.header, body: raw.Body}
+	if a.header == nil {
+		a.header = http.Header{"Content-Type": {raw.ContentType}}
+	}
+	switch {
+	case due == "redirect" && a.status >= 300 && a.status < 400, good(a.status) && method == http.MethodHead:
+		return nil
+	case !good(a.status), due == "json", looksJSON(a), isPage(a) && due != "html":
+		return c.judge(k, a, nil)
+	case due == "any" && strings.HasPrefix(raw.ContentType, typeJSON) && !json.Valid(a.body):
+		return c.judge(k, a, nil)
+	}
+	return nil
 }

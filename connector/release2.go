@@ -14,7 +14,10 @@ import (
 // Release2Service holds calls of the releases 2.1.2 to 3.5 that the guide of 4.0 no
 // longer has. Release 4.0 answers HTTP 410, which is ErrUnavailable; ConfigsService
 // and ManagementService have what took their place.
-type Release2Service struct{ c *Client }
+type Release2Service struct {
+	c    *Client
+	turn turn
+}
 
 // Options fetches the options that all agents get, by name.
 // API: GET /options (public source of release 2.1.2).
@@ -30,7 +33,7 @@ func (s *Release2Service) Options(ctx context.Context) (options map[string]json.
 		}
 	})
 	if err == nil && !isObject {
-		err = unexpected(callOptionsGet, "the answer holds no options")
+		err = lacking(callOptionsGet, "the answer holds no options")
 	}
 	if err != nil {
 		return nil, err
@@ -52,11 +55,16 @@ func (s *Release2Service) SetOptions(ctx context.Context, options map[string]any
 }
 
 // MergeOptions reads the options, sets some, and writes all back. What somebody else
-// sets between reading and writing is lost.
+// sets between reading and writing is lost; changes by one Client wait for each other.
 func (s *Release2Service) MergeOptions(ctx context.Context, some map[string]any) error {
 	if len(some) == 0 {
 		return fmt.Errorf("merge options: %w: there are none", ErrInvalid)
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	have, err := s.Options(ctx)
 	if err != nil {
 		return fmt.Errorf("merge options: read: %w", err)
@@ -138,7 +146,7 @@ func (s *Release2Service) Configs(ctx context.Context) (configs []OldConfig, err
 		}
 	})
 	if err == nil && !isObject {
-		err = unexpected(callConfigsAll, "the answer holds no configs")
+		err = lacking(callConfigsAll, "the answer holds no configs")
 	}
 	if err != nil {
 		return nil, err
@@ -225,9 +233,16 @@ func (s *Release2Service) UpdateConfig(ctx context.Context, key OldConfigKey, qu
 
 // ModifyConfig reads a config, lets change change filters and intervals and states of
 // its queries, and writes that back. Other changes are ErrInvalid and nothing is
-// written. What somebody else does to filters between reading and writing is lost.
-func (s *Release2Service) ModifyConfig(ctx context.Context, key OldConfigKey, change func(*OldConfig)) (OldConfig, error) {
+// written; so it is when change has an error. What somebody else does to filters
+// between reading and writing is lost; changes by one Client wait for each other, so
+// change must not make one.
+func (s *Release2Service) ModifyConfig(ctx context.Context, key OldConfigKey, change func(*OldConfig) error) (OldConfig, error) {
 	const call = "modify config"
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return OldConfig{}, err
+	}
+	defer release()
 	before, err := s.find(ctx, call, key)
 	if err != nil {
 		return OldConfig{}, err
@@ -237,7 +252,9 @@ func (s *Release2Service) ModifyConfig(ctx context.Context, key OldConfigKey, ch
 	}
 	after := before
 	after.Queries, after.Filters = maps.Clone(before.Queries), slices.Clone(before.Filters)
-	change(&after)
+	if err := change(&after); err != nil {
+		return OldConfig{}, fmt.Errorf("%s: %w", call, err)
+	}
 	if after.OldConfigKey != before.OldConfigKey || after.Active != before.Active || len(after.Queries) != len(before.Queries) {
 		return OldConfig{}, fmt.Errorf("%s: %w: only filters, intervals and states can be changed", call, ErrInvalid)
 	}

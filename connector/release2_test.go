@@ -38,11 +38,11 @@ func TestRelease2ConfigsOdd(t *testing.T) {
 func TestRelease2ModifyConfigSends(t *testing.T) {
 	s := &script{t: t, answers: map[string]string{"GET /configs/all": oldConfigs, "POST /configs/update": `{"status":"success"}`}}
 	key := OldConfigKey{Platform: "windows", Type: "shallow"}
-	_, err := s.client().Release2.ModifyConfig(t.Context(), key, func(c *OldConfig) {
+	_, err := s.client().Release2.ModifyConfig(t.Context(), key, always(func(c *OldConfig) {
 		q := c.Queries["q"]
 		q.Interval = time.Hour
 		c.Queries["q"] = q
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,11 +53,11 @@ func TestRelease2ModifyConfigSends(t *testing.T) {
 		"SQL":   func(c *OldConfig) { c.Queries["q"] = ConfigQuery{SQL: "select 2;", Interval: time.Hour} },
 		"other": func(c *OldConfig) { delete(c.Queries, "q"); c.Queries["new"] = ConfigQuery{Interval: time.Hour} },
 	} {
-		if _, err := s.client().Release2.ModifyConfig(t.Context(), key, change); !errors.Is(err, ErrInvalid) {
+		if _, err := s.client().Release2.ModifyConfig(t.Context(), key, always(change)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err = s.client().Release2.ModifyConfig(t.Context(), OldConfigKey{Platform: "darwin", Type: "default"}, func(*OldConfig) {})
+	_, err = s.client().Release2.ModifyConfig(t.Context(), OldConfigKey{Platform: "darwin", Type: "default"}, always(func(*OldConfig) {}))
 	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "linux x86_64 default") {
 		t.Error(err)
 	}

@@ -92,7 +92,7 @@ type ResponseQuery struct {
 	Start, Limit int
 }
 
-// Page fetches one page of actions.
+// Page fetches one page of actions. An answer without a list is ErrNotJSON.
 // API: POST /response (REST guide 4.0.0, "Get all response actions").
 func (s *ResponsesService) Page(ctx context.Context, q ResponseQuery) (page Page[ResponseAction], err error) {
 	in := map[string]any{}
@@ -102,8 +102,7 @@ func (s *ResponsesService) Page(ctx context.Context, q ResponseQuery) (page Page
 	}
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, callResponseList, in, data(func(v value) { page = rows(v, actionRow) }))
-	return page, err
+	return paged(ctx, s.c, callResponseList, in, actionRow)
 }
 
 // List walks through all actions from q.Start on, q.Limit at a time.

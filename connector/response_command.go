@@ -95,7 +95,8 @@ type ResponseView struct {
 	Start, Limit int
 }
 
-// ViewPage fetches one page of what became of an action, a row for each host.
+// ViewPage fetches one page of what became of an action, a row for each host. An
+// answer without a list is ErrNotJSON.
 // API: POST /response/view (REST guide 4.0.0, "Get additional information for all
 // response actions").
 func (s *ResponsesService) ViewPage(ctx context.Context, q ResponseView) (page Page[HostCommand], err error) {
@@ -107,8 +108,7 @@ func (s *ResponsesService) ViewPage(ctx context.Context, q ResponseView) (page P
 		return page, err
 	}
 	set(in, "searchterm", q.Search)
-	err = s.c.do(ctx, callResponseView, in, data(func(v value) { page = rows(v, hostCommandRow) }))
-	return page, err
+	return paged(ctx, s.c, callResponseView, in, hostCommandRow)
 }
 
 // View fetches what became of an action on all hosts. With an error, what was read

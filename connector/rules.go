@@ -14,7 +14,10 @@ import (
 )
 
 // RulesService is the section "Rules" of the REST guide.
-type RulesService struct{ c *Client }
+type RulesService struct {
+	c    *Client
+	turn turn
+}
 
 // Rule is a detection rule.
 type Rule struct {
@@ -94,17 +97,18 @@ type RuleQuery struct {
 // Page fetches one page of rules. Rows without an id are in Page.Malformed.
 // API: POST /rules (REST guide 4.0.0, "Get a list of all rules").
 func (s *RulesService) Page(ctx context.Context, q RuleQuery) (page Page[Rule], err error) {
-	if columns := []string{"name", "created_at", "alert_count"}; q.Column != "" && !slices.Contains(columns, q.Column) {
-		return page, fmt.Errorf("rules: %w: column %q is none of %s", ErrInvalid, clip(q.Column, 40), strings.Join(columns, ", "))
+	const what = "list rules"
+	in := make(map[string]any)
+	if err := errors.Join(inSet(what, "column", q.Column, "name", "created_at", "alert_count"), noNUL(what, "search text", q.Search),
+		paging(in, what, q.Start, q.Limit)); err != nil {
+		return page, err
 	}
-	in := map[string]any{"start": q.Start, "limit": pageSize(q.Limit)}
 	if q.Active != nil {
 		in["status"] = *q.Active
 	}
 	set(in, "searchterm", q.Search)
 	order(in, q.Column, q.Desc)
-	err = s.c.do(ctx, callRulesList, in, data(func(v value) { page = rows(v, ruleRow) }))
-	return page, err
+	return paged(ctx, s.c, callRulesList, in, ruleRow)
 }
 
 // List walks through all rules from q.Start on, q.Limit at a time. Without a column
@@ -127,28 +131,14 @@ type RuleName struct {
 	Status string
 }
 
-// Names lists id, name and status of all rules, by name.
+// Names lists id, name and status of all rules, by name. With a rule that cannot be
+// read, the error is a *MalformedError, and the others are returned all the same.
 // API: GET /rules (public source of release 4.0), release 4.0.
 func (s *RulesService) Names(ctx context.Context) ([]RuleName, error) {
-	var page Page[RuleName]
-	err := s.c.do(ctx, callRulesNames, nil, data(func(v value) {
-		page = rows(v, func(v value) (RuleName, error) {
-			r := RuleName{ID: v.at("id").id(), Name: v.at("name").text(), Status: v.at("status").text()}
-			if r.ID == 0 {
-				return r, errors.New("rule without id")
-			}
-			return r, nil
-		})
-	}))
-	switch {
-	case err != nil:
-		return nil, err
-	case page.Results == nil:
-		return nil, unexpected(callRulesNames, "the answer is not a list of rules")
-	case len(page.Malformed) > 0:
-		return page.Results, page.Malformed[0]
-	}
-	return page.Results, nil
+	return listed(ctx, s.c, callRulesNames, func(v value) (RuleName, error) {
+		r, err := ruleRow(v)
+		return RuleName{ID: r.ID, Name: r.Name, Status: r.Status}, err
+	})
 }
 
 // Get fetches a rule. ErrNotFound if there is none.
@@ -218,7 +208,7 @@ func (s *RulesService) Add(ctx context.Context, spec RuleSpec) (id int64, err er
 		return 0, err
 	}
 	if id == 0 {
-		return 0, unexpected(callRulesAdd, "the answer does not tell the rule's id")
+		return 0, lacking(callRulesAdd, "the answer holds no id")
 	}
 	return id, nil
 }
@@ -237,6 +227,11 @@ func (s *RulesService) Replace(ctx context.Context, id int64, spec RuleSpec, con
 		return Rule{}, fmt.Errorf("replace a rule: %w: without severity or type the rule would have none", ErrInvalid)
 	}
 	spec.kept = nil
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return Rule{}, err
+	}
+	defer release()
 	if _, err := s.Get(ctx, id); err != nil {
 		return Rule{}, err
 	}
@@ -248,11 +243,18 @@ func (s *RulesService) Replace(ctx context.Context, id int64, spec RuleSpec, con
 // understood here included. An error of change ends it before anything is written.
 // It needs the admin role in release 4.0.
 //
-// The server has no call that does this in one step: what somebody else writes into
-// the rule meanwhile is lost; what somebody else overwrites of ours is ErrConflict.
+// Changes by one Client wait for each other, so change must not make one. The server
+// has no call that does this in one step: what somebody else writes into the rule
+// meanwhile is lost; what somebody else overwrites of ours is ErrConflict. A
+// rule that cannot be read back is ErrUncertain.
 // Release 2.1.2 drops the rule's recon queries, which no call tells.
 // API: GET and POST /rules/{rule_id} (REST guide 4.0.0, "Modify a rule").
 func (s *RulesService) Modify(ctx context.Context, id int64, change func(*RuleSpec) error) (Rule, error) {
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return Rule{}, err
+	}
+	defer release()
 	r, err := s.Get(ctx, id)
 	if err != nil {
 		return Rule{}, err
@@ -280,7 +282,7 @@ func (s *RulesService) overwrite(ctx context.Context, id int64, old, spec RuleSp
 	}
 	now, readErr := s.Get(ctx, id)
 	if readErr != nil {
-		return Rule{}, errors.Join(err, fmt.Errorf("read rule %d back: %w", id, readErr))
+		return Rule{}, unread(fmt.Sprintf("rule %d", id), err, readErr)
 	}
 	if differ := spec.differsFrom(now, in["conditions"]); len(differ) > 0 {
 		return now, errors.Join(err, fmt.Errorf("rule %d: %w: %s", id, ErrConflict, strings.Join(differ, ", ")))
@@ -469,7 +471,7 @@ func (s *RulesService) Tactics(ctx context.Context, techniques ...string) (t Tac
 		t = Tactics{Tactics: v.at("tactics").texts(), Description: strings.TrimSpace(v.at("description").text())}
 	}))
 	if err == nil && !has {
-		err = unexpected(callRulesTactics, "the answer has no tactics")
+		err = lacking(callRulesTactics, "the answer has no tactics")
 	}
 	return t, err
 }

@@ -6,12 +6,14 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // ruleServer keeps one rule, with the id 1, as release 2.1.2 does: an update
 // replaces all but the status. meddle may change what is kept.
 type ruleServer struct {
+	mu     sync.Mutex
 	rule   map[string]any
 	writes int
 	meddle func(rule map[string]any)
@@ -19,6 +21,8 @@ type ruleServer struct {
 }
 
 func (s *ruleServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r.URL.Path != "/api/rules/1" {
 		answerJSON(w, http.StatusOK, `{"status":"failure","message":"Rule with this id does not exist"}`)
 		return
@@ -134,6 +138,26 @@ func TestModifyNoticesAnotherWriter(t *testing.T) {
 		if !errors.Is(err, ErrConflict) || !strings.HasSuffix(err.Error(), ": "+what) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestModifiesOfOneClientWaitForEachOther(t *testing.T) {
+	s, c := newRuleServer(t, nil)
+	var all sync.WaitGroup
+	for _, tactic := range []string{"collection", "discovery", "exfiltration", "impact", "persistence"} {
+		all.Go(func() {
+			_, err := c.Rules.Modify(t.Context(), 1, func(spec *RuleSpec) error {
+				spec.Tactics = append(spec.Tactics, tactic)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got, _ := s.rule["tactics"].([]string); len(got) != 6 {
+		t.Errorf("tactics %q", got)
 	}
 }
 

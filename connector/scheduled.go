@@ -7,7 +7,6 @@ import (
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -121,8 +120,7 @@ func (s *QueriesService) page(ctx context.Context, k call, f ScheduledFilter) (p
 		return page, err
 	}
 	set(in, "searchterm", f.Search)
-	err = s.c.do(ctx, k, in, data(func(v value) { page = rows(v, scheduledRow) }))
-	return page, err
+	return paged(ctx, s.c, k, in, scheduledRow)
 }
 
 func (s *QueriesService) walk(ctx context.Context, k call, f ScheduledFilter) iter.Seq2[ScheduledQuery, error] {
@@ -198,7 +196,7 @@ func (s *QueriesService) Add(ctx context.Context, q ScheduledQuery) (id int64, e
 	}
 	err = s.c.do(ctx, callQueriesAdd, in, func(v value) { id = v.at("query_id").id() })
 	if err == nil && id == 0 {
-		err = withoutID(callQueriesAdd)
+		err = lacking(callQueriesAdd, "the answer holds no id")
 	}
 	return id, err
 }
@@ -241,18 +239,27 @@ func (s *QueriesService) Update(ctx context.Context, q ScheduledQuery) error {
 
 // Modify reads a scheduled query, lets change change it, and writes it back whole,
 // so that nothing is lost that change does not touch. What somebody else changes
-// between reading and writing is lost. A query whose tags or packs hold a comma, or
+// between reading and writing is lost; changes by one Client wait for each other, so
+// change must not make one. An error of change ends it before anything is written. A
+// query whose tags or packs hold a comma, or
 // whose platform the call does not take, cannot be written back and is ErrInvalid;
 // nothing is written then. It returns the query as it was written. It needs the
 // admin role in release 4.0.
-func (s *QueriesService) Modify(ctx context.Context, id int64, change func(*ScheduledQuery)) (ScheduledQuery, error) {
+func (s *QueriesService) Modify(ctx context.Context, id int64, change func(*ScheduledQuery) error) (ScheduledQuery, error) {
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return ScheduledQuery{}, err
+	}
+	defer release()
 	before, err := s.Get(ctx, id)
 	if err != nil {
 		return ScheduledQuery{}, fmt.Errorf("modify query %d: read: %w", id, err)
 	}
 	after := before
 	after.Tags, after.Packs = slices.Clone(before.Tags), slices.Clone(before.Packs)
-	change(&after)
+	if err := change(&after); err != nil {
+		return ScheduledQuery{}, fmt.Errorf("modify query %d: %w", id, err)
+	}
 	sameShard := after.Shard == before.Shard || after.Shard != nil && before.Shard != nil && *after.Shard == *before.Shard
 	if after.ID != before.ID || !sameShard {
 		return ScheduledQuery{}, fmt.Errorf("modify query %d: %w: id and shard cannot be changed", id, ErrInvalid)
@@ -278,7 +285,7 @@ func (c *Client) tags(ctx context.Context, k call) (tags []string, err error) {
 	isList := false
 	err = c.do(ctx, k, nil, data(func(v value) { tags, isList = v.elements(), v.isArray() }))
 	if err == nil && !isList {
-		err = unexpected(k, "the answer holds no list of tags")
+		err = lacking(k, "the answer holds no list of tags")
 	}
 	return tags, err
 }
@@ -311,25 +318,16 @@ func (s *QueriesService) tag(ctx context.Context, k call, id int64, tag string) 
 }
 
 // Delete removes a scheduled query, by id or name; a name of digits only is read as
-// an id. An unknown one is ErrRefused. It needs the consent DeleteForGood, and the
+// an id, and one with a slash is not found: ErrInvalid. An unknown one is ErrRefused. It needs the consent DeleteForGood, and the
 // admin role in release 4.0.
 // API: DELETE /queries/{query_id}/delete (REST guide 4.0.0, "Delete a query").
 func (s *QueriesService) Delete(ctx context.Context, ref string, consent Consent) error {
 	if err := consent.must(DeleteForGood, "delete query"); err != nil {
 		return err
 	}
-	k, err := callQueriesDelete.withRef(ref)
+	k, err := callQueriesDelete.with(ref)
 	if err != nil {
 		return err
 	}
 	return s.c.do(ctx, k, nil, nil)
-}
-
-// withRef fills an id or name into the path. The server does not find a name with a
-// slash, even if it is escaped.
-func (k call) withRef(ref string) (call, error) {
-	if strings.Contains(ref, "/") {
-		return k, fmt.Errorf("%s: %w: %q holds a slash; give the id", k.id, ErrInvalid, clip(ref, 80))
-	}
-	return k.with(ref)
 }

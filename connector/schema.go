@@ -35,21 +35,11 @@ type SchemaColumn struct {
 }
 
 // Tables lists the tables with descriptions and columns. A server that has not read
-// its agents' schema yet has none, while SQL and Table work.
+// its agents' schema yet has none, while SQL and Table work. With a table that cannot
+// be read, the error is a *MalformedError, and the others are returned all the same.
 // API: GET /schema, export_type json (REST guide 4.0.0, "Get schema").
 func (s *SchemaService) Tables(ctx context.Context) (tables []SchemaTable, err error) {
-	var page Page[SchemaTable]
-	k := callSchemaList.asking(map[string]string{"export_type": "json"})
-	err = s.c.do(ctx, k, nil, data(func(v value) { page = rows(v, schemaTable) }))
-	switch {
-	case err != nil:
-		return nil, err
-	case page.Results == nil:
-		return nil, unexpected(k, "the answer is not a list of tables")
-	case len(page.Malformed) > 0:
-		return page.Results, page.Malformed[0]
-	}
-	return page.Results, nil
+	return listed(ctx, s.c, callSchemaList.asking(map[string]string{"export_type": "json"}), schemaTable)
 }
 
 func schemaTable(v value) (SchemaTable, error) {
@@ -78,7 +68,7 @@ func (s *SchemaService) SQL(ctx context.Context) (tables []SchemaTable, err erro
 		}
 	}))
 	if err == nil && !isObject {
-		err = unexpected(k, "the answer is not an object of tables")
+		err = lacking(k, "the answer is not an object of tables")
 	}
 	return tables, err
 }

@@ -55,18 +55,13 @@ func (c *Client) hits(ctx context.Context, k call, in any) ([]HostHits, error) {
 	case err != nil:
 		return nil, err
 	case odd:
-		return nil, unexpected(k, "the answer is not a list of hosts")
+		return nil, lacking(k, "the answer is not a list of hosts")
 	}
 	problems := make([]error, 0, len(page.Malformed))
 	for _, bad := range page.Malformed {
 		problems = append(problems, bad)
 	}
 	return page.Results, errors.Join(problems...)
-}
-
-// unexpected is a success whose data is not what was asked for.
-func unexpected(k call, what string) error {
-	return &APIError{Method: k.method, Path: k.path, Status: 200, Message: what, kinds: []error{ErrNotJSON}}
 }
 
 // Counts searches all columns of the events of all hosts, and says how many were
@@ -127,6 +122,9 @@ func (s *SearchService) arguments(ctx context.Context, q SearchQuery) (map[strin
 	if q.Query == "" {
 		return nil, fmt.Errorf("search: %w: the name of a query is needed beside a host", ErrInvalid)
 	}
+	if err := fromStart("search", q.Start); err != nil {
+		return nil, err
+	}
 	host, err := s.c.resolve(ctx, q.Host)
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
@@ -140,19 +138,16 @@ func (s *SearchService) page(ctx context.Context, in map[string]any, start, limi
 }
 
 // columnsPage makes a call whose rows are the bare columns of events.
-func (c *Client) columnsPage(ctx context.Context, k call, in any) (page Page[map[string]string], err error) {
-	err = c.do(ctx, k, in, data(func(v value) {
-		page = rows(v, func(v value) (map[string]string, error) {
-			if columns := v.columns(); columns != nil {
-				return columns, nil
-			}
-			return nil, errNotObject
-		})
-	}))
-	if err == nil && page.Results == nil {
-		err = unexpected(k, "the answer has no rows, not even an empty list")
+func (c *Client) columnsPage(ctx context.Context, k call, in any) (Page[map[string]string], error) {
+	return paged(ctx, c, k, in, columnsRow)
+}
+
+func columnsRow(v value) (map[string]string, error) {
+	columns := v.columns()
+	if columns == nil {
+		return nil, errNotObject
 	}
-	return page, err
+	return columns, nil
 }
 
 // walkColumns walks by offset through rows that have no id.
@@ -297,13 +292,10 @@ func (s *SearchService) activity(ctx context.Context, q ActivitySearch) (map[str
 // resultPage makes a call whose rows are whole events. host is the identifier that
 // was asked for, nil for none: rows of others mean that the server ignored it.
 func (c *Client) resultPage(ctx context.Context, k call, in, host any) (page Page[ResultRow], err error) {
-	err = c.do(ctx, k, in, data(func(v value) { page = rows(v, resultRow) }))
-	if err == nil && page.Results == nil {
-		err = unexpected(k, "the answer has no rows, not even an empty list")
-	}
+	page, err = paged(ctx, c, k, in, resultRow)
 	for _, row := range page.Results {
 		if host != nil && row.Host != "" && row.Host != host {
-			return page, unexpected(k, "the server searched other hosts than the one asked for")
+			return page, lacking(k, "the server searched other hosts than the one asked for")
 		}
 	}
 	return page, err

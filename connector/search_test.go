@@ -60,7 +60,7 @@ func TestSearchCountsOddAnswers(t *testing.T) {
 			c := answers(t, map[string]any{"/search": tt.answer})
 			got, err := c.Search.Counts(t.Context(), Where("md5", OpEqual, "x"))
 			_, malformed := errors.AsType[*MalformedError](err)
-			if _, want := tt.is.(*MalformedError); want != malformed || !want && !errors.Is(err, tt.is) || len(got) != tt.want {
+			if _, want := errors.AsType[*MalformedError](tt.is); want != malformed || !want && !errors.Is(err, tt.is) || len(got) != tt.want {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})

@@ -63,8 +63,7 @@ func (s *TagsService) Page(ctx context.Context, q TagQuery) (page Page[Tag], err
 	k := callTagsList.asking(map[string]string{
 		"start": strconv.Itoa(q.Start), "limit": strconv.Itoa(pageSize(q.Limit)), "searchterm": q.Search, "order_by": q.Order,
 	})
-	err = s.c.do(ctx, k, nil, data(func(v value) { page = rows(v, tagRow) }))
-	return page, err
+	return paged(ctx, s.c, k, nil, tagRow)
 }
 
 // List walks through all tags from q.Start on, q.Limit at a time.
@@ -87,14 +86,18 @@ func (s *TagsService) Add(ctx context.Context, tag string) error {
 	return s.c.do(ctx, callTagsAdd, map[string]any{"tag": tag}, nil)
 }
 
-// Delete deletes a tag and takes it off everything. One that does not exist is
+// Delete deletes a tag and takes it off everything, so that hosts lose what they had
+// through it; consent must be DeleteForGood. One that does not exist is
 // ErrRefused in release 4.0, and no error before. It needs the admin role in release
 // 4.0, which also takes a list of tags; it would stop in the middle at the first
 // unknown one, and older releases would take the list for one name.
 //
 // API: POST /tags/delete (REST guide 4.0.0, section Tags).
-func (s *TagsService) Delete(ctx context.Context, tag string) error {
+func (s *TagsService) Delete(ctx context.Context, tag string, consent Consent) error {
 	const what = "delete a tag"
+	if err := consent.must(DeleteForGood, what); err != nil {
+		return err
+	}
 	// Names that only old releases take must be deletable too.
 	if tag == "" || strings.Contains(tag, ",") {
 		return fmt.Errorf("%s: %w: %q is empty or a list", what, ErrInvalid, clip(tag, 80))

@@ -20,7 +20,7 @@ func TestCertificates(t *testing.T) {
 	upgrader := websocket.Upgrader{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/services/api/v1/login", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"token":"t"}`) })
-	mux.HandleFunc("/services/api/v1/hosts/count", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"status":"success"}`) })
+	mux.HandleFunc("/services/api/v1/hosts/count", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{"status":"success","data":{}}`) })
 	mux.HandleFunc("/distributed/result", func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
@@ -203,7 +203,7 @@ func TestLiveURLs(t *testing.T) {
 		"https://er:5000/services/api/v1":   "wss://er:5000/distributed/result wss://er:5000/websocket/distributed/result",
 		"http://er:1/services/api/v1":       "ws://er:1/distributed/result ws://er:1/websocket/distributed/result",
 	} {
-		if got := strings.Join(liveURLs(base), " "); got != want {
+		if got := strings.Join(liveURLs(base, "/distributed/result", "/websocket/distributed/result"), " "); got != want {
 			t.Errorf("%s: got %s, want %s", base, got, want)
 		}
 	}

@@ -15,7 +15,10 @@ import (
 
 // UsersService is the sections "Users" and "Passwords" of the REST guide. All of
 // it came with release 3.5, and most of it needs the admin role.
-type UsersService struct{ c *Client }
+type UsersService struct {
+	c    *Client
+	turn turn
+}
 
 // The roles.
 const (
@@ -90,16 +93,12 @@ func (s *UsersService) Page(ctx context.Context, q UserQuery) (page Page[User], 
 	if q.Active != nil {
 		in["status"] = strconv.FormatBool(*q.Active)
 	}
-	err = s.c.do(ctx, callUsersList.asking(in), nil, data(func(v value) { page = rows(v, userRow) }))
-	return page, err
+	return paged(ctx, s.c, callUsersList.asking(in), nil, userRow)
 }
 
 // pagingText is paging for a query string.
 func pagingText(call string, start, limit int) (map[string]string, error) {
-	if start < 0 {
-		return nil, fmt.Errorf("%s: %w: start is %d", call, ErrInvalid, start)
-	}
-	return map[string]string{"start": strconv.Itoa(start), "limit": strconv.Itoa(pageSize(limit))}, nil
+	return map[string]string{"start": strconv.Itoa(start), "limit": strconv.Itoa(pageSize(limit))}, fromStart(call, start)
 }
 
 // List walks through all users from q.Start on, q.Limit at a time.
@@ -202,18 +201,6 @@ func (s *UsersService) Create(ctx context.Context, u NewUser) error {
 	return s.c.do(ctx, callUsersCreate, in, nil)
 }
 
-// reveal reads a secret that is to be sent.
-func reveal(what string, secret soar.Secret) (string, error) {
-	text, err := secret.Reveal()
-	if err == nil && text == "" {
-		err = errors.New("it is empty")
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", what, ErrInvalid, err)
-	}
-	return text, nil
-}
-
 // AssignRole gives users a role, in place of the one that they have. It needs the
 // admin role. The caller's own name is passed over, and so are names that nobody
 // has as long as one is known.
@@ -295,6 +282,11 @@ func (s *UsersService) Update(ctx context.Context, id int64, u UserChange) error
 	if err := u.check("update user"); err != nil {
 		return err
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return before(k, err)
+	}
+	defer release()
 	old, err := s.Get(ctx, id)
 	if err != nil {
 		return before(k, err)
@@ -312,6 +304,11 @@ func (s *UsersService) UpdateMe(ctx context.Context, u UserChange) error {
 	if err := u.check("update own user"); err != nil {
 		return err
 	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return before(callUsersUpdateMe, err)
+	}
+	defer release()
 	old, err := s.Me(ctx)
 	if err != nil {
 		return before(callUsersUpdateMe, err)
@@ -443,8 +440,7 @@ func (s *UsersService) ActivityPage(ctx context.Context, q PlatformActivityQuery
 	if q.UserID != 0 {
 		in["user_id"] = strconv.FormatInt(q.UserID, 10)
 	}
-	err = s.c.do(ctx, callUsersActivity.asking(in), nil, data(func(v value) { page = rows(v, platformActivityRow) }))
-	return page, err
+	return paged(ctx, s.c, callUsersActivity.asking(in), nil, platformActivityRow)
 }
 
 // Activity walks through what users did from q.Start on, newest first, q.Limit at a

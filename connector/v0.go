@@ -21,9 +21,9 @@ type V0Service struct{ c *Client }
 // logs in by itself. A wrong password is ErrBadCredentials.
 // API v0: POST /login (guide of API v0, "Login").
 func (s *V0Service) Login(ctx context.Context, username string, password soar.Secret) (token soar.Secret, err error) {
-	text, err := password.Reveal()
+	text, err := reveal("login: password", password)
 	if err != nil {
-		return token, fmt.Errorf("login: password: %w", err)
+		return token, err
 	}
 	var got string
 	err = s.c.do(ctx, callV0Login, map[string]any{"username": username, "password": text}, func(answer value) { got = readToken(answer) })
@@ -56,8 +56,15 @@ func (s *V0Service) ChangePassword(ctx context.Context, p PasswordChange) error 
 // v0Page makes a call that answers with a whole list. Lists that are empty have no
 // data at all in some releases.
 func v0Page[T any](ctx context.Context, s *V0Service, k call, in any, row func(value) (T, error)) (page Page[T], err error) {
-	err = s.c.do(ctx, k, in, data(func(v value) { page = rows(v, row) }))
-	if err == nil && page.Results == nil {
+	odd := false
+	err = s.c.do(ctx, k, in, data(func(v value) {
+		page = rows(v, row)
+		odd = page.Results == nil && v.raw() != nil
+	}))
+	switch {
+	case err == nil && odd:
+		err = lacking(k, noList)
+	case err == nil && page.Results == nil:
 		page.Results = []T{}
 	}
 	return page, err

@@ -86,7 +86,7 @@ func TestV1OnlyCallsOfAnOldServer(t *testing.T) {
 			_, err := c.Responses.Contain(ctx, FirewallRule{Hosts: []string{"A"}, RuleName: "r"})
 			return err
 		},
-		"delete carves": func() error { return c.Carves.Delete(ctx, "S") },
+		"delete carves": func() error { return c.Carves.Delete(ctx, DeleteForGood, "S") },
 		"defender":      func() error { _, err := c.Defender.ComputerStatus(ctx, "A"); return err },
 	} {
 		if err := call(); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "API v0") || errors.Is(err, ErrUncertain) {

@@ -133,6 +133,13 @@ func before(k call, err error) error {
 	return notSent(k, err)
 }
 
+// whole reads a list of v0, which comes without pages, and perhaps not at all if it is
+// empty.
+func (o *oldAPI) whole(ctx context.Context, k call, in any, tidy func(value) value) (list []value, err error) {
+	page, err := v0Page(ctx, o.c.V0, k, in, func(v value) (value, error) { return tidy(v), nil })
+	return page.Results, err
+}
+
 // absentIn is the error of a call that names something the server does not have.
 func absentIn(k call, what string) error {
 	return &APIError{Method: k.method, Path: k.path, Status: 200, Message: oneLine(what), kinds: []error{ErrRefused, ErrNotFound}}

@@ -178,12 +178,7 @@ feed:
 }
 
 func (o *oldAPI) alertsBy(ctx context.Context, q V0AlertQuery) (rows []value, err error) {
-	err = o.c.do(ctx, callV0Alerts, q.arguments(), data(func(v value) {
-		for item := range v.items() {
-			rows = append(rows, tidyAlert(item))
-		}
-	}))
-	return rows, err
+	return o.whole(ctx, callV0Alerts, q.arguments(), tidyAlert)
 }
 
 func (o *oldAPI) getAlert(ctx context.Context, k call, _ value) (any, error) {

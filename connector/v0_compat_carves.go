@@ -26,19 +26,17 @@ func (o *oldAPI) listCarves(ctx context.Context, k call, in value) (any, error) 
 	var list []value
 	arguments := map[string]any{}
 	set(arguments, "host_identifier", in.at("host_identifier").text())
-	err = o.c.do(ctx, callV0Carves, arguments, data(func(v value) {
-		for item := range v.items() {
-			item = tidyCarve(item)
-			if name := names[item.at("node_id").text()]; name != "" {
-				item = altered(item, map[string]any{"hostname": name})
-			}
-			if mentions(in.at("searchterm").text(), item.at("hostname").text()) {
-				list = append(list, item)
-			}
-		}
-	}))
+	all, err := o.whole(ctx, callV0Carves, arguments, tidyCarve)
 	if err != nil {
 		return nil, err
+	}
+	for _, carve := range all {
+		if name := names[carve.at("node_id").text()]; name != "" {
+			carve = altered(carve, map[string]any{"hostname": name})
+		}
+		if mentions(in.at("searchterm").text(), carve.at("hostname").text()) {
+			list = append(list, carve)
+		}
 	}
 	slices.SortStableFunc(list, func(a, b value) int {
 		order, newest := 0, cmp.Compare(b.at("id").id(), a.at("id").id())

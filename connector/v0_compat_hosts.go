@@ -23,12 +23,7 @@ func (o *oldAPI) allHosts(ctx context.Context) ([]value, error) {
 }
 
 func (o *oldAPI) nodes(ctx context.Context, k call) (list []value, err error) {
-	err = o.c.do(ctx, k, nil, data(func(v value) {
-		for item := range v.items() {
-			list = append(list, tidyTags(item))
-		}
-	}))
-	return list, err
+	return o.whole(ctx, k, nil, tidyTags)
 }
 
 // statedHosts is allHosts with who is online. The server is asked for those in

@@ -25,12 +25,16 @@ func ExampleOptions_oldServer() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		<-ended //nolint:errcheck // it was told to stop
+	}()
 	dir, err := os.MkdirTemp("", "er")
 	if err != nil {
-		log.Fatal(err)
+		log.Print(err)
+		return
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // an example
+	defer os.RemoveAll(dir)
 	ca := filepath.Join(dir, "ca.pem")
 	if err := os.WriteFile(ca, server.CAPEM(), 0o600); err != nil {
 		log.Print(err)

@@ -3,7 +3,6 @@ package connector
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +21,9 @@ func (s *V0Service) IOCs(ctx context.Context) (set map[string]IOC, err error) {
 		list.Values = append(list.Values, values...)
 		set[name] = list
 	}
+	odd := false
 	err = s.c.do(ctx, callV0Iocs, nil, data(func(v value) {
+		odd = v.raw() != nil && !v.isObject() && !v.isArray()
 		for name, list := range v.fields() {
 			add(name, list, list.at("values").texts())
 		}
@@ -30,6 +31,9 @@ func (s *V0Service) IOCs(ctx context.Context) (set map[string]IOC, err error) {
 			add(one.at("threat_name").text(), one, []string{one.at("value").text()})
 		}
 	}))
+	if err == nil && odd {
+		err = lacking(callV0Iocs, noList)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,11 +67,7 @@ func (s *V0Service) ReplaceIOCs(ctx context.Context, set map[string]IOC, consent
 	if err != nil {
 		return err
 	}
-	err = s.c.do(ctx, callV0IocsAdd, in, nil)
-	if fault, ok := errors.AsType[*APIError](err); ok && good(fault.Status) && errors.Is(err, ErrRefused) {
-		err = fmt.Errorf("%w: %w", ErrUncertain, errors.New(fault.Error()))
-	}
-	return err
+	return halfway(s.c.do(ctx, callV0IocsAdd, in, nil))
 }
 
 // YARA lists the files of YARA rules, sorted.

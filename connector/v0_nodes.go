@@ -83,9 +83,14 @@ func (s *V0Service) Activity(ctx context.Context, host string, since time.Time) 
 	}
 	// The layout is Python's %b %d %Y %I:%M%p.
 	in := map[string]any{"timestamp": since.UTC().Format("Jan 02 2006 03:04PM")}
+	told := false
 	err = s.c.do(ctx, k, in, data(func(v value) {
+		told = v.isObject()
 		a = NodeActivity{Identifier: v.at("node").at("host_identifier").text(), Queries: v.at("queries_packs").texts()}
 	}))
+	if err == nil && !told {
+		err = missing(k)
+	}
 	return a, err
 }
 

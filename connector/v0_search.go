@@ -82,14 +82,6 @@ func v0Place(in map[string]any, what, host, query string, start, limit int) erro
 	return errors.Join(needed(what, "the name of the query", query), paging(in, what, start, limit))
 }
 
-func columnsRow(v value) (map[string]string, error) {
-	columns := v.columns()
-	if columns == nil {
-		return nil, errNotObject
-	}
-	return columns, nil
-}
-
 // ExportSearch copies the stored events of a host (identifier) that fit a condition
 // as CSV to w: for each query a line with host, query and count, the columns, and
 // the rows. That there are none is ErrRefused.
@@ -186,7 +178,9 @@ func (s *V0Service) QueryResults(ctx context.Context, q V0TableQuery) (map[strin
 		in["columns[0][data]"] = "id"
 	}
 	tables := make(map[string]V0Table)
+	odd := false
 	err = s.c.do(ctx, k, in, data(func(v value) {
+		odd = v.raw() != nil && !v.isObject()
 		for name, one := range v.fields() {
 			table := V0Table{Rows: columnRows(one.at("aaData")), Total: one.at("iTotalRecords").count(), Found: one.at("iRecordsFiltered").count()}
 			for column := range one.at("columns").items() {
@@ -197,6 +191,9 @@ func (s *V0Service) QueryResults(ctx context.Context, q V0TableQuery) (map[strin
 			tables[name] = table
 		}
 	}))
+	if err == nil && odd {
+		err = lacking(k, "the answer has no results by query")
+	}
 	if err != nil {
 		return nil, err
 	}

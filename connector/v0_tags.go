@@ -96,7 +96,15 @@ func (s *V0Service) tags(ctx context.Context, k call, part string) (tags []strin
 	if k, err = k.with(part); err != nil {
 		return nil, err
 	}
-	err = s.c.do(ctx, k, nil, data(func(v value) { tags = tagNames(v) }))
+	odd := false
+	err = s.c.do(ctx, k, nil, data(func(v value) {
+		tags = tagNames(v)
+		_, isText := v.v.(string)
+		odd = v.raw() != nil && !v.isArray() && !isText
+	}))
+	if err == nil && odd {
+		err = lacking(k, noList)
+	}
 	return tags, err
 }
 

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"strconv"
@@ -78,16 +79,25 @@ func list[T any](ctx context.Context, size int, page func(ctx context.Context, s
 			if same++; first != top {
 				top, same = first, 0
 			}
-			if idle > 0 && same >= 3 {
-				return // the server does not heed start
+			if idle > 0 && same >= 3 { // the server does not heed start
+				if p.Count > given {
+					yield(zero, stuck(given, p.Count))
+				}
+				return
 			}
 		}
 		yield(zero, fmt.Errorf("list does not end: %d rows, the last %d pages without a new one", given, idle))
 	}
 }
 
+// stuck is the error of a walk that the server does not let go on.
+func stuck(given, count int) error {
+	return fmt.Errorf("the list stops after %d of %d rows: the server gives the same page again", given, count)
+}
+
 // after walks through a list of which each page is asked for by the id of the last
-// row seen, newest first, so that nothing can come twice or be missed.
+// row seen, newest first, so that nothing can come twice or be missed. Within a page
+// the rows may be in any order.
 func after[T any](ctx context.Context, size int, page func(ctx context.Context, last int64, limit int) (Page[T], error),
 	id func(*T) int64) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
@@ -111,16 +121,24 @@ func after[T any](ctx context.Context, size int, page func(ctx context.Context, 
 			before := last
 			for i := range p.Results {
 				n := id(&p.Results[i])
-				if last != 0 && n >= last {
+				if before != 0 && n >= before {
 					continue
 				}
-				last = n
+				if last == 0 || n < last {
+					last = n
+				}
 				given++
 				if !yield(p.Results[i], nil) {
 					return
 				}
 			}
-			if len(p.Results)+len(p.Malformed) < size || last == before {
+			switch {
+			case len(p.Results)+len(p.Malformed) < size:
+				return
+			case last == before: // rows that cannot be read tell no id to go on after
+				if p.Count > given {
+					yield(zero, stuck(given, p.Count))
+				}
 				return
 			}
 		}
@@ -169,13 +187,22 @@ func newWindow(size int) *window {
 }
 
 func (w *window) has(key string) bool {
-	_, ok := w.keys[key]
+	_, ok := w.keys[short(key)]
 	return ok
+}
+
+// short is a long key's SHA-256: rows without an id are known by all that they hold.
+func short(key string) string {
+	if len(key) <= 64 {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return string(sum[:])
 }
 
 // add remembers a key and reports whether it was new.
 func (w *window) add(key string) bool {
-	if w.has(key) {
+	if key = short(key); w.has(key) {
 		return false
 	}
 	delete(w.keys, w.ring[w.next])

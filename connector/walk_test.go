@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -102,6 +104,20 @@ func TestListKeepsFewIDs(t *testing.T) {
 	}
 }
 
+// Rows without an id are known by all that they hold, which may be much.
+func TestListKeepsShortKeys(t *testing.T) {
+	w := newWindow(2)
+	long := strings.Repeat("x", 1<<20)
+	if !w.add(long+"1") || !w.add(long+"2") || w.add(long+"1") || !w.has(long+"2") || w.has(long) {
+		t.Error("long keys are mixed up")
+	}
+	for key := range w.keys {
+		if len(key) > 64 {
+			t.Errorf("a key of %d bytes is kept", len(key))
+		}
+	}
+}
+
 func TestListGivesMalformedRowsOnce(t *testing.T) {
 	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		var in struct{ Start, Limit int }
@@ -154,7 +170,7 @@ func TestListEndsWhenTheServerIgnoresStart(t *testing.T) {
 func TestListEnds(t *testing.T) {
 	_, pages := walkIDs(t, 2, func(_ []int64, start, _ int) Page[int64] {
 		if start > 1000 {
-			return Page[int64]{}
+			return Page[int64]{Results: []int64{}}
 		}
 		return Page[int64]{Results: []int64{int64(start)*100 + 1, int64(start)*100 + 2}}
 	})
@@ -184,5 +200,116 @@ func TestAfterWalksByLastID(t *testing.T) {
 	}
 	if !slices.Equal(ids, descending(21, 1)) || !slices.Equal(asked, []int64{0, 16, 10, 4}) {
 		t.Errorf("got %v, asked %v", ids, asked)
+	}
+}
+
+// TestWalkThatCannotGoOn walks through lists whose server gives the same page for
+// ever, or pages of nothing but rows that cannot be read, although it counts more.
+func TestWalkThatCannotGoOn(t *testing.T) {
+	odd := func(n int) (list []*MalformedError) {
+		for range n {
+			list = append(list, &MalformedError{Reason: "odd"})
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name  string
+		page  Page[int64]
+		ended bool
+	}{
+		{"more are counted", Page[int64]{Count: 9, Results: descending(9, 7)}, false},
+		{"that were all", Page[int64]{Count: 3, Results: descending(3, 1)}, true},
+		{"nothing that can be read", Page[int64]{Count: 9, Malformed: odd(3)}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			same := func(context.Context) (Page[int64], error) { return tt.page, nil }
+			for kind, walk := range map[string]iter.Seq2[int64, error]{
+				"by offset": list(t.Context(), 3, func(ctx context.Context, _, _ int) (Page[int64], error) { return same(ctx) },
+					func(id *int64) string { return strconv.FormatInt(*id, 10) }),
+				"by id": after(t.Context(), 3, func(ctx context.Context, _ int64, _ int) (Page[int64], error) { return same(ctx) },
+					func(id *int64) int64 { return *id }),
+			} {
+				var ids []int64
+				var problem error
+				for id, err := range walk {
+					if _, malformed := errors.AsType[*MalformedError](err); malformed {
+						continue
+					}
+					if problem = err; err == nil {
+						ids = append(ids, id)
+					}
+				}
+				if len(ids) != len(tt.page.Results) || (problem == nil) != tt.ended {
+					t.Errorf("%s: got %v, %v", kind, ids, problem)
+				}
+			}
+		})
+	}
+}
+
+func TestAfterGivesAPageInAnyOrder(t *testing.T) {
+	pages := map[int64][]int64{0: {7, 9, 8}, 7: {6, 4, 5}, 4: {3}}
+	var ids []int64
+	for id, err := range after(t.Context(), 3, func(_ context.Context, last int64, _ int) (Page[int64], error) {
+		return Page[int64]{Results: append([]int64{}, pages[last]...)}, nil
+	}, func(id *int64) int64 { return *id }) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	if !slices.Equal(ids, []int64{7, 9, 8, 6, 4, 5, 3}) {
+		t.Errorf("got %v", ids)
+	}
+}
+
+// TestActivityTwice walks through the same rows again: the first walk must not have
+// moved the start.
+func TestActivityTwice(t *testing.T) {
+	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Start int64 }
+		_ = json.NewDecoder(r.Body).Decode(&in)
+		rows := map[int64]string{
+			0: `{"id":4,"columns":{}},{"id":3,"columns":{}}`, 3: `{"id":2,"columns":{}},{"id":1,"columns":{}}`,
+		}
+		answerJSON(w, 200, `{"status":"success","data":{"results":[`+rows[in.Start]+`]}}`)
+	})
+	walk := newClient(t, server.URL).Hosts.Activity(t.Context(), "1", ActivityQuery{Query: "q", Limit: 2})
+	for range 2 {
+		var ids []int64
+		for e, err := range walk {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, e.ID)
+		}
+		if !slices.Equal(ids, []int64{4, 3, 2, 1}) {
+			t.Errorf("got %v", ids)
+		}
+	}
+}
+
+// TestNegativeStart is not sent, because the server fails at it.
+func TestNegativeStart(t *testing.T) {
+	server := newServer(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was sent", r.URL) })
+	c, ctx := newClient(t, server.URL), t.Context()
+	first := func(rows iter.Seq2[map[string]string, error]) (err error) {
+		for _, err = range rows {
+			break
+		}
+		return err
+	}
+	_, rules := c.Rules.Page(ctx, RuleQuery{Start: -1})
+	where := Where("md5", OpEqual, "x")
+	_, page := c.Search.Page(ctx, SearchQuery{Condition: where, Host: "H", Query: "q", Start: -1})
+	for name, err := range map[string]error{
+		"rules": rules, "page": page,
+		"rows":       first(c.Search.Rows(ctx, SearchQuery{Condition: where, Host: "H", Query: "q", Start: -1})),
+		"upload":     first(c.Hunt.UploadRows(ctx, HuntQuery{Type: "md5", File: IndicatorFile("x"), Host: "H", Query: "q", Start: -1})),
+		"indicators": first(c.Hunt.IndicatorRows(ctx, IndicatorHunt{Type: "md5", Indicators: []string{"x"}, Host: "H", Query: "q", Start: -1})),
+	} {
+		if !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func (s *YARAService) List(ctx context.Context) (files YARAFiles, err error) {
 		files.All = slices.Compact(files.All)
 	}))
 	if err == nil && odd {
-		err = unexpected(callYaraList, "the answer is neither a list nor an object of platforms")
+		err = lacking(callYaraList, "the answer is neither a list nor an object of platforms")
 	}
 	if err != nil {
 		return YARAFiles{}, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -114,23 +116,39 @@ func (a *api) runID(cmd *cobra.Command, id string, given []string) error {
 	if call.Answer == "file" && out.toTerminal() {
 		return usagef("%s answers with a file, which is nothing for a terminal: name one with --output FILE", id)
 	}
-	if err := a.ask(cmd, call, inv.Target(), cfg); err != nil {
-		return err
-	}
 	client, err := daemon.NewClient(cfg, daemon.Options{Version: buildVersion()})
 	if err != nil {
 		return err
 	}
 	hide := a.redactor(call, inv.Secrets(), cfg)
+	// Nothing is left now that can go wrong on this side.
+	if err := a.ask(cmd, call, hide.text(inv.Target()), cfg); err != nil {
+		return err
+	}
 	if call.Method == "SOCKET" {
 		err = a.frames(cmd.Context(), client, inv, out, hide)
 	} else {
 		err = a.invoke(cmd, client, inv, out, hide)
 	}
-	if err != nil {
+	leave(cmd.Context(), client, err)
+	switch {
+	case errors.Is(err, connector.ErrInvalid), errors.Is(err, connector.ErrEmptyTarget):
+		return usagef("%v\n%s", hide.err(err), showHint(call))
+	case err != nil:
 		return hide.err(err)
 	}
 	return out.commit()
+}
+
+// leave gives the token back, which would be good for seven days.
+func leave(ctx context.Context, client *connector.Client, err error) {
+	if errors.Is(err, errNoAnswer) {
+		return // nor would there be one now
+	}
+	// Also when the person has lost patience.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = client.Logout(ctx) // nothing can be done about it
 }
 
 // load reads the configuration and sets the time-outs.
@@ -158,7 +176,7 @@ func (a *api) invocation(cmd *cobra.Command, call *catalogue.Call, given []strin
 	for _, text := range given {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, usagef("%q: expected NAME=VALUE; %s", text, showHint(call))
+			return nil, usagef("%q: expected NAME=VALUE; %s", (&redactor{}).text(text), showHint(call))
 		}
 		arguments = append(arguments, connector.Argument{Name: name, Text: value})
 	}
@@ -290,14 +308,18 @@ func readData(stdin io.Reader, data string) ([]byte, error) {
 		}
 		var err error
 		if body, err = io.ReadAll(io.LimitReader(in, maxDataBytes+1)); err != nil {
-			return nil, fmt.Errorf("--data %s: %w", data, err)
+			return nil, usagef("--data: %v", err)
 		}
 	}
 	switch {
-	case len(body) == 0:
+	case data == "":
 		return nil, nil
+	case len(bytes.TrimSpace(body)) == 0:
+		return nil, usagef("--data %s: there is nothing in it", data)
 	case len(body) > maxDataBytes:
 		return nil, usagef("--data: more than %d bytes", maxDataBytes)
+	case !utf8.Valid(body):
+		return nil, usagef("--data: not UTF-8")
 	case !json.Valid(body):
 		return nil, usagef("--data: not JSON")
 	}

@@ -52,6 +52,9 @@ func confirmWord(cmd *cobra.Command, what, word string) error {
 func answerTo(cmd *cobra.Command, question string) (string, error) {
 	fmt.Fprint(cmd.ErrOrStderr(), question)
 	line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1024)).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr()) // the question stands there still
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}

@@ -188,10 +188,24 @@ func exampleOf(c *catalogue.Call) string {
 		}
 		line += " " + p.Name + "=" + value
 	}
+	line += needed[c.ID]
 	if c.Answer == "file" || c.Answer == "csv" {
 		line += " --output FILE"
 	}
 	return line
+}
+
+// needed are arguments that the catalogue does not call required, because the server
+// does without, and that erbridge wants nevertheless: it would be the wrong thing.
+var needed = map[string]string{
+	"alerts-update":          " resolve=true verdict=false",
+	"distributed-add":        " nodes=HOST_IDENTIFIER",
+	"v0-distributed-add":     " nodes=HOST_IDENTIFIER",
+	"response-add":           " actuator_id=HOST_IDENTIFIER",
+	"response-custom-action": " host_identifier=HOST_IDENTIFIER file=@FILE",
+	"hosts-enable-bulk":      " node_ids=1,2",
+	"hosts-delete-bulk":      " node_ids=1,2",
+	"hosts-archive-bulk":     " node_ids=1,2",
 }
 
 // pathOf is the path with what it is below, where that is not the API v1.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,39 +42,37 @@ func (a *api) runPath(cmd *cobra.Command, given []string) error {
 		return err
 	}
 	defer out.drop()
-	switch {
-	case a.yes || !changes(call, method):
-	case call != nil:
-		err = a.ask(cmd, call, method+" "+path, cfg)
-	default:
-		err = confirm(cmd, fmt.Sprintf("%s %s may change something on %s.", method, clean(path), cfg.Server.URL))
-	}
-	if err != nil {
-		return err
-	}
 	client, err := daemon.NewClient(cfg, daemon.Options{Version: buildVersion()})
 	if err != nil {
 		return err
 	}
-	hide := a.redactor(call, secretsIn(body), cfg)
+	hide := a.redactor(call, append(secretsIn(body), secretsInQuery(path)...), cfg)
+	switch {
+	case a.yes || !changes(call, method):
+	case call != nil:
+		err = a.ask(cmd, call, hide.text(method+" "+path), cfg)
+	default:
+		err = confirm(cmd, fmt.Sprintf("%s %s may change something on %s.", method, clean(hide.text(path)), cfg.Server.URL))
+	}
+	if err != nil {
+		return err
+	}
 	ctx, stop := newPatience(cmd.Context(), a.timeout)
 	defer stop.end()
 	answer, err := client.Raw(ctx, method, path, body)
+	leave(cmd.Context(), client, err)
 	switch {
 	case errors.Is(err, connector.ErrInvalid):
 		return usagef("%v", hide.err(err))
 	case err != nil:
 		return hide.err(err)
 	}
-	judged := judgeAnswer(call, method, path, answer)
-	if judged != nil && out.path != "" {
-		return hide.err(judged) // no file of a refusal
+	err = client.Judge(call, method, path, answer)
+	if err != nil && out.path != "" {
+		return hide.err(err) // no file of a refusal
 	}
-	if err := a.print(cmd.Context(), out, answer.Body, answer.ContentType, hide); err != nil {
-		return hide.err(errors.Join(err, judged))
-	}
-	if judged != nil {
-		return hide.err(judged)
+	if err = errors.Join(a.print(cmd.Context(), out, answer.Body, answer.ContentType, hide), err); err != nil {
+		return hide.err(err)
 	}
 	return out.commit()
 }
@@ -97,35 +96,47 @@ func changes(call *catalogue.Call, method string) bool {
 
 // secretsIn are the values of a body that are secrets by their key.
 func secretsIn(body []byte) []string {
-	var fields map[string]any
-	if json.Unmarshal(body, &fields) != nil {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
 		return nil
 	}
-	var all []string
-	for name, v := range fields {
-		if text, ok := v.(string); ok && catalogue.IsSecret(name) {
-			all = append(all, text)
+	return secretsOf(nil, v, false)
+}
+
+// secretsOf adds the secrets in v, which is one as a whole if its key says so.
+func secretsOf(all []string, v any, secret bool) []string {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, item := range v {
+			all = secretsOf(all, item, secret || catalogue.IsSecret(key))
+		}
+	case []any:
+		for _, item := range v {
+			all = secretsOf(all, item, secret)
+		}
+	case string:
+		if secret {
+			all = append(all, v)
 		}
 	}
 	return all
 }
 
-// judgeAnswer makes an error of an answer that says no: by status, or with
-// "status": "failure" under 200, as the server does.
-func judgeAnswer(call *catalogue.Call, method, path string, answer connector.RawAnswer) error {
-	var body struct{ Status, Message string }
-	_ = json.Unmarshal(answer.Body, &body) // what has no such fields has not refused
-	text := strings.TrimSpace(fmt.Sprintf("%s %s: %d %s", method, path, answer.Status, body.Message))
-	switch {
-	case answer.Status == http.StatusNotFound:
-		if call != nil && call.Enterprise() && !json.Valid(answer.Body) {
-			return fmt.Errorf("%s: %w (Enterprise only)", text, connector.ErrUnavailable)
+// secretsInQuery are the secrets in the query of a path, plain and as they stand there.
+func secretsInQuery(path string) (all []string) {
+	_, query, _ := strings.Cut(path, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
 		}
-		return fmt.Errorf("%s: %w", text, connector.ErrNotFound)
-	case answer.Status >= 500:
-		return errors.New(text)
-	case answer.Status >= 400, body.Status == "failure":
-		return fmt.Errorf("%s: %w", text, connector.ErrRefused)
+		if !catalogue.IsSecret(name) || value == "" {
+			continue
+		}
+		all = append(all, pair, value)
+		if plain, err := url.QueryUnescape(value); err == nil && plain != value {
+			all = append(all, plain)
+		}
 	}
-	return nil
+	return all
 }

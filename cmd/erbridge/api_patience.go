@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -15,10 +16,12 @@ type patience struct {
 	cancel context.CancelCauseFunc
 }
 
+var errNoAnswer = errors.New("no answer")
+
 func newPatience(ctx context.Context, limit time.Duration) (context.Context, *patience) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	p := &patience{limit: limit, cancel: cancel}
-	p.timer = time.AfterFunc(limit, func() { cancel(fmt.Errorf("no answer within %v", limit)) })
+	p.timer = time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w within %v", errNoAnswer, limit)) })
 	return ctx, p
 }
 

@@ -25,12 +25,17 @@ type target struct {
 // openTarget opens the target before anything is sent: an answer to a call with an
 // effect that cannot be written would be lost.
 func openTarget(cmd *cobra.Command, path string, force bool) (*target, error) {
-	if path == "" {
+	if path == "" || path == "-" {
 		return &target{Writer: cmd.OutOrStdout()}, nil
 	}
 	switch info, err := os.Lstat(path); {
 	case err == nil && info.IsDir():
 		return nil, usagef("--output %s: is a folder", path)
+	case err == nil && info.Mode()&fs.ModeSymlink != 0:
+		return nil, usagef("--output %s: is a link; name the file itself, or leave --output out for standard output", path)
+	case err == nil && !info.Mode().IsRegular():
+		// A file put in its place would take a device or a pipe away from everybody.
+		return nil, usagef("--output %s: is not an ordinary file; without --output the answer goes to standard output", path)
 	case err == nil && !force:
 		return nil, usagef("--output %s: exists already; --force replaces it", path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -38,7 +43,10 @@ func openTarget(cmd *cobra.Command, path string, force bool) (*target, error) {
 	}
 	temp, err := os.CreateTemp(filepath.Dir(path), ".erbridge-*") // has mode 0600
 	if err != nil {
-		return nil, usagef("--output: %v", err)
+		if cause, ok := errors.AsType[*fs.PathError](err); ok {
+			err = cause.Err // the name of the file that was tried tells nobody anything
+		}
+		return nil, usagef("--output %s: no file can be made in the folder %s: %v", path, filepath.Dir(path), err)
 	}
 	return &target{Writer: temp, path: path, temp: temp, force: force}, nil
 }

@@ -125,13 +125,13 @@ func (r *redactor) composite(d *json.Decoder, out *bytes.Buffer, open json.Delim
 
 // inside redacts a text that stands in an answer: the server keeps JSON in texts.
 func (r *redactor) inside(text string) string {
-	if start := strings.TrimLeft(text, " \t\r\n"); start != "" && (start[0] == '{' || start[0] == '[') && json.Valid([]byte(text)) {
+	if start := strings.TrimLeft(text, " \t\r\n"); start != "" && strings.IndexByte(`{["`, start[0]) >= 0 && json.Valid([]byte(text)) {
 		if redacted := r.json([]byte(text)); bytes.Contains(redacted, []byte(hidden)) {
 			return string(redacted)
 		}
 		return text
 	}
-	return r.given(text)
+	return webToken.ReplaceAllString(inText.ReplaceAllString(r.given(text), "${1}"+hidden+"${2}"), hidden)
 }
 
 // given takes out the secrets that the caller gave.
@@ -145,6 +145,9 @@ func (r *redactor) given(text string) string {
 var (
 	// named finds a value behind the name of a secret, in whatever notation.
 	named = regexp.MustCompile(`(?i)([\w-]*(?:password|passwd|passphrase|secret|token|api_?key|node_?key)[\w-]*["']?\s*[:=]\s*)("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,;&}<]+)`)
+	// inText finds the value of a secret in a piece of JSON that stands in a text, such
+	// as a line of a log.
+	inText = regexp.MustCompile(`(?i)("[\w-]*(?:password|passwd|passphrase|secret|token|api_?key|node_?key)"\s*:\s*")(?:[^"\\]|\\.)+("|$)`)
 	// webToken finds a JSON web token (RFC 7519): its first part is an object.
 	webToken = regexp.MustCompile(`eyJ[\w-]{8,}\.[\w-]+\.[\w-]*`)
 )

@@ -103,10 +103,15 @@ type Param struct {
 // Enterprise reports whether a Community server lacks the call.
 func (c *Call) Enterprise() bool { return c.Edition == "enterprise" }
 
-// Availability names edition and releases, as in "Enterprise, 4.0" or "2.x to 3.5".
+// Availability names edition and releases, as in "Enterprise only, since 3.5",
+// "2.1.2 to 3.5" or "2.0 alone".
 func (c *Call) Availability() string {
 	releases := "since " + c.Since
-	if c.Until != "" {
+	switch c.Until {
+	case "":
+	case c.Since:
+		releases = c.Since + " alone"
+	default:
 		releases = c.Since + " to " + c.Until
 	}
 	if c.Enterprise() {
@@ -173,18 +178,24 @@ var byID = sync.OnceValue(func() map[string]*Call {
 // Find returns the call with an id, nil if there is none.
 func Find(id string) *Call { return byID()[id] }
 
-func read(name string) (s Section, err error) {
+func read(name string) (Section, error) {
 	text, err := files.ReadFile(name + ".yaml")
 	if err != nil {
-		return s, err
+		return Section{}, err
 	}
+	s, err := Parse(text)
+	if err == nil && s.Name != name {
+		err = fmt.Errorf("names itself %q", s.Name)
+	}
+	return s, err
+}
+
+// Parse reads one section, in the form of the files of this package, and checks it.
+func Parse(text []byte) (s Section, err error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(&s); err != nil {
 		return s, err
-	}
-	if s.Name != name {
-		return s, fmt.Errorf("names itself %q", s.Name)
 	}
 	var problems []error
 	for i := range s.Calls {

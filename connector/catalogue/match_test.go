@@ -52,7 +52,7 @@ func TestMatchFindsEveryCall(t *testing.T) {
 func TestIsSecret(t *testing.T) {
 	for key, want := range map[string]bool{
 		"password": true, "Password": true, "smtp_password": true, "new-password": true, "node_key": true, "nodeKey": true, "api_key": true,
-		"apiKeys": false, "x-access-token": true, "token": true, "client_secret": true, "IBMxForceKey": true, "IBMxForcePass": true, "vt_key": true,
+		"apiKeys": true, "credentials": true, "access": false, "pass": false, "x-access-token": true, "token": true, "client_secret": true, "IBMxForceKey": true, "IBMxForcePass": true, "vt_key": true,
 		"enroll_secret": true, "key": false, "public_key": false, "session_id": false, "reset_password": true, "name": false, "tokens_left": false,
 	} {
 		if got := IsSecret(key); got != want {

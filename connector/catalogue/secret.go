@@ -2,11 +2,11 @@ package catalogue
 
 import "strings"
 
-// secretEndings are how keys of secrets end, in small letters and without marks
-// between the words.
+// secretEndings are how keys of secrets end, in small letters, without marks between
+// the words; an s behind them is that of several.
 var secretEndings = []string{
 	"password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "nodekey", "privatekey", "secretkey", "accesskey", "authkey",
-	"forcekey", "forcepass", "vtkey", "otxkey", "credential", "credentials", "authorization", "cookie",
+	"forcekey", "forcepass", "vtkey", "otxkey", "credential", "authorization", "cookie",
 }
 
 var plainKey = strings.NewReplacer("_", "", "-", "", " ", "", ".", "")
@@ -16,7 +16,7 @@ var plainKey = strings.NewReplacer("_", "", "-", "", " ", "", ".", "")
 func IsSecret(key string) bool {
 	key = plainKey.Replace(strings.ToLower(key))
 	for _, ending := range secretEndings {
-		if strings.HasSuffix(key, ending) {
+		if strings.HasSuffix(key, ending) || strings.HasSuffix(key, ending+"s") {
 			return true
 		}
 	}

@@ -21,7 +21,7 @@ type AlertSpec struct {
 	// Source is rule (default), ioc, virustotal, ibmxforce or alienvault.
 	Source string `json:"source,omitempty"`
 	// Severity is INFO, LOW, MEDIUM, HIGH or CRITICAL; default that of the rule, and
-	// LOW for feeds.
+	// LOW for feeds; on release 2.1.2 IBM X-Force has none.
 	Severity string `json:"severity,omitempty"`
 	// Techniques and Tactics are for a new rule.
 	Techniques []string `json:"techniques,omitempty"`
@@ -133,8 +133,8 @@ func (a *alert) columns() map[string]string {
 
 // Raise makes an endpoint report what spec describes and returns the id of the
 // alert: a new one, or the one that absorbed it. It returns 0 for a host or
-// source that does not exist, and for a removed host: the server turns its agent
-// away.
+// source that does not exist, for a removed host, whose agent the server turns away,
+// and for a rule that is disabled or deleted.
 func (s *Server) Raise(spec AlertSpec) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,6 +171,10 @@ func (s *Server) raise(spec AlertSpec) int64 {
 	r := s.ruleNamed(defaultText(spec.Rule, "Simulated load"), rule{
 		severity: spec.Severity, techniques: spec.Techniques, tactics: spec.Tactics, condition: [2]string{"action", spec.Columns["action"]},
 	})
+	if r.status != ruleActive {
+		h.background = append(h.background, seen) // the event is stored all the same
+		return 0
+	}
 	if older := h.open[r.id]; older != nil && !spec.Separate && s.opts.AggregationWindow > 0 &&
 		at.Sub(older.createdAt) < s.opts.AggregationWindow {
 		// The row itself stays as it is, whatever its status.
@@ -204,7 +208,9 @@ func (s *Server) newAlert(h *host, r *rule, spec AlertSpec, seen event) *alert {
 	}
 	switch {
 	case r == nil:
-		a.severity = defaultText(a.severity, "LOW")
+		if s.profile.v4 || spec.Source != "ibmxforce" {
+			a.severity = defaultText(a.severity, "LOW")
+		}
 		a.intel = json.RawMessage("{}")
 		if len(spec.Intel) > 0 {
 			a.intel = encodeJSON(spec.Intel)
@@ -228,7 +234,7 @@ func (s *Server) newAlert(h *host, r *rule, spec AlertSpec, seen event) *alert {
 func (s *Server) commit(a *alert) {
 	if s.hides(a.host) {
 		a.host.hidden = insert(a.host.hidden, a, byID)
-		s.hostcare.hidden[a.id] = a
+		s.hostUpkeep.hidden[a.id] = a
 		s.count(a, 1)
 		return
 	}
@@ -282,7 +288,7 @@ func insert(list []*alert, a *alert, order func(a, b *alert) int) []*alert {
 func (s *Server) alert(id int64) *alert {
 	at, found := slices.BinarySearchFunc(s.alerts, id, func(a *alert, id int64) int { return cmp.Compare(a.id, id) })
 	if !found {
-		return s.hostcare.hidden[id]
+		return s.hostUpkeep.hidden[id]
 	}
 	return s.alerts[at]
 }

@@ -22,8 +22,11 @@ type alertFilter struct {
 	severities []string
 	verdicts   []string
 	search     string
-	from, to   time.Time // zero: open
-	needRule   bool      // sorting by rule drops alerts that have none
+	// searchRules has the text looked for in names of rules too: on release 2.1.2 only
+	// when the source rule was asked for, as observed.
+	searchRules bool
+	from, to    time.Time // zero: open
+	needRule    bool      // sorting by rule drops alerts that have none
 }
 
 func (f *alertFilter) basic(a *alert) bool {
@@ -61,7 +64,7 @@ func (f *alertFilter) matchesText(a *alert) bool {
 		return true
 	}
 	contains := func(text string) bool { return strings.Contains(strings.ToLower(text), f.search) }
-	return contains(a.severity) || contains(a.host.name) || a.rule != nil && contains(a.rule.name)
+	return contains(a.severity) || contains(a.host.name) || f.searchRules && a.rule != nil && contains(a.rule.name)
 }
 
 // everything reports that nothing but the resolution is filtered, which the
@@ -86,7 +89,7 @@ func (s *Server) alertsList(c *call) answer {
 	switch {
 	case bad != nil:
 		refusal = bad
-	case refusal == nil && start < 0:
+	case refusal == nil && c.negativePage():
 		crash := s.crash()
 		refusal = &crash
 	}
@@ -130,6 +133,7 @@ func (s *Server) readFilter(c *call) (*alertFilter, *answer) {
 		f.resolved = new(bool) // release 2.1.2 shows open alerts only unless told otherwise
 	}
 	f.search = strings.ToLower(c.text("searchterm"))
+	f.searchRules = s.profile.v4 || slices.Contains(f.sources, sourceRule)
 	if refusal := s.readSelection(c, f); refusal != nil {
 		return f, refusal
 	}
@@ -341,7 +345,7 @@ func (s *Server) appendRow(b []byte, a *alert, withCount, onlyIOC bool) []byte {
 	b = strconv.AppendInt(append(b, `{"id":`...), a.id, 10)
 	number("node_id", a.host.id)
 	text("query_name", a.query)
-	text("severity", s.severityName(a.severity))
+	raw("severity", s.severityText(a))
 	text("type", a.kind())
 	text("source", a.source)
 	raw("status", s.statusText(a))
@@ -358,7 +362,7 @@ func (s *Server) appendRow(b []byte, a *alert, withCount, onlyIOC bool) []byte {
 		b = append(appendText(append(b, `{"name":`...), a.rule.name), `,"id":`...)
 		b = strconv.AppendInt(b, a.rule.id, 10)
 		if s.profile.v4 {
-			b = append(b, `,"status":"ACTIVE"`...)
+			b = appendText(append(b, `,"status":`...), a.rule.status)
 		}
 		b = append(b, '}')
 	} else if s.profile.v4 || !onlyIOC {
@@ -389,6 +393,15 @@ func (s *Server) statusText(a *alert) json.RawMessage {
 		return json.RawMessage("null")
 	}
 	return appendText(nil, a.status())
+}
+
+// severityText is the severity in JSON: null for alerts of X-Force on release 2.1.2,
+// as observed.
+func (s *Server) severityText(a *alert) json.RawMessage {
+	if a.severity == "" {
+		return json.RawMessage("null")
+	}
+	return appendText(nil, s.severityName(a.severity))
 }
 
 func nullText(c *change, of func(*change) string) []byte {
@@ -425,14 +438,14 @@ func (s *Server) alertsGet(c *call) answer {
 		return s.crash() // observed
 	}
 	data := obj{
-		"query_name": a.query, "message": a.entry, "node_id": a.host.id, "rule_id": nil, "severity": s.severityName(a.severity),
+		"query_name": a.query, "message": a.entry, "node_id": a.host.id, "rule_id": nil, "severity": s.severityText(a),
 		"created_at": pySpace(a.createdAt), "type": a.kind(), "source": a.source, "status": s.statusText(a), "source_data": obj{},
 		"hostname": a.host.name, "platform": a.host.role.platform,
 	}
 	if a.rule != nil {
 		named := obj{"name": a.rule.name, "id": a.rule.id}
 		if s.profile.v4 {
-			named["status"] = "ACTIVE"
+			named["status"] = a.rule.status
 		}
 		data["rule_id"], data["rule"] = a.rule.id, named
 	} else {

@@ -40,6 +40,11 @@ const (
 <h1>Method Not Allowed</h1>
 <p>The method is not allowed for the requested URL.</p>
 `
+	tooLargeHTML = `<html>
+<head><title>413 Request Entity Too Large</title></head>
+<body><center><h1>413 Request Entity Too Large</h1></center></body>
+</html>
+`
 	consoleHTML = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Endpoint Response</title></head><body><app-root></app-root></body></html>
 `
@@ -150,12 +155,15 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, half bool) {
 		return
 	}
 	w.Header().Set("Content-Type", a.contentType)
-	w.Header().Set("Access-Control-Allow-Origin", "*")
+	if a.status != http.StatusInternalServerError || a.contentType != typeText {
+		allowOrigins(w.Header())
+	}
 	// The proxy in front of the server packs JSON for clients that ask for it. A
 	// body that is to break off stays as it is, so that half of it is readable.
-	if a.contentType == typeJSON && !half && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+	if a.contentType == typeJSON && !half && takesGzip(r) {
 		a.body = packed(a.body)
 		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Vary", "Accept-Encoding")
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	if a.allow != "" {
@@ -174,6 +182,27 @@ func (a answer) write(w http.ResponseWriter, r *http.Request, half bool) {
 		_ = http.NewResponseController(w).Flush() // the abort below follows anyway
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// allowOrigins lets scripts of any origin in, as the server does except when it crashed.
+func allowOrigins(h http.Header) {
+	h.Set("Access-Control-Allow-Methods", "PUT, GET, POST, DELETE, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Content-Type,Authorization,x-access-token,content-type")
+	h.Set("Access-Control-Expose-Headers", "Content-Type,Content-Length,Authorization,X-Pagination")
+	h.Set("Access-Control-Allow-Origin", "*")
+}
+
+// takesGzip reports whether the client understands gzip. A weight of nothing says that
+// it does not.
+func takesGzip(r *http.Request) bool {
+	for coding := range strings.SplitSeq(strings.ToLower(r.Header.Get("Accept-Encoding")), ",") {
+		name, weight, _ := strings.Cut(coding, ";")
+		weight = strings.TrimLeft(strings.ReplaceAll(weight, " ", ""), "q=")
+		if strings.TrimSpace(name) == "gzip" && (weight == "" || strings.Trim(weight, "0.") != "") {
+			return true
+		}
+	}
+	return false
 }
 
 func packed(body []byte) []byte {

@@ -1,6 +1,7 @@
 package ersim
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 const (
 	// maxBodyBytes is content_max_length of the server's common/config.ini.
 	maxBodyBytes = 5 << 20
+	// maxProxyBytes is what the proxy in front of the server takes.
+	maxProxyBytes = 100 << 20
 	// missingText is how release 2.1.2 words a missing argument.
 	missingText = "Missing required parameter in the JSON body or the post body or the query string"
 )
@@ -33,12 +36,10 @@ type args struct {
 var errNotObject = errors.New("the body is not a JSON object")
 
 // readArgs merges what the request carries. It returns an answer when the body
-// cannot be read at all.
-func (s *Server) readArgs(r *http.Request) (*args, *answer) {
+// cannot be read at all. With force the body is JSON whatever its type says.
+func (s *Server) readArgs(r *http.Request, force bool) (*args, *answer) {
 	a := &args{values: map[string]any{}, bad: map[string]string{}, help: map[string]string{}}
-	for name, values := range r.URL.Query() {
-		a.values[name] = values[0]
-	}
+	a.readPairs(r.URL.RawQuery)
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		kind = ""
@@ -49,23 +50,31 @@ func (s *Server) readArgs(r *http.Request) (*args, *answer) {
 		return nil, &bad
 	}
 	if len(body) > maxBodyBytes {
+		// The proxy takes all of it in before the application sees any.
+		_, _ = io.CopyN(io.Discard, r.Body, 10*maxProxyBytes) // who stops sending gets no answer anyway
+		if r.ContentLength > maxProxyBytes {
+			return nil, &answer{status: http.StatusRequestEntityTooLarge, contentType: typeHTML, body: []byte(tooLargeHTML)}
+		}
 		bad := nested(http.StatusRequestEntityTooLarge, "The data value transmitted exceeds the capacity limit.")
 		return nil, &bad
 	}
+	if force {
+		kind = "application/json"
+	}
 	switch kind {
 	case "application/json":
-		err = a.readJSON(body, s.profile.v4)
+		err = a.readJSON(body, s.profile.v4 && (r.Method == http.MethodPost || r.Method == http.MethodPut))
 	case "application/x-www-form-urlencoded":
-		err = a.readForm(body)
+		a.readPairs(string(body))
 	case "multipart/form-data":
-		err = a.readMultipart(body, params["boundary"])
+		a.readMultipart(body, params["boundary"])
 	}
 	switch {
 	case errors.Is(err, errNotObject):
 		bad := s.crash() // observed on release 2.1.2: 500 for a JSON array
 		return nil, &bad
 	case err != nil:
-		bad := plain(http.StatusBadRequest, "Failed to decode JSON object: Expecting value: "+err.Error())
+		bad := plain(http.StatusBadRequest, "Failed to decode JSON object: "+pyJSONError(body, err))
 		return nil, &bad
 	}
 	return a, nil
@@ -73,13 +82,16 @@ func (s *Server) readArgs(r *http.Request) (*args, *answer) {
 
 func (a *args) readJSON(body []byte, strict bool) error {
 	if len(body) == 0 && !strict {
-		return nil // release 4.0 parses JSON in a request hook and minds an empty body
+		return nil // release 4.0 parses JSON of POST and PUT in a request hook and minds an empty body
 	}
 	var v any
 	dec := json.NewDecoder(strings.NewReader(string(body)))
 	dec.UseNumber()
 	if err := dec.Decode(&v); err != nil {
 		return err
+	}
+	if rest := body[dec.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
+		return extraDataError(len(body) - len(bytes.TrimLeft(rest, " \t\r\n")))
 	}
 	o, ok := v.(map[string]any)
 	if !ok {
@@ -89,6 +101,29 @@ func (a *args) readJSON(body []byte, strict bool) error {
 		a.values[name] = value
 	}
 	return nil
+}
+
+// extraDataError is where something follows a JSON value.
+type extraDataError int
+
+func (e extraDataError) Error() string { return fmt.Sprintf("more at byte %d", int(e)) }
+
+// pyJSONError words a mistake in JSON as Python's json module does, roughly.
+func pyJSONError(body []byte, err error) string {
+	at := len(body)
+	what := "Expecting value"
+	if extra := extraDataError(0); errors.As(err, &extra) {
+		at, what = int(extra), "Extra data"
+	}
+	if wrong := (*json.SyntaxError)(nil); errors.As(err, &wrong) && wrong.Offset > 0 {
+		at = min(at, int(wrong.Offset)-1)
+		if strings.Contains(err.Error(), "object key") {
+			what = "Expecting property name enclosed in double quotes"
+		}
+	}
+	before := string(body[:at])
+	line, column := 1+strings.Count(before, "\n"), at-strings.LastIndexByte(before, '\n')
+	return fmt.Sprintf("%s: line %d column %d (char %d)", what, line, column, at)
 }
 
 // holdsNUL reports whether a text among the arguments has the character U+0000.
@@ -110,6 +145,12 @@ func (a *args) holdsNUL() bool {
 
 // present reports whether the argument was sent with a value other than null.
 func (a *args) present(name string) bool { return a.values[name] != nil }
+
+// isText reports whether the argument was sent as a text.
+func (a *args) isText(name string) bool {
+	_, ok := a.values[name].(string)
+	return ok
+}
 
 // null reports whether the argument was sent as null.
 func (a *args) null(name string) bool {
@@ -158,6 +199,12 @@ func (a *args) number(name, help string, otherwise int64) int64 {
 		a.mistake(name, help, fmt.Sprintf("invalid literal for int() with base 10: '%s'", a.text(name)))
 	}
 	return n
+}
+
+// negativePage reports whether the page asked for begins before the first row or has
+// less than none: the database refuses both.
+func (a *args) negativePage() bool {
+	return a.number("start", "start", 0) < 0 || a.present("limit") && a.number("limit", "limit", 0) < 0
 }
 
 // flag is a boolean in any spelling; nil when it was not sent.

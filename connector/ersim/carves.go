@@ -138,7 +138,7 @@ func (s *Server) carvesList(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 {
+	if c.negativePage() {
 		return s.crash()
 	}
 	s.mu.Lock()

@@ -87,13 +87,6 @@ func (s *Server) stockQueries(stock stockConfig) []*configQuery {
 	return queries
 }
 
-func (k *config) query(name string) *configQuery {
-	if at := slices.IndexFunc(k.queries, func(q *configQuery) bool { return q.name == name }); at >= 0 {
-		return k.queries[at]
-	}
-	return nil
-}
-
 // object is the query as lists of whole configs have it.
 func (q *configQuery) object() obj {
 	return obj{
@@ -254,7 +247,7 @@ func (s *Server) configsAdd(c *call) answer {
 }
 
 // fillConfig adds the queries that the platform's default config has, too. It
-// reports false where the server breaks: at a query without SQL.
+// reports false where the server breaks: at a query whose SQL is not text.
 func (s *Server) fillConfig(k *config, queries obj) bool {
 	for _, known := range s.defaultConfig(k.platform).queries {
 		sent, _ := queries[known.name].(obj)
@@ -262,6 +255,11 @@ func (s *Server) fillConfig(k *config, queries obj) bool {
 			continue
 		}
 		sql, isText := sent["query"].(string)
+		if _, given := sent["query"]; !given {
+			// The guide's format is status and interval alone, and so it works here; the
+			// Community edition of release 4.0 breaks at it (its public source).
+			sql, isText = known.sql, true
+		}
 		interval, ok := wholeNumber(sent["interval"])
 		status, isBool := sent["status"].(bool)
 		if !isText || !ok || !isBool {

@@ -84,7 +84,8 @@ func TestConfigAddRules(t *testing.T) {
 		{"blank name", obj{"name": " "}, "200 " + badConfigName},
 		{"taken name", obj{"name": "Default"}, "200 " + takenConfigName},
 		{"query without interval", obj{"queries": obj{"users": obj{"status": true}}}, "200 " + badConfigQueries},
-		{"query without SQL", obj{"queries": obj{"users": obj{"status": true, "interval": 1}}}, `500 {"message":"Internal Server Error"}`},
+		{"query in the guide's format", obj{"queries": obj{"users": obj{"status": true, "interval": 1}}}, "success"},
+		{"query whose SQL is no text", obj{"queries": obj{"users": obj{"status": true, "interval": 1, "query": 5}}}, `500 {"message":"Internal Server Error"}`},
 		{"unknown query without SQL", obj{"queries": obj{"nosuch": obj{"status": true, "interval": 1}}}, "success"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

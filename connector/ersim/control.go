@@ -136,6 +136,8 @@ func (s *Server) controlHost(w http.ResponseWriter, r *http.Request, in any, do 
 	reply(w, http.StatusOK, obj{})
 }
 
+const nothingRaised = "no such active host, no such source, or the rule is disabled"
+
 func (s *Server) controlRaise(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		AlertSpec
@@ -148,7 +150,7 @@ func (s *Server) controlRaise(w http.ResponseWriter, r *http.Request) {
 	if in.Count == 0 {
 		id := s.Raise(in.AlertSpec)
 		if id == 0 {
-			reply(w, http.StatusNotFound, obj{"error": "no such host or source"})
+			reply(w, http.StatusNotFound, obj{"error": nothingRaised})
 			return
 		}
 		reply(w, http.StatusOK, obj{"id": id})
@@ -234,7 +236,7 @@ func (s *Server) RaiseLoad(spec AlertSpec, count int, rate float64) error {
 	if rate == 0 {
 		for i := range count {
 			if one(i) == 0 {
-				return errors.New("no such host or source")
+				return errors.New(nothingRaised)
 			}
 		}
 		return nil

@@ -87,14 +87,14 @@ func (c *curl) like(name string, replace *strings.Replacer) any {
 	c.Helper()
 	want := readCapture(c.T, "testdata/2.1.2/"+name+".txt")
 	text := c.call(want.method, replace.Replace(want.path), replace.Replace(want.body))
-	if c.status != strconv.Itoa(want.status) || c.contentType != want.answerType {
-		c.Fatalf("%s: got %s %s, want %d %s: %s", name, c.status, c.contentType, want.status, want.answerType, text)
+	if c.status != strconv.Itoa(want.status) || c.contentType != want.answer.Get("Content-Type") {
+		c.Fatalf("%s: got %s %s, want %d %s: %s", name, c.status, c.contentType, want.status, want.answer.Get("Content-Type"), text)
 	}
 	var got, shown any
 	if err := json.Unmarshal(text, &got); err != nil {
 		c.Fatalf("%s: %v", name, err)
 	}
-	if err := json.Unmarshal([]byte(want.answer), &shown); err != nil {
+	if err := json.Unmarshal([]byte(want.text), &shown); err != nil {
 		c.Fatal(err)
 	}
 	if g, w := shape(got, ""), shape(shown, ""); g != w {
@@ -139,7 +139,7 @@ func (c *curl) socket(path, text string) (acknowledged string, frame map[string]
 func TestCurl(t *testing.T) {
 	c := newCurl(t, Options{Profile: "2.1.2", Seed: 7, Hosts: 3, CommandDelay: time.Millisecond})
 	raiseLikeCaptured(c.s)
-	prepareSearch(c.s, "search.txt")
+	prepareSearch(c.s, "search")
 	hosts := c.s.Hosts()
 	replace := strings.NewReplacer("EC2A1111-0000-0000-0000-00000000000A", hosts[0].Identifier,
 		"EC2B2222-0000-0000-0000-00000000000B", hosts[2].Identifier, `"password": "admin1"`, `"password": "admin"`, `"rule_id": 2`, `"rule_id": 13`)

@@ -8,9 +8,6 @@ import (
 	"strings"
 )
 
-// dashboardState is the state behind the dashboard and the downloads.
-type dashboardState struct{}
-
 // dashboardTable lists the call behind the console's first page.
 func (s *Server) dashboardTable() []route {
 	return []route{{"dashboard", "GET", "/dashboard", needToken, s.dashboardGet, nil}}
@@ -30,9 +27,6 @@ func (s *Server) downloadTable() []route {
 		{"download-cpt-macos", "GET", "/plgx_cpt.sh", 0, file(macTool), nil},
 	}
 }
-
-// buildDashboard makes the state of a new server: it has none of its own.
-func (s *Server) buildDashboard() {}
 
 const typeFile = "application/octet-stream"
 
@@ -76,7 +70,9 @@ func (s *Server) dashboardGet(*call) answer {
 		}
 		hosts[a.host]++
 		queries[a.query]++
-		bySource[a.source][s.severityName(a.severity)]++
+		if a.severity != "" {
+			bySource[a.source][s.severityName(a.severity)]++
+		}
 		bySource[a.source]["TOTAL"]++
 	}
 	topRules, topHosts, topQueries := []obj{}, []obj{}, []obj{}

@@ -45,9 +45,6 @@ func (s *Server) emailTable() []route {
 	}
 }
 
-// buildEmail makes the state of a new server: nothing is set.
-func (s *Server) buildEmail() {}
-
 // readMail reads the arguments, or says why it cannot.
 func (s *Server) readMail(c *call) (*mailSettings, *answer) {
 	c.need("email", "from email")

@@ -36,6 +36,8 @@ type host struct {
 	background []event // events that raised no alert
 	lastScan   time.Time
 
+	queryRead, queryWrite time.Time // when the agent last took a live query and answered one; zero for never
+
 	state   int              // hostActive, hostRemoved or hostDeleted
 	alerts  []*alert         // visible ones, by id ascending
 	hidden  []*alert         // those that went out of sight with the host, likewise

@@ -96,19 +96,14 @@ type Server struct {
 	account    accountState
 	management managementState
 	email      emailState
-	dashboard  dashboardState
-	hostcare   hostcareState
+	hostUpkeep hostUpkeepState
 	tags       tagsState
 	configs    configsState
 	packs      packsState
 	scheduled  scheduledState
-	rulecare   rulecareState
-	schema     schemaState
 	yara       yaraState
 	iocs       iocsState
-	hunt       huntState
 	search     searchState
-	alertcare  alertcareState
 	release2   release2State
 	v0         v0State
 
@@ -178,20 +173,13 @@ func New(o Options) (*Server, error) {
 	s.buildFleet()
 	s.buildAccount()
 	s.buildManagement()
-	s.buildEmail()
-	s.buildDashboard()
-	s.buildHostcare()
+	s.buildHostUpkeep()
 	s.buildTags()
 	s.buildConfigs()
 	s.buildPacks()
 	s.buildScheduled()
-	s.buildRulecare()
-	s.buildSchema()
 	s.buildYara()
-	s.buildIocs()
-	s.buildHunt()
 	s.buildSearch()
-	s.buildAlertcare()
 	s.buildRelease2()
 	s.buildV0()
 

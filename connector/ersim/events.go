@@ -21,7 +21,7 @@ func (s *Server) alertedEvents(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 || c.breaksSQL() {
+	if c.negativePage() || c.breaksSQL() {
 		return s.crash()
 	}
 	s.mu.Lock()
@@ -200,6 +200,11 @@ func (s *Server) processTree(c *call) answer {
 		events := byAction[action]
 		shown := page(events, 0, childPage)
 		children := h.children(shown)
+		for _, child := range children {
+			if child["has_child"] == nil { // only the call for more children leaves it out
+				child["has_child"] = false
+			}
+		}
 		groups = append(groups, obj{
 			"action": action, "count": len(events), "color": "blue", "node_type": "action", "name": action, "fetched": true,
 			"process_guid": guid, "last_time": strconv.FormatInt(shown[len(shown)-1].at, 10),

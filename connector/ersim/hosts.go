@@ -343,9 +343,10 @@ func (s *Server) hostRow(h *host, counts bool) obj {
 	if s.profile.v4 {
 		seen := pySpace(h.lastSeen(s.now()))
 		row["state"], row["host_details"], row["enrolled_on"] = h.state, h.details(), pySpace(h.enrolled)
-		for _, key := range []string{"last_checkin", "last_status", "last_result", "last_config", "last_query_read", "last_query_write"} {
+		for _, key := range []string{"last_checkin", "last_status", "last_result", "last_config"} {
 			row[key] = seen
 		}
+		row["last_query_read"], row["last_query_write"] = nullTime(h.queryRead, pySpace), nullTime(h.queryWrite, pySpace)
 	}
 	return row
 }
@@ -397,7 +398,7 @@ func (s *Server) hostsGet(c *call) answer {
 		"os_info": h.osInfo(), "network_info": h.networkInfo(), "host_details": h.details(),
 		"node_info":    h.nodeInfo(),
 		"last_checkin": seen, "enrolled_on": form(h.enrolled), "last_status": seen, "last_result": seen,
-		"last_config": nil, "last_query_read": seen, "last_query_write": seen,
+		"last_config": nil, "last_query_read": nullTime(h.queryRead, form), "last_query_write": nullTime(h.queryWrite, form),
 	}
 	if s.profile.v4 {
 		data["platform"] = h.role.platform

@@ -7,10 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-// huntState is the state behind the section Hunt: there is none, because hunts look
-// at what hosts have reported.
-type huntState struct{}
-
 // huntTable lists the calls around the section Hunt.
 func (s *Server) huntTable() []route {
 	return []route{
@@ -21,9 +17,6 @@ func (s *Server) huntTable() []route {
 		{"indicators-hunt", "POST", "/indicators/hunt", needToken, s.indicatorsHunt, nil},
 	}
 }
-
-// buildHunt makes the state of a new server.
-func (s *Server) buildHunt() {}
 
 const (
 	missingFile = "Missing required parameter in an uploaded file"

@@ -20,9 +20,6 @@ func (s *Server) iocsTable() []route {
 	}
 }
 
-// buildIocs makes the state of a new server.
-func (s *Server) buildIocs() {}
-
 // API: GET /iocs. A server without indicators makes examples up.
 func (s *Server) iocsList(*call) answer {
 	s.mu.Lock()

@@ -367,7 +367,7 @@ func (s *Server) purge(before time.Time) {
 	old := func(a *alert) bool { return a.createdAt.Before(before) }
 	oldEvent := func(e event) bool { return e.at.Before(before) }
 	touched := map[*host]bool{} // a deleted host is not in the fleet any more
-	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostcare.hidden)) {
+	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostUpkeep.hidden)) {
 		if !old(a) {
 			a.events = without(a.events, oldEvent)
 			continue
@@ -378,7 +378,7 @@ func (s *Server) purge(before time.Time) {
 		if a.rule != nil && a.host.open[a.rule.id] == a {
 			delete(a.host.open, a.rule.id)
 		}
-		delete(s.hostcare.hidden, a.id)
+		delete(s.hostUpkeep.hidden, a.id)
 		touched[a.host] = true
 	}
 	for h := range touched {

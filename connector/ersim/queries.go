@@ -50,7 +50,11 @@ func (s *Server) distributedAdd(c *call) answer {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q, hosts, refusal := s.startQuery(c.text("query"), c.list("nodes"), c.list("tags"), c.array("os_name"))
+	var systems []string
+	if s.profile.v4 {
+		systems = c.array("os_name") // older releases do not know the argument
+	}
+	q, hosts, refusal := s.startQuery(c.text("query"), c.list("nodes"), c.list("tags"), systems)
 	if refusal != "" {
 		return s.fail(refusal)
 	}
@@ -106,6 +110,8 @@ func (s *Server) answerQuery(q *liveQuery, h *host, st *statement) {
 	if s.profile.v4 {
 		node["host_identifier"] = h.identifier
 	}
+	h.queryRead = s.now().Truncate(time.Microsecond)
+	h.queryWrite = h.queryRead
 	rows, status := s.evaluate(q, h, st)
 	q.frames = append(q.frames, encodeJSON(obj{"node": node, "data": rows, "query_id": q.id, "status": status}))
 	s.deliver(q)

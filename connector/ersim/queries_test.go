@@ -43,7 +43,7 @@ func (l *live) dial(path string, id any) *websocket.Conn {
 		l.t.Fatal(err)
 	}
 	kind, ack, err := conn.ReadMessage()
-	if err != nil || kind != websocket.TextMessage || string(ack) != "Fetching results for query with query id : "+text {
+	if err != nil || kind != websocket.TextMessage || strings.Replace(string(ack), "id :", "id:", 1) != "Fetching results for query with query id: "+text {
 		l.t.Fatalf("ack %d %q %v", kind, ack, err)
 	}
 	return conn
@@ -439,5 +439,18 @@ func TestCarveOfNothing(t *testing.T) {
 	r.wait(10 * time.Second)
 	if out := r.call("POST", "/carves/query", obj{"query_id": 1, "host_identifier": host}); out["message"] != "Carve not started" {
 		t.Error(out)
+	}
+}
+
+// TestOSNameIsForNewReleases asks for one operating system. Release 2.1.2 does not
+// know the argument, so that nothing is left that names hosts, and every host is asked.
+func TestOSNameIsForNewReleases(t *testing.T) {
+	for profile, every := range map[string]bool{"4.0": false, "2.1.2": true} {
+		r := newRig(t, Options{Profile: profile, Hosts: 12})
+		data := r.data("POST", "/distributed/add", obj{"query": "select * from users;", "os_name": []string{r.s.hosts[0].role.os}})
+		online, _ := data.(obj)["onlineNodes"].(float64)
+		if got := int(online) == len(r.s.hosts); got != every || online == 0 {
+			t.Errorf("%s: %v of %d hosts", profile, online, len(r.s.hosts))
+		}
 	}
 }

@@ -61,7 +61,8 @@ func (s *Server) buildRelease2() {
 	s.release2.options = obj{
 		"disable_watchdog": true, "logger_tls_compress": true, "host_identifier": "uuid", "schedule_splay_percent": 10,
 		"custom_plgx_EnableLogging": "true", "custom_plgx_EnableSSL": "true", "custom_plgx_EnableWatcher": "true",
-		"custom_plgx_LogFileName": `C:\Program Files\plgx_osquery\plgx-agent.log`, "custom_plgx_LogLevel": "3",
+		"custom_plgx_LogFileName": `C:\Program Files\plgx_osquery\plgx-agent.log`, "custom_plgx_LogFileNameLinux": "/var/log/plgx-agent.log",
+		"custom_plgx_LogLevel":     "3",
 		"custom_plgx_LogModeQuiet": "0", "custom_plgx_MemoryLimit": "150",
 	}
 	for _, stock := range stockConfigs {
@@ -122,7 +123,7 @@ func (s *Server) resultsDelete(c *call) answer {
 	for _, h := range s.hosts {
 		h.background = without(h.background, old)
 	}
-	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostcare.hidden)) {
+	for _, a := range slices.AppendSeq(slices.Clone(s.alerts), maps.Values(s.hostUpkeep.hidden)) {
 		a.events = without(a.events, old)
 	}
 	return s.ok("Query result data is deleted successfully", nil)
@@ -172,7 +173,7 @@ func (s *Server) oldConfigsView(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if identifier := c.text("host_identifier"); identifier != "" {
-		h := s.host(identifier)
+		h := s.identified(identifier)
 		if h == nil {
 			return s.fail("Host identifier passed is not valid!")
 		}

@@ -228,6 +228,10 @@ func (s *Server) responseAdd(c *call) answer {
 			c.mistake(name, name, missingText)
 		}
 	}
+	if a.kind == KindContain {
+		c.choice("direction", "direction", "", "1", "2")
+		c.choice("layer4_protocol", "layer4_protocol", "", "2", "6", "17", "256") // the guide says both 2 and 256 for any
+	}
 	if a.kind == KindStopProcess && len(a.params) == 0 {
 		c.mistake("pid", "pid", missingText)
 	}
@@ -319,6 +323,9 @@ func (c *call) scriptAction() *action {
 	if content == "" {
 		c.mistake("content", "content", missingText)
 	}
+	if c.text("save_script") != "" {
+		c.flag("save_script", "save_script")
+	}
 	a := &action{kind: KindScript, verb: "execute", target: "script", user: c.user, params: map[string]string{
 		"file_type": kind, "content": content, "params": c.text("params"), "script_name": c.text("script_name"),
 		"save_script": c.text("save_script"),
@@ -377,7 +384,7 @@ func (s *Server) responseList(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 {
+	if c.negativePage() {
 		return s.crash()
 	}
 	s.mu.Lock()
@@ -447,7 +454,7 @@ func (s *Server) responseView(c *call) answer {
 	if bad := s.invalid(c.args); bad != nil {
 		return *bad
 	}
-	if start < 0 {
+	if c.negativePage() {
 		return s.crash()
 	}
 	s.mu.Lock()
@@ -504,9 +511,13 @@ func (s *Server) responseCancel(c *call) answer {
 
 // API: POST /response/status.
 func (s *Server) responseStatus(c *call) answer {
+	c.number("node_id", "id of the node", 0)
+	if bad := s.invalid(c.args); bad != nil {
+		return *bad
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.host(defaultText(c.text("host_identifier"), c.text("node_id")))
+	h, _ := s.bodyHost(c)
 	if h == nil {
 		return s.fail("No Host present for the host identifier or node id given!")
 	}

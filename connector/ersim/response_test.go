@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"mime/multipart"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -375,5 +376,35 @@ func TestStopByNameOrPath(t *testing.T) {
 		if got := h.stop("7", tt.name) == 1; got != tt.gone {
 			t.Errorf("%s: stop %s of %s: %t, want %t", tt.platform, tt.name, tt.path, got, tt.gone)
 		}
+	}
+}
+
+// TestResponseArgumentsAreRefused lists values that are in none of the guide's sets.
+func TestResponseArgumentsAreRefused(t *testing.T) {
+	r := newRig(t, Options{Hosts: 1})
+	host := r.s.hosts[0]
+	block := func(key, value string) obj {
+		return obj{"action": "contain", "target": "ip_connection", "actuator_id": host.identifier, "rule_name": "x", key: value}
+	}
+	for name, one := range map[string]struct {
+		path string
+		body obj
+	}{
+		"direction":       {"/response/add", block("direction", "3")},
+		"layer4_protocol": {"/response/add", block("layer4_protocol", "1")},
+		"save_script":     {"/response/custom-action", obj{"host_identifier": host.identifier, "content": "x", "file_type": 1, "save_script": "perhaps"}},
+		"node_id":         {"/response/status", obj{"node_id": "abc"}},
+	} {
+		if w := r.send("POST", one.path, one.body); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"`+name+`"`) {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	for _, value := range []string{"", "2", "256"} {
+		if out := r.call("POST", "/response/add", block("layer4_protocol", value)); out["status"] != "success" {
+			t.Errorf("protocol %q: %v", value, out)
+		}
+	}
+	if out := r.call("POST", "/response/status", obj{"host_identifier": host.name}); out["status"] != "failure" {
+		t.Errorf("a name is no identifier: %v", out)
 	}
 }

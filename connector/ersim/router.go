@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/gorilla/websocket"
 )
 
 // route is one call of the API. A path part of the form {x} takes any text, and
@@ -112,9 +114,9 @@ func (s *Server) table() []route {
 		{"rules-list", "POST", "/rules", token, s.rulesList, nil},
 		{"rules-get", "GET", "/rules/{id:int}", token, s.rulesGet, nil},
 	}
-	return slices.Concat(s.hostcareTable(), routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.tagsTable(),
-		s.configsTable(), s.packsTable(), s.scheduledTable(), s.rulecareTable(), s.schemaTable(), s.yaraTable(),
-		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertcareTable(), s.release2Table())
+	return slices.Concat(s.hostUpkeepTable(), routes, s.actionTable(), s.accountTable(), s.managementTable(), s.emailTable(), s.dashboardTable(), s.tagsTable(),
+		s.configsTable(), s.packsTable(), s.scheduledTable(), s.ruleEditingTable(), s.schemaTable(), s.yaraTable(),
+		s.iocsTable(), s.huntTable(), s.searchTable(), s.alertOverviewTable(), s.release2Table())
 }
 
 // find looks the request up. Without a route the answer says why there is none.
@@ -135,7 +137,7 @@ func (a *api) find(method, path string) (*route, map[string]string, answer) {
 			return nil, nil, redirect(a.base + path + "/")
 		case a.routes[i].method == method:
 			return &a.routes[i], values, answer{}
-		default:
+		case !slices.Contains(allowed, a.routes[i].method):
 			allowed = append(allowed, a.routes[i].method)
 			html = a.routes[i].kind&needToken == 0
 		}
@@ -147,6 +149,12 @@ func (a *api) find(method, path string) (*route, map[string]string, answer) {
 	refusal := plain(http.StatusMethodNotAllowed, "The method is not allowed for the requested URL.")
 	if html {
 		refusal = answer{status: http.StatusMethodNotAllowed, contentType: typeHTML, body: []byte(notAllowedHTML)}
+	}
+	if slices.Contains(allowed, http.MethodGet) {
+		allowed = append(allowed, http.MethodHead)
+	}
+	if method == http.MethodOptions { // the framework answers these by itself, without a token
+		refusal = answer{status: http.StatusOK, contentType: typeHTML + "; charset=utf-8"}
 	}
 	refusal.allow = strings.Join(append(allowed, http.MethodOptions), ", ")
 	return nil, nil, refusal
@@ -203,6 +211,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, a *api, path string) {
+	if !s.profile.v4 && websocket.IsWebSocketUpgrade(r) {
+		s.hangUp(w, r)
+		return
+	}
 	found, values, refusal := a.find(r.Method, path)
 	id := "unknown"
 	if found != nil {
@@ -233,14 +245,15 @@ func (s *Server) handle(found *route, values map[string]string, r *http.Request)
 		c.user = user
 	}
 	var bad *answer
-	if c.args, bad = s.readArgs(r); bad != nil {
-		if found.path == "/login" && !s.profile.v4 {
+	login2 := found.path == "/login" && !s.profile.v4
+	if c.args, bad = s.readArgs(r, login2); bad != nil {
+		if login2 {
 			return s.crash() // observed on release 2.1.2
 		}
 		return *bad
 	}
 	// PostgreSQL, the server's database, has no character U+0000 in texts.
-	if c.holdsNUL() {
+	if c.holdsNUL() || strings.ContainsRune(r.URL.Path, 0) {
 		return s.crash()
 	}
 	if found.kind&needAdmin != 0 && s.profile.v4 && c.user.role != roleAdmin {

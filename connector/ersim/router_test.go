@@ -2,6 +2,7 @@ package ersim
 
 import (
 	"compress/gzip"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -163,4 +164,94 @@ func TestHostAnswers(t *testing.T) {
 	if w := r.send("GET", "/hosts/1", nil); w.Code != http.StatusOK {
 		t.Error(w.Code)
 	}
+}
+
+// TestOptions: the framework answers OPTIONS by itself, without a token, so that
+// browsers can ask before they send the header of the token.
+func TestOptions(t *testing.T) {
+	for _, profile := range []string{"4.0", "2.1.2"} {
+		r := newRig(t, Options{Profile: profile, Hosts: 1})
+		r.token = ""
+		for path, want := range map[string]string{"/alerts": "POST, PUT, OPTIONS", "/login": "POST, OPTIONS", "/hosts/count": "GET, HEAD, OPTIONS"} {
+			w := r.send("OPTIONS", path, nil)
+			if w.Code != http.StatusOK || w.Header().Get("Allow") != want || w.Body.Len() != 0 ||
+				!strings.Contains(w.Header().Get("Access-Control-Allow-Headers"), "x-access-token") {
+				t.Errorf("%s %s: %d %v %q", profile, path, w.Code, w.Header(), w.Body)
+			}
+		}
+		if w := r.send("OPTIONS", "/nosuch", nil); w.Code != http.StatusNotFound {
+			t.Errorf("%s: unknown path: %d", profile, w.Code)
+		}
+	}
+}
+
+// TestBodiesOfScripts: what scripts send, and what the framework makes of it. A
+// semicolon, in which SQL ends, is part of a form or query string.
+func TestBodiesOfScripts(t *testing.T) {
+	r := newRig(t, Options{Hosts: 2})
+	send := func(path, kind, accept string, body io.Reader) *httptest.ResponseRecorder {
+		t.Helper()
+		req := httptest.NewRequestWithContext(t.Context(), "POST", r.s.BasePath()+path, body)
+		req.Header.Set("x-access-token", r.token)
+		req.Header.Set("Content-Type", kind)
+		req.Header.Set("Accept-Encoding", accept)
+		w := httptest.NewRecorder()
+		r.s.ServeHTTP(w, req)
+		return w
+	}
+	const form, upload, asJSON = "application/x-www-form-urlencoded", "multipart/form-data", "application/json"
+	for _, tt := range []struct {
+		name, path, kind, body string
+		want                   string
+	}{
+		{"form", "/distributed/add", form, "query=select+1;&tags=finance%2Chr", `200 {"data":{"onlineNodes"`},
+		{"query string", "/distributed/add?query=select%201;&tags=hr", "", "", `200 {"data":{"onlineNodes"`},
+		{"first of two", "/alerts?limit=1&limit=x", "", "", `200 {"status":"success"`},
+		{"no escape", "/hosts?searchterm=100%", "", "", `200 {"data":{"count":0`},
+		{"JSON that calls itself a form", "/distributed/add", form, `{"query": "select 1;"}`, `400 {"message":{"query":"query"}}`},
+		{"JSON that calls itself text", "/distributed/add", "text/plain", `{"query": "select 1;"}`, `400 {"message":{"query":"query"}}`},
+		{"multipart without boundary", "/distributed/add", upload, "x", `400 {"message":{"query":"query"}}`},
+		{"multipart that ends early", "/distributed/add", upload + "; boundary=x", "--x\r\nContent-Dis", `400 {"message":{"query":"query"}}`},
+		{"two values", "/alerts", asJSON, `{} []`, `400 {"message":"Failed to decode JSON object: Extra data: line 1 column 4 (char 3)"}`},
+		{"white space behind", "/alerts", asJSON, "{} \n", `200 {"status":"success"`},
+		{"no rows", "/alerts", asJSON, `{"limit": -1}`, `500 {"message":"Internal Server Error"}`},
+		{"NUL in the path", "/hosts/%00/tags", asJSON, `{"tag": "x"}`, `500 {"message":"Internal Server Error"}`},
+		{"too much", "/alerts", asJSON, strings.Repeat(" ", maxBodyBytes+1), `413 {"message":{"message":"The data value`},
+	} {
+		w := send(tt.path, tt.kind, "", strings.NewReader(tt.body))
+		if got := fmt.Sprint(w.Code, " ", w.Body); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+	for method, want := range map[string]int{"GET": 200, "POST": 400, "PUT": 400} {
+		path := map[string]string{"GET": "/hosts/count", "POST": "/hosts", "PUT": "/alerts"}[method]
+		req := httptest.NewRequestWithContext(t.Context(), method, r.s.BasePath()+path, http.NoBody)
+		req.Header.Set("x-access-token", r.token)
+		req.Header.Set("Content-Type", asJSON)
+		w := httptest.NewRecorder()
+		if r.s.ServeHTTP(w, req); w.Code != want {
+			t.Errorf("%s of type JSON without a body: %d", method, w.Code)
+		}
+	}
+	for accept, want := range map[string]string{"gzip": "gzip", "deflate, GZIP;q=0.5": "gzip", "gzip;q=0": "", "gzip; q=0.0, identity": "", "": ""} {
+		if w := send("/hosts", asJSON, accept, strings.NewReader("{}")); w.Header().Get("Content-Encoding") != want {
+			t.Errorf("Accept-Encoding %q: %q", accept, w.Header().Get("Content-Encoding"))
+		}
+	}
+	tooLarge := io.LimitReader(zeros{}, maxProxyBytes+1)
+	req := httptest.NewRequestWithContext(t.Context(), "POST", r.s.BasePath()+"/login", tooLarge)
+	req.ContentLength = maxProxyBytes + 1
+	w := httptest.NewRecorder()
+	r.s.ServeHTTP(w, req)
+	if w.Code != http.StatusRequestEntityTooLarge || w.Header().Get("Content-Type") != typeHTML {
+		t.Errorf("for the proxy: %d %s", w.Code, w.Header().Get("Content-Type"))
+	}
+}
+
+// zeros is a body without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }

@@ -101,10 +101,15 @@ func (s *Server) insertRule(r rule) *rule {
 	return &r
 }
 
-// ruleNamed finds a rule by name or makes one.
+// ruleNamed finds a rule by name, a deleted one too, or makes one.
 func (s *Server) ruleNamed(name string, otherwise rule) *rule {
 	if r := s.findRule(name); r != nil {
 		return r
+	}
+	for _, r := range s.rules {
+		if r.name == name {
+			return r
+		}
 	}
 	otherwise.name = name
 	return s.addRule(otherwise)
@@ -191,7 +196,7 @@ func (s *Server) rulesList(c *call) answer {
 		return *bad
 	}
 	counting := withCount == nil || *withCount
-	if start < 0 || order != "" && column == "" || !counting && (order == "" || column == "alert_count") {
+	if c.negativePage() || order != "" && column == "" || !counting && (order == "" || column == "alert_count") {
 		return s.crash() // without the join there is nothing to count and to sort by
 	}
 	s.mu.Lock()

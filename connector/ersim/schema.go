@@ -6,10 +6,6 @@ import (
 	"strings"
 )
 
-// schemaState is the state behind the section Schema: there is none, because the
-// tables are those that live queries can read.
-type schemaState struct{}
-
 // schemaTable lists the calls around the section Schema.
 func (s *Server) schemaTable() []route {
 	return []route{
@@ -17,9 +13,6 @@ func (s *Server) schemaTable() []route {
 		{"schema-get", "GET", "/schema/{table}", needToken, s.schemaGet, nil},
 	}
 }
-
-// buildSchema makes the state of a new server.
-func (s *Server) buildSchema() {}
 
 // tableAbout says in a few words what a table holds.
 var tableAbout = map[string]string{

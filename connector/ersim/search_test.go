@@ -21,11 +21,12 @@ func prepareSearch(s *Server, name string) {
 		for _, known := range []string{"Credential dumping", "C2 beacon"} {
 			s.findRule(known).name += " of old"
 		}
-	case name == "iocs_get.txt", name == "iocs_get_empty.txt":
+	case name == "iocs_get", name == "iocs_get_empty":
 		s.iocs.rows = []indicator{{"bad-ips", "remote_address", "WARNING", "203.0.113.66"}, {"bad-ips", "remote_address", "WARNING", "203.0.113.67"}}
-		if name == "iocs_get_empty.txt" {
+		if name == "iocs_get_empty" {
 			s.iocs.rows = append(s.iocs.rows, indicator{"a-md5", "md5", "CRITICAL", "d41d8cd98f00b204e9800998ecf8427e"})
 		}
+	case strings.HasPrefix(name, "alert"), strings.HasPrefix(name, "hosts"):
 	case strings.Contains(name, "search"), strings.Contains(name, "hunt"), strings.HasPrefix(name, "indicators"):
 		for i := range 3 {
 			s.Raise(AlertSpec{Host: s.hosts[0].identifier, Rule: "Credential dumping", Separate: true, Detached: true, Columns: map[string]string{

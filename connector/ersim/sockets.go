@@ -70,8 +70,12 @@ type socket struct {
 // socketTable lists the websockets of the profile.
 func (s *Server) socketTable() []socket {
 	var table []socket
+	sentence := "Fetching results for query with query id: "
+	if !s.profile.v4 {
+		sentence = "Fetching results for query with query id : " // observed
+	}
 	for _, path := range s.profile.sockets {
-		table = append(table, socket{"ws-distributed-result", path, "Fetching results for query with query id : ", s.serveQuery})
+		table = append(table, socket{"ws-distributed-result", path, sentence, s.serveQuery})
 	}
 	if s.profile.v4 {
 		table = append(table, socket{"ws-csv-export", "/esp-ui/websocket/csv/export", "Fetching results for task with id: ", s.serveExport})
@@ -135,6 +139,17 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request, one *socket
 	one.serve(conn, wanted, gone)
 	_ = conn.Close() // ends the reader
 	reader.Wait()
+}
+
+// hangUp takes a websocket and ends it without a word, as release 2.1.2 was observed
+// to do below the API's paths.
+func (s *Server) hangUp(w http.ResponseWriter, r *http.Request) {
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.log.Debug("websocket refused", "err", err) // the upgrader has answered
+		return
+	}
+	_ = conn.Close() // nothing is left to lose
 }
 
 // serveQuery sends the results of a live query, a frame for each host that answers.

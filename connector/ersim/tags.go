@@ -1,7 +1,6 @@
 package ersim
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -92,7 +91,7 @@ func (s *Server) tagsList(c *call) answer {
 	})
 	slices.Reverse(found)
 	if order := strings.ToLower(c.text("order_by")); s.profile.v4 && (order == "asc" || order == "desc") {
-		slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(a, b) })
+		slices.Sort(found)
 		if order == "desc" {
 			slices.Reverse(found)
 		}

@@ -59,7 +59,7 @@ func (s *Server) v0Alerts(c *call) answer {
 // does not.
 func (s *Server) v0AlertRow(a *alert) obj {
 	row := obj{
-		"query_name": a.query, "message": a.entry, "node_id": a.host.id, "rule_id": nil, "rule": nil, "severity": s.severityName(a.severity),
+		"query_name": a.query, "message": a.entry, "node_id": a.host.id, "rule_id": nil, "rule": nil, "severity": s.severityText(a),
 		"created_at": pyISO(a.createdAt), "type": a.kind(), "source": a.source, "recon_queries": nil, "status": a.status(),
 	}
 	if a.rule != nil {

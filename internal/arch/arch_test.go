@@ -58,7 +58,7 @@ var arrows = map[string][]string{
 	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/library"},
 	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/jq",
 		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
-	"internal/doctor": {"internal/config", "connector", "connector/catalogue"},
+	"internal/doctor": {"internal/soar", "internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},

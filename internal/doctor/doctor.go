@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -59,8 +60,10 @@ func Run(ctx context.Context, o Options, each func(Result)) error {
 	}
 	d := &doctor{o: o, blocked: map[string]string{}}
 	var failed []string
+	bounded, cancel := context.WithTimeout(ctx, maxAll)
+	defer cancel()
 	for _, c := range checks {
-		r := d.look(ctx, c)
+		r := d.look(bounded, c)
 		if r.Status == Fail {
 			failed = append(failed, r.Check)
 		}
@@ -81,7 +84,7 @@ func Run(ctx context.Context, o Options, each func(Result)) error {
 // check is one thing to look at.
 type check struct {
 	name  string
-	needs string // the check that has to be good before; those that it needs come along
+	needs []string // the checks that have to be good before; those that they need come along
 	look  func(*doctor, context.Context) finding
 }
 
@@ -91,23 +94,24 @@ type finding struct {
 	found, hint string
 }
 
-// checks is the order of things: every check stands behind the one that it needs.
+// checks is the order of things: every check stands behind those that it needs.
 var checks = []check{
-	{"config", "", (*doctor).config},
-	{"name", "config", (*doctor).name},
-	{"reach", "name", (*doctor).reach},
-	{"tls", "reach", (*doctor).tls},
-	{"base path", "tls", (*doctor).base},
-	{"clock", "base path", (*doctor).clock},
-	{"login", "base path", (*doctor).login},
-	{"release", "base path", (*doctor).release},
-	{"role", "login", (*doctor).role},
-	{"source poll", "login", (*doctor).poll},
-	{"source push", "config", (*doctor).push},
-	{"source webhook", "config", (*doctor).webhook},
-	{"endpoints", "release", (*doctor).endpoints},
-	{"hosts", "login", (*doctor).hosts},
-	{"response", "login", (*doctor).response},
+	{"config", nil, (*doctor).config},
+	{"password", []string{"config"}, (*doctor).password},
+	{"name", []string{"config"}, (*doctor).name},
+	{"reach", []string{"name"}, (*doctor).reach},
+	{"tls", []string{"reach"}, (*doctor).tls},
+	{"base path", []string{"tls"}, (*doctor).base},
+	{"clock", []string{"base path"}, (*doctor).clock},
+	{"login", []string{"base path", "password"}, (*doctor).login},
+	{"release", []string{"base path"}, (*doctor).release},
+	{"role", []string{"login", "release"}, (*doctor).role},
+	{"source poll", []string{"login"}, (*doctor).poll},
+	{"source push", []string{"config"}, (*doctor).push},
+	{"source webhook", []string{"config"}, (*doctor).webhook},
+	{"endpoints", []string{"release"}, (*doctor).endpoints},
+	{"hosts", []string{"login"}, (*doctor).hosts},
+	{"response", []string{"login", "release"}, (*doctor).response},
 }
 
 // doctor is one examination. It belongs to one goroutine.
@@ -115,19 +119,29 @@ type doctor struct {
 	o         Options
 	cfg       *config.Config
 	configErr error
+	secretErr error // why the password cannot be read
 	client    *connector.Client
 	address   string // host:port that answers
 	server    server
 	blocked   map[string]string // check to the failed one that it needs, itself included
 }
 
-// maxLook bounds one check.
-const maxLook = 2 * time.Minute
+// maxLook bounds one check, and maxAll all of them: a server that takes every call and
+// answers none would keep a person waiting at each.
+const (
+	maxLook = time.Minute
+	maxAll  = 2 * time.Minute
+)
 
 func (d *doctor) look(ctx context.Context, c check) Result {
-	if root, is := d.blocked[c.needs]; is {
-		d.blocked[c.name] = root
-		return Result{c.name, Skip, "not looked at, because " + root + " failed", ""}
+	for _, need := range c.needs {
+		if root, is := d.blocked[need]; is {
+			d.blocked[c.name] = root
+			return Result{c.name, Skip, "not looked at, because " + root + " failed", ""}
+		}
+	}
+	if ctx.Err() != nil {
+		return Result{c.name, Skip, "not looked at, because no time was left", ""}
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxLook)
 	defer cancel()
@@ -156,8 +170,15 @@ func failure(err error, hint string) finding {
 		hint = "give the account a role that may do this"
 	case errors.Is(err, connector.ErrCertificate):
 		hint = certificateHint
+	case isTimeout(err):
+		hint = "the server does not answer in time: look at its load, or give it longer with --timeout"
 	}
 	return finding{Fail, said(err), hint}
+}
+
+func isTimeout(err error) bool {
+	waited, is := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || is && waited.Timeout()
 }
 
 // said is an error on one line.

@@ -19,6 +19,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,7 @@ func TestProfiles(t *testing.T) {
 	for profile, wants := range map[string]map[string]want{
 		"4.0": {
 			"config":         {OK, "as admin", ""},
+			"password":       {OK, "can be read", ""},
 			"name":           {OK, "127.0.0.1 is an address", ""},
 			"reach":          {OK, "accepts connections", ""},
 			"tls":            {OK, "CN=er.example.org, of CN=Test CA, until ", ""},
@@ -347,7 +349,7 @@ func TestDeadServer(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	r.expect(results, map[string]want{"reach": {Fail, "refused", "is the server up"}, "config": {OK, "", ""}})
-	for _, c := range checks[3:] {
+	for _, c := range checks[4:] {
 		if got := results[c.name]; got.Status != Skip {
 			t.Errorf("%+v", got)
 		}
@@ -507,5 +509,91 @@ func TestInterrupted(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) || r.sim.Calls()["auth-logout"] != 1 {
 		t.Errorf("error %v, %d logouts", err, r.sim.Calls()["auth-logout"])
+	}
+}
+
+// Without the password all is looked at that needs no login, and nobody logs in.
+func TestNoPassword(t *testing.T) {
+	r := newRig(t, "4.0")
+	r.server["password"] = "{file: nosuch}"
+	r.start()
+	results, err := r.examine()
+	r.expect(results, map[string]want{
+		"config": {OK, "as admin", ""}, "password": {Fail, "nosuch: no such file", "server.password"}, "reach": {OK, "", ""}, "tls": {OK, "chain good", ""},
+		"base path": {OK, "the API is at", ""}, "clock": {OK, "", ""}, "release": {OK, "4.0 Enterprise", ""}, "endpoints": {OK, "are there", ""},
+		"login": {Skip, "because password failed", ""}, "hosts": {Skip, "because password failed", ""}, "role": {Skip, "because password failed", ""},
+	})
+	if err == nil || errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("error %v", err)
+	}
+	if calls := r.sim.Calls(); calls["auth-login"] != 0 || calls["auth-logout"] != 0 {
+		t.Errorf("%d logins, %d logouts", calls["auth-login"], calls["auth-logout"])
+	}
+}
+
+// A server that takes every call and answers none.
+func TestSilentServer(t *testing.T) {
+	r := newRig(t, "4.0")
+	r.server["timeout"] = "100ms"
+	ended := make(chan struct{})
+	r.wrap = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			switch strings.TrimPrefix(req.URL.Path, r.sim.BasePath()) {
+			case "/index", "/users/me", "/alerts":
+				<-ended
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	}
+	r.start()
+	t.Cleanup(func() { close(ended) }) // before the server is closed, which waits for its handlers
+	results, err := r.examine()
+	const hint = "does not answer in time"
+	r.expect(results, map[string]want{
+		"login": {OK, "", ""}, "release": {Fail, "/index", hint}, "source poll": {Fail, "/alerts", hint}, "hosts": {OK, "", ""},
+		// Edition and release are not known now, and nothing is said that would need them.
+		"role": {Skip, "because release failed", ""}, "endpoints": {Skip, "because release failed", ""}, "response": {Skip, "because release failed", ""},
+	})
+	if !errors.Is(err, ErrFailed) || r.sim.Calls()["auth-logout"] != 1 {
+		t.Errorf("error %v, %d logouts", err, r.sim.Calls()["auth-logout"])
+	}
+}
+
+// One probe without an answer is enough.
+func TestProbesEndAtTheFirstFailure(t *testing.T) {
+	r := newRig(t, "4.0")
+	probed := make(chan string, 1000) // as many as there can be calls
+	r.wrap = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			path := strings.TrimPrefix(req.URL.Path, r.sim.BasePath())
+			known := []string{"/login", "/index", "/hosts/count", "/response/status/all", "/erbridge/no/such/path"}
+			if req.Header.Get("X-Access-Token") == "" && !slices.Contains(known, path) && !strings.Contains(path, "v0") {
+				probed <- path
+				http.Error(w, "busy", http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	}
+	r.start()
+	results, _ := r.examine()
+	r.expect(results, map[string]want{"endpoints": {Fail, "HTTP 503", "try again"}, "hosts": {OK, "", ""}})
+	if len(probed) == 0 || len(probed) > 2*probing {
+		t.Errorf("%d probes", len(probed))
+	}
+}
+
+// With no time left the rest is skipped, and every check has its line.
+func TestNoTimeLeft(t *testing.T) {
+	r := newRig(t, "4.0")
+	r.start()
+	d := &doctor{blocked: map[string]string{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range checks {
+		if got := d.look(ctx, c); got.Status != Skip || !strings.Contains(got.Found, "no time was left") {
+			t.Errorf("%+v", got)
+		}
 	}
 }

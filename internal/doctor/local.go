@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,10 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// config reads the configuration and makes the client, which reads the password.
+// config reads the configuration and makes the client.
 func (d *doctor) config(context.Context) finding {
 	cfg, err := config.Load(d.o.Config)
 	if err != nil {
@@ -31,11 +33,26 @@ func (d *doctor) config(context.Context) finding {
 		cfg.Server.Timeout = d.o.Timeout
 	}
 	d.cfg = cfg
-	if d.client, err = d.o.NewClient(cfg); err != nil {
+	d.client, err = d.o.NewClient(cfg)
+	if _, unread := cfg.Server.Password.Reveal(); unread != nil {
+		d.secretErr = cmp.Or(err, unread)
+		// Much can be looked at without. Nothing logs in when the password has failed.
+		cfg.Server.Password = soar.SecretValue("not read")
+		d.client, err = d.o.NewClient(cfg)
+	}
+	if err != nil {
 		d.configErr = err
 		return finding{Fail, said(err), "correct the section server of the configuration, or what it names"}
 	}
 	return finding{OK, fmt.Sprintf("%s: server %s as %s", cfg.File, cfg.Server.URL, cfg.Server.Username), ""}
+}
+
+// password says whether what server.password names can be read.
+func (d *doctor) password(context.Context) finding {
+	if d.configErr = d.secretErr; d.secretErr != nil {
+		return finding{Fail, said(d.secretErr), "set what server.password of the configuration names"}
+	}
+	return finding{OK, "what server.password names can be read", ""}
 }
 
 func (d *doctor) push(ctx context.Context) finding {

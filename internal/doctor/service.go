@@ -80,25 +80,33 @@ func (d *doctor) endpoints(ctx context.Context) finding {
 
 // missing are those of the calls that the server does not have, in their order.
 func (d *doctor) missing(ctx context.Context, calls []*catalogue.Call) ([]*catalogue.Call, error) {
-	has, errs := make([]bool, len(calls)), make([]error, len(calls))
+	has := make([]bool, len(calls))
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	next := make(chan int) // no buffer: a probe is given out when somebody can make it
 	var probes sync.WaitGroup
 	for range probing {
 		probes.Go(func() {
 			for i := range next {
-				has[i], errs[i] = d.client.Has(ctx, calls[i])
+				var err error
+				if has[i], err = d.client.Has(ctx, calls[i]); err != nil {
+					stop(err) // the others would be of the same kind
+				}
 			}
 		})
 	}
 	for i := range calls {
-		next <- i
+		select {
+		case next <- i:
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
 	close(next)
 	probes.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err // one is enough to say; the others are of the same kind
-		}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	var missing []*catalogue.Call
 	for i, c := range calls {

@@ -14,6 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"github.com/erbridge/erbridge/connector/catalogue"
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -347,6 +348,11 @@ func lintBlock(t *testing.T, text string) {
 		}
 		step := before + "  - " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 		_, problems = playbooks.Parse("block.yaml", []byte("playbook: block\nsteps:\n"+step+"\n"), known)
+	case root.Kind == yaml.SequenceNode && strings.Contains(text, "method: "): // of the catalogue
+		call := "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
+		if _, err := catalogue.Parse([]byte("section: block\ntitle: Block\ncalls:\n" + call + "\n")); err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
 	case root.Kind == yaml.SequenceNode:
 		steps := "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
 		_, problems = playbooks.Parse("block.yaml", []byte("playbook: block\nsteps:\n"+steps+"\n"), known)

@@ -62,7 +62,7 @@ func carveQuarantined(ctx context.Context, d *Deps, call playbooks.Call, in Carv
 	if err != nil {
 		return out, task.failure(fmt.Errorf("carves of the host: %w", readError(err)))
 	}
-	if page.Results == nil || len(page.Malformed) > 0 {
+	if len(page.Malformed) > 0 {
 		return out, task.failure(fmt.Errorf("carves of the host: %w: %w", playbooks.ErrTransient, errIncomplete))
 	}
 	var newest int64

@@ -41,9 +41,6 @@ func rowsSince[T any](ctx context.Context, since time.Time, fetch func(ctx conte
 		if len(page.Malformed) > 0 {
 			return nil, fmt.Errorf("%w: %w", errIncomplete, page.Malformed[0])
 		}
-		if page.Results == nil {
-			return nil, fmt.Errorf("%w: the answer has no list", errIncomplete)
-		}
 		fresh, ordered, last := 0, true, time.Time{}
 		for i, row := range page.Results {
 			id, created := key(row)

@@ -101,7 +101,6 @@ func TestRowsSince(t *testing.T) {
 			p.Malformed = []*connector.MalformedError{{Reason: "no id"}}
 			return p
 		}, -1},
-		{"no list", 0, func(int, int) connector.Page[entry] { return connector.Page[entry]{} }, -1},
 		{"an empty page that counts rows", 0, func(int, int) connector.Page[entry] { return connector.Page[entry]{Count: 3, Results: []entry{}} }, -1},
 		{"more than the bound", 0, func(start, limit int) connector.Page[entry] { return part(newest(maxLookedUp+200, 1), start, limit) }, -1},
 	} {
@@ -182,6 +181,17 @@ func TestRecordsWithoutTheirHosts(t *testing.T) {
 	actions := b.answering("/response/view", `{"status": "success", "message": "", "data": {"count": 0, "total_count": 0, "results": []}}`)
 	found, err := actions["file.delete"].Find(t.Context(), c, time.Now().Add(-time.Minute))
 	if !errors.Is(err, errIncomplete) || len(found) != 0 {
+		t.Errorf("found %+v: %v", found, err)
+	}
+}
+
+// An answer without a list is no empty one, after which the call would be sent again.
+func TestRecordsWithoutAList(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	c := effects(b.windows(), b.raise(b.windows(), evil))["file.delete"]
+	actions := b.answering("/response", `{"status": "success", "message": "", "data": {}}`)
+	found, err := actions["file.delete"].Find(t.Context(), c, time.Now().Add(-time.Minute))
+	if !errors.Is(err, connector.ErrNotJSON) || !errors.Is(err, playbooks.ErrTransient) || len(found) != 0 {
 		t.Errorf("found %+v: %v", found, err)
 	}
 }

@@ -9,12 +9,8 @@ import (
 	"time"
 )
 
-// rulecareState is the state behind what changes rules: there is none besides the
-// rules themselves.
-type rulecareState struct{}
-
-// rulecareTable lists the calls around what changes rules.
-func (s *Server) rulecareTable() []route {
+// ruleEditingTable lists the calls around what changes rules.
+func (s *Server) ruleEditingTable() []route {
 	return []route{
 		{"rules-names", "GET", "/rules", needToken | only4, s.rulesNames, nil},
 		{"rules-add", "POST", "/rules/add", needToken | needAdmin, s.rulesAdd, nil},
@@ -25,9 +21,6 @@ func (s *Server) rulecareTable() []route {
 		{"rules-tactics", "POST", "/rules/tactics", needToken, s.rulesTactics, nil},
 	}
 }
-
-// buildRulecare makes the state of a new server.
-func (s *Server) buildRulecare() {}
 
 // techniqueForm is the rule of all releases: no sub-techniques.
 var techniqueForm = regexp.MustCompile(`^T1[0-9]{3}$`)

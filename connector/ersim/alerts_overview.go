@@ -8,12 +8,8 @@ import (
 	"time"
 )
 
-// alertcareState is the state behind counts, graph, state and exports of alerts:
-// none, they are read from the alerts.
-type alertcareState struct{}
-
-// alertcareTable lists the calls around graph, state and exports of alerts.
-func (s *Server) alertcareTable() []route {
+// alertOverviewTable lists the calls around graph, state and exports of alerts.
+func (s *Server) alertOverviewTable() []route {
 	const ent = needToken | enterprise
 	return []route{
 		{"alerts-graph", "GET", "/alerts/graph", ent, s.alertsGraph, nil},
@@ -23,13 +19,10 @@ func (s *Server) alertcareTable() []route {
 	}
 }
 
-// buildAlertcare makes the state of a new server.
-func (s *Server) buildAlertcare() {}
-
 // selected are the alerts that graph and export are of, newest first, whatever their
 // status. Server.mu is held.
 func (s *Server) selected(c *call) ([]*alert, *answer) {
-	f := &alertFilter{sources: c.list("source"), search: strings.ToLower(c.text("search"))}
+	f := &alertFilter{sources: c.list("source"), search: strings.ToLower(c.text("search")), searchRules: true}
 	refusal := s.readSelection(c, f)
 	if refusal == nil {
 		refusal = s.readWindow(c, f)
@@ -169,9 +162,9 @@ func (s *Server) alertsExport(c *call) answer {
 	}
 	rows := make([][]string, 0, len(found))
 	for _, a := range found {
-		cells := make([]string, len(header))
+		one, cells := row(a), make([]string, len(header))
 		for i, of := range header {
-			v, _ := row(a).get(of)
+			v, _ := one.get(of)
 			cells[i] = cell(v)
 		}
 		rows = append(rows, cells)

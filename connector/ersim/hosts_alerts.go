@@ -29,7 +29,9 @@ func (s *Server) hostAlerts(c *call) answer {
 		if a.resolved() {
 			continue
 		}
-		sources[a.source][s.severityName(a.severity)]++
+		if a.severity != "" {
+			sources[a.source][s.severityName(a.severity)]++
+		}
 		sources[a.source]["TOTAL"]++
 		if a.rule != nil {
 			rules[a.rule.name]++

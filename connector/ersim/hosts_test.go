@@ -18,13 +18,15 @@ import (
 // prepareHosts brings about what some captures of host and tag calls were taken from.
 func prepareHosts(r *rig, name string) {
 	win, linux := r.s.hosts[0], r.s.hosts[2]
-	switch strings.TrimSuffix(name, ".txt") {
+	switch name {
 	case "host_enable":
 		r.s.setState(linux, hostRemoved)
 	case "alert_detail_of_disabled_host":
 		r.s.setState(win, hostRemoved)
 	case "hosts_tags_delete":
 		r.s.SetTags(win.identifier, "finance", "a,b")
+	case "hosts_tags_delete_again":
+		r.s.makeTags("a,b")
 	case "tags_add_dup", "tags_delete":
 		r.s.makeTags("tier0")
 	case "hosts_recent_activity_search":
@@ -359,12 +361,12 @@ func TestStatusLogExport(t *testing.T) {
 		return out["data"].(obj)["task_id"].(string)
 	}
 	known, unknown := start(obj{"node_id": 2}), start(obj{"node_id": 99})
-	if frames := r.s.hostcare.exports[known].frames; len(frames) != 0 {
+	if frames := r.s.hostUpkeep.exports[known].frames; len(frames) != 0 {
 		t.Errorf("written at once: %s", frames)
 	}
 	r.wait(time.Second)
 	told := func(task string) (frame map[string]string) {
-		if err := json.Unmarshal(r.s.hostcare.exports[task].frames[0], &frame); err != nil {
+		if err := json.Unmarshal(r.s.hostUpkeep.exports[task].frames[0], &frame); err != nil {
 			t.Fatal(err)
 		}
 		return frame
@@ -393,7 +395,7 @@ func TestStatusLogExport(t *testing.T) {
 		t.Errorf("unknown file: %d", w.Code)
 	}
 	r.wait(resultLifetime)
-	if len(r.s.hostcare.exports) != 0 {
+	if len(r.s.hostUpkeep.exports) != 0 {
 		t.Error("a task outlives ten minutes")
 	}
 }
@@ -423,7 +425,7 @@ func TestExportSocket(t *testing.T) {
 		t.Fatalf("%d %q %v", kind, frame, err)
 	}
 	l.s.mu.Lock()
-	left := len(l.s.hostcare.exports[task].frames)
+	left := len(l.s.hostUpkeep.exports[task].frames)
 	l.s.mu.Unlock()
 	if left != 0 {
 		t.Errorf("%d frames are left", left)

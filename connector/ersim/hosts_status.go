@@ -109,17 +109,17 @@ func (s *Server) hostStatusLogsExport(c *call) answer {
 	if !named || h == nil && c.present("host_identifier") {
 		return s.crash()
 	}
-	s.hostcare.lastExport++
-	number := s.hostcare.lastExport
+	s.hostUpkeep.lastExport++
+	number := s.hostUpkeep.lastExport
 	task, queue := s.uuid("csv-export", number), new(liveQuery)
-	s.hostcare.exports[task] = queue
+	s.hostUpkeep.exports[task] = queue
 	server := c.request.Host
 	s.after(s.jitter(s.opts.CommandDelay, "csv-export", number), func() {
 		queue.frames = append(queue.frames, encodeJSON(s.exportLogs(h, server)))
 		s.deliver(queue)
 	})
 	s.after(resultLifetime, func() {
-		delete(s.hostcare.exports, task)
+		delete(s.hostUpkeep.exports, task)
 		s.forget(queue)
 	})
 	return s.envelope("Success", "Downloading will be completed in sometime", obj{"task_id": task})
@@ -137,7 +137,7 @@ func (s *Server) exportLogs(h *host, server string) obj {
 		}}, rows...)
 	}
 	name := fmt.Sprintf("status_log_%d_%s.csv", h.id, strings.ReplaceAll(pySpace(s.now()), " ", "_"))
-	s.hostcare.files[name] = csvText([]string{"line", "message", "severity", "filename", "created", "version"}, rows)
+	s.hostUpkeep.files[name] = csvText([]string{"line", "message", "severity", "filename", "created", "version"}, rows)
 	return obj{
 		"status": "success", "message": "please fetch csv file from  download path",
 		"download_path": "https://" + server + "/downloads/status_log/" + name,
@@ -147,7 +147,7 @@ func (s *Server) exportLogs(h *host, server string) obj {
 // serveExport tells over the websocket where the file of an export is, once.
 func (s *Server) serveExport(conn *websocket.Conn, wanted string, gone <-chan struct{}) {
 	s.mu.Lock()
-	queue := s.hostcare.exports[wanted]
+	queue := s.hostUpkeep.exports[wanted]
 	if queue == nil {
 		s.mu.Unlock()
 		return
@@ -162,7 +162,7 @@ func (s *Server) serveExport(conn *websocket.Conn, wanted string, gone <-chan st
 func (s *Server) statusLogFile(c *call) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	content, ok := s.hostcare.files[c.path["file"]]
+	content, ok := s.hostUpkeep.files[c.path["file"]]
 	if !ok {
 		return notFound
 	}

@@ -41,7 +41,7 @@ func (s *Server) hideAlerts(h *host) {
 	s.alerts = slices.DeleteFunc(s.alerts, ofHost)
 	s.created = slices.DeleteFunc(s.created, ofHost)
 	for _, a := range h.alerts {
-		s.hostcare.hidden[a.id] = a
+		s.hostUpkeep.hidden[a.id] = a
 		if !a.resolved() {
 			s.countShown(a, -1)
 		}
@@ -51,7 +51,7 @@ func (s *Server) hideAlerts(h *host) {
 
 func (s *Server) showAlerts(h *host) {
 	for _, a := range h.hidden {
-		delete(s.hostcare.hidden, a.id)
+		delete(s.hostUpkeep.hidden, a.id)
 		s.alerts = insert(s.alerts, a, byID)
 		s.created = insert(s.created, a, byCreation)
 		if !a.resolved() {

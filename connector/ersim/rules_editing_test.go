@@ -221,3 +221,42 @@ func TestYARARules(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestDisabledRulesRaiseNothing: neither a disabled rule nor a deleted one makes an
+// alert or is absorbed by one, and older alerts tell the rule's status.
+func TestDisabledRulesRaiseNothing(t *testing.T) {
+	r := newRig(t, Options{Hosts: 1})
+	spec := AlertSpec{Rule: "Credential dumping", Columns: map[string]string{"action": actProcess, "cmdline": "sekurlsa", "eid": "one"}}
+	id := r.s.Raise(spec)
+	rule := r.s.findRule(spec.Rule).id
+	status := func() string {
+		row := r.results("/alerts", obj{})[0]
+		detail := r.data("GET", fmt.Sprint("/alerts/", id), nil).(obj)
+		return fmt.Sprint(row["rule"].(obj)["status"], " ", detail["rule"].(obj)["status"], " ", row["aggregated_events_count"])
+	}
+	if got := status(); got != "ACTIVE ACTIVE 0" {
+		t.Error(got)
+	}
+	r.data("POST", "/rules/disable", obj{"rule_ids": []int64{rule}})
+	spec.Columns["eid"] = "two"
+	if got := r.s.Raise(spec); got != 0 || status() != "INACTIVE INACTIVE 0" {
+		t.Errorf("disabled: alert %d, %s", got, status())
+	}
+	found := fmt.Sprint(r.data("POST", "/search", obj{"conditions": obj{"condition": "AND", "rules": []obj{{
+		"id": "eid", "field": "eid", "type": "string", "input": "text", "operator": "equal", "value": "two",
+	}}}}))
+	if !strings.Contains(found, "count:1") {
+		t.Errorf("the event itself was lost: %s", found)
+	}
+	r.data("POST", "/rules/enable", obj{"rule_ids": []int64{rule}})
+	if got := r.s.Raise(spec); got != id || status() != "ACTIVE ACTIVE 1" {
+		t.Errorf("enabled again: alert %d, %s", got, status())
+	}
+	r.data("DELETE", "/rules/disable", obj{"rule_ids": []int64{rule}})
+	if got := r.s.Raise(spec); got != 0 || status() != "DELETED DELETED 1" {
+		t.Errorf("deleted: alert %d, %s", got, status())
+	}
+	if err := r.s.RaiseLoad(AlertSpec{Rule: spec.Rule}, 1, 0); err == nil {
+		t.Error("a load of a deleted rule was taken")
+	}
+}

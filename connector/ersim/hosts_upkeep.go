@@ -1,7 +1,7 @@
 package ersim
 
-// hostcareState is the state behind configuration, activity, removal and status logs of hosts.
-type hostcareState struct {
+// hostUpkeepState is the state behind configuration, activity, removal and status logs of hosts.
+type hostUpkeepState struct {
 	hidden  map[int64]*alert      // of hosts that are out of sight, by id
 	exports map[string]*liveQuery // what the websocket says of an export of status logs, by task id
 	files   map[string][]byte     // finished exports, by file name
@@ -9,8 +9,8 @@ type hostcareState struct {
 	lastExport int64
 }
 
-// hostcareTable lists the calls around configuration, activity, removal and status logs of hosts.
-func (s *Server) hostcareTable() []route {
+// hostUpkeepTable lists the calls around configuration, activity, removal and status logs of hosts.
+func (s *Server) hostUpkeepTable() []route {
 	const (
 		token = needToken
 		admin = needToken | needAdmin
@@ -35,9 +35,9 @@ func (s *Server) hostcareTable() []route {
 	}
 }
 
-// buildHostcare makes the state of a new server.
-func (s *Server) buildHostcare() {
-	s.hostcare = hostcareState{hidden: map[int64]*alert{}, exports: map[string]*liveQuery{}, files: map[string][]byte{}}
+// buildHostUpkeep makes the state of a new server.
+func (s *Server) buildHostUpkeep() {
+	s.hostUpkeep = hostUpkeepState{hidden: map[int64]*alert{}, exports: map[string]*liveQuery{}, files: map[string][]byte{}}
 }
 
 // bodyHost finds the host that a body names by host_identifier or node_id; the
