@@ -201,6 +201,9 @@ func TestEnrichStatus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if status, _ := x.EnrichStatus["x"].(map[string]any); status["state"] == nil {
+				t.Errorf("explain tells no status: %v", x.EnrichStatus)
+			}
 			if x.Verdict != tt.want || !strings.Contains(x.Conditions[0].Error, tt.why) {
 				t.Errorf("verdict %s, %+v", x.Verdict, x.Conditions[0])
 			}

@@ -24,6 +24,8 @@ type Explanation struct {
 	// Enrich holds what was read, EnrichErrors what could not be.
 	Enrich       map[string]any `json:"enrich,omitempty"`
 	EnrichErrors map[string]any `json:"enrich_errors,omitempty"`
+	// EnrichStatus tells how each look-up went, the host record's too.
+	EnrichStatus map[string]any `json:"enrich_status,omitempty"`
 	Guard        []Answer       `json:"guard"`
 	// Steps are the steps as far as they can be told before the run.
 	Steps []PlannedStep `json:"steps"`
@@ -80,7 +82,7 @@ func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainO
 	}
 	x := &Explanation{
 		Playbook: pb.Name, Alert: alert.Ref(), Verdict: ev.verdict, Error: ev.err, Conditions: ev.conditions,
-		Closest: closest(ev.conditions), Against: against(ev.conditions), Enrich: ev.found.values, EnrichErrors: ev.found.errors,
+		Closest: closest(ev.conditions), Against: against(ev.conditions), Enrich: ev.found.values, EnrichErrors: ev.found.errors, EnrichStatus: ev.found.status,
 	}
 	in := ev.input()
 	for i := range x.Conditions {
