@@ -76,13 +76,7 @@ func readAlert(v value) Alert {
 
 func alertRow(v value) (Alert, error) {
 	a := readAlert(v)
-	switch {
-	case !v.isObject():
-		return a, errNotObject
-	case a.ID == 0:
-		return a, errors.New("alert without id")
-	}
-	return a, nil
+	return a, needID(v, a.ID, "alert")
 }
 
 // AlertQuery filters the alert list. Empty fields filter nothing.
@@ -170,11 +164,9 @@ func order(in map[string]any, column string, desc bool) {
 // List walks through all alerts from q.Start on, q.Limit at a time. An alert that
 // turns up on two pages, because new ones came meanwhile, is given once.
 func (s *AlertsService) List(ctx context.Context, q AlertQuery) iter.Seq2[Alert, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Alert], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[Alert], error) {
 		return s.Page(ctx, q)
-	}, func(a *Alert) string { return strconv.FormatInt(a.ID, 10) })
+	}, func(a *Alert) string { return idKey(a.ID) })
 }
 
 // Get fetches one alert. It has the platform, which the list lacks, and neither

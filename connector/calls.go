@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -65,6 +66,14 @@ func (k call) with(parts ...string) (call, error) {
 	}
 	k.parts = append(k.parts[:len(k.parts):len(k.parts)], parts...)
 	return k, nil
+}
+
+// withID fills an id into the path.
+func (k call) withID(id int64) (call, error) {
+	if id <= 0 {
+		return k, fmt.Errorf("%s: %w: id %d", k.id, ErrInvalid, id)
+	}
+	return k.with(strconv.FormatInt(id, 10))
 }
 
 // asking adds arguments of the query string; empty ones are left out.

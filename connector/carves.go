@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -94,9 +92,7 @@ func (s *CarvesService) Page(ctx context.Context, q CarveQuery) (page Page[Carve
 
 // List walks through all carves from q.Start on, q.Limit at a time.
 func (s *CarvesService) List(ctx context.Context, q CarveQuery) iter.Seq2[Carve, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Carve], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[Carve], error) {
 		return s.Page(ctx, q)
 	}, func(c *Carve) string { return strconv.FormatInt(c.ID, 10) + "/" + c.SessionID })
 }
@@ -128,13 +124,6 @@ func (s *CarvesService) Delete(ctx context.Context, consent Consent, sessions ..
 		return err
 	}
 	return s.c.do(ctx, callCarvesDelete, map[string]any{"session_id": joined}, nil)
-}
-
-// DownloadInfo says what was downloaded.
-type DownloadInfo struct {
-	Bytes  int64
-	Kind   string // "tar" or "zst", found by looking, not by name
-	SHA256 string // hex
 }
 
 // Download copies an archive to w while it arrives. Nothing is written before the
@@ -170,19 +159,8 @@ func copyArchive(w io.Writer, r io.Reader, length int64) (info DownloadInfo, err
 	if info.Kind = archiveKind(head); info.Kind == "" {
 		return info, fmt.Errorf("%w: it is neither tar nor zstd", ErrBadArchive)
 	}
-	sum := sha256.New()
-	target := &checkedWriter{w: w}
-	info.Bytes, err = io.Copy(io.MultiWriter(target, sum), buffered)
-	switch {
-	case target.err != nil:
-		return info, fmt.Errorf("write: %w", target.err)
-	case err != nil:
-		return info, fmt.Errorf("%w: after %d bytes: %w", ErrBadArchive, info.Bytes, err)
-	case length >= 0 && info.Bytes != length:
-		return info, fmt.Errorf("%w: got %d of %d bytes", ErrBadArchive, info.Bytes, length)
-	}
-	info.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return info, nil
+	err = info.copy(w, buffered, length, ErrBadArchive)
+	return info, err
 }
 
 const tarBlock = 512

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -202,14 +201,6 @@ func (s *ConfigsService) Get(ctx context.Context, id int64) (c Config, err error
 	}
 	c.ID = id // the answer does not repeat it
 	return c, nil
-}
-
-// withID fills an id into the path.
-func (k call) withID(id int64) (call, error) {
-	if id <= 0 {
-		return k, fmt.Errorf("%s: %w: id %d", k.id, ErrInvalid, id)
-	}
-	return k.with(strconv.FormatInt(id, 10))
 }
 
 // NewConfig is a config to add.

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,11 +46,19 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
+// captureDate finds what looks like a time in a recorded exchange.
+var captureDate = regexp.MustCompile(`\d{2,4}[-/]\d\d[-/]\d{2,4}[ T]\d\d[:/]\d\d[:/]\d\d(\.\d+)?|\w{3}, \d\d \w{3} \d{4} [\d:]+ \S+`)
+
 func FuzzParseTime(f *testing.F) {
 	for _, layout := range timeLayouts {
 		f.Add(time.Date(2026, 11, 22, 3, 22, 30, 754074000, time.UTC).Format(layout))
 	}
 	f.Add("1795317750.25")
+	for _, text := range seedFiles(f) {
+		for _, date := range captureDate.FindAllString(string(text), 8) {
+			f.Add(date)
+		}
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := ParseTime(text)
 		if err != nil {

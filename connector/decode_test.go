@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -42,15 +41,7 @@ func FuzzValue(f *testing.F) {
 
 // FuzzEnvelope feeds answers to the envelope and to every kind of row.
 func FuzzEnvelope(f *testing.F) {
-	for _, name := range []string{"alerts_default", "alert_detail_vt", "hosts_detail_enriched", "carves_list_done", "rules_get", "alerts_resolve_missing_ids"} {
-		text, err := os.ReadFile(captureDir + "/" + name + ".txt")
-		if err != nil {
-			f.Fatal(err)
-		}
-		_, answer, _ := bytes.Cut(text, []byte("### RESPONSE"))
-		_, body, _ := bytes.Cut(answer, []byte("\n\n"))
-		f.Add(body)
-	}
+	seedAnswers(f)
 	f.Add([]byte(`{"status":"success","data":{"results":[{"id":"7","alerted_entry":"{\"a\":1}","severity":null}, 3, {}]}}`))
 	f.Add([]byte(`{"data":[1],"Data":3,"data":{"Results":0,"results":[{"id":NaN},"NaN"],"results":[[{"id":1}],{"id":2,"x":1,"x":2}]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -66,6 +57,22 @@ func FuzzEnvelope(f *testing.F) {
 		sameCount(t, data, carveRow)
 		sameCount(t, data, eventRow)
 		sameCount(t, data, noteRow)
+		sameCount(t, data, stateRow)
+		sameCount(t, data, sourceRow)
+		sameCount(t, data, pointRow)
+		sameCount(t, data, hostEventRow)
+		sameCount(t, data, statusLogRow)
+		sameCount(t, data, packRow)
+		sameCount(t, data, channelRow)
+		sameCount(t, data, ruleRow)
+		sameCount(t, data, scheduledRow)
+		sameCount(t, data, columnsRow)
+		sameCount(t, data, resultRow)
+		sameCount(t, data, tagRow)
+		sameCount(t, data, taggedRow)
+		sameCount(t, data, userRow)
+		sameCount(t, data, platformActivityRow)
+		sameCount(t, data, nodeRow)
 		readRule(data)
 		processGroup(data)
 		liveHosts(data)

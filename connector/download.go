@@ -2,6 +2,8 @@ package connector
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -145,6 +147,30 @@ func (c *Client) open(ctx context.Context, k call, sent body, wants func(content
 
 // errNoFile means that the server said success and sent no file.
 var errNoFile = fmt.Errorf("%w: no file came", ErrNotJSON)
+
+// DownloadInfo says what was downloaded.
+type DownloadInfo struct {
+	Bytes  int64
+	Kind   string // such as "tar" or "zst", found by looking, not by name
+	SHA256 string // hex
+}
+
+// copy copies r to w, adds it up, and holds it against the length, which is -1 if
+// unknown. What is not whole is bad.
+func (info *DownloadInfo) copy(w io.Writer, r io.Reader, length int64, bad error) (err error) {
+	sum, target := sha256.New(), &checkedWriter{w: w}
+	info.Bytes, err = io.Copy(io.MultiWriter(target, sum), r)
+	switch {
+	case target.err != nil:
+		return fmt.Errorf("write: %w", target.err)
+	case err != nil:
+		return fmt.Errorf("%w: after %d bytes: %w", bad, info.Bytes, err)
+	case length >= 0 && info.Bytes != length:
+		return fmt.Errorf("%w: got %d of %d bytes", bad, info.Bytes, length)
+	}
+	info.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
 
 // checkedWriter keeps the error of w apart from errors of reading.
 type checkedWriter struct {

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -86,18 +84,8 @@ func copyFile(w io.Writer, r io.Reader, length int64, kinds []string) (info Down
 	if info.Kind == "" {
 		return info, fmt.Errorf("%w: it is no %s", ErrBadFile, strings.Join(kinds, " or "))
 	}
-	sum, target := sha256.New(), &checkedWriter{w: w}
-	info.Bytes, err = io.Copy(io.MultiWriter(target, sum), buffered)
-	switch {
-	case target.err != nil:
-		return info, fmt.Errorf("write: %w", target.err)
-	case err != nil:
-		return info, fmt.Errorf("%w: after %d bytes: %w", ErrBadFile, info.Bytes, err)
-	case length >= 0 && info.Bytes != length:
-		return info, fmt.Errorf("%w: got %d of %d bytes", ErrBadFile, info.Bytes, length)
-	}
-	info.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return info, nil
+	err = info.copy(w, buffered, length, ErrBadFile)
+	return info, err
 }
 
 // fileStarts is how files of a kind begin.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -161,6 +162,65 @@ func FuzzAnswer(f *testing.F) {
 		}
 		if !utf8.ValidString(err.Error()) || bytes.ContainsAny([]byte(err.Error()), "\r\n\x1b") {
 			t.Fatalf("not one line: %q", err)
+		}
+	})
+}
+
+// seedFrames adds the frames of the recorded websockets.
+func seedFrames(f *testing.F) {
+	f.Helper()
+	text, err := os.ReadFile(filepath.Join(captureDir, "websocket_transcript.txt"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, session := range parseTranscript(f, string(text)) {
+		for _, frame := range session.frames {
+			f.Add(frame.body)
+		}
+	}
+}
+
+// FuzzLiveFrame takes any frame twice as the answer to a live query on two hosts. A
+// frame counts for one host and no more, however often it comes, and one of another
+// query counts for none.
+func FuzzLiveFrame(f *testing.F) {
+	seedFrames(f)
+	f.Add([]byte(`{"node":{"id":0,"name":"x"},"data":[{"a":null},3,{"b":{"c":1}}],"query_id":"14","status":"1"}`))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		collector := &liveCollector{ticket: LiveTicket{QueryID: 14, Online: 2}, at: make(map[string]int)}
+		for range 2 {
+			if collector.take(frame) {
+				t.Fatal("one host counts as two")
+			}
+		}
+		hosts := collector.results.Hosts
+		if len(hosts) > 1 {
+			t.Fatalf("one frame, %d hosts", len(hosts))
+		}
+		var other map[string]json.RawMessage // unlike a struct, with the key's very letters
+		var id int64
+		if json.Unmarshal(frame, &other) == nil && json.Unmarshal(other["query_id"], &id) == nil && id != 0 && id != 14 && len(hosts) > 0 {
+			t.Fatalf("a frame of query %d counts", id)
+		}
+	})
+}
+
+// FuzzOutputFrame takes any frame as a piece of a live response: the pieces add up
+// to the output, and a frame that is not the last is answered.
+func FuzzOutputFrame(f *testing.F) {
+	seedFrames(f)
+	f.Add([]byte(`{"status":"in progress","data":"C:\\>","message":null}`))
+	f.Add([]byte(`{"status":"success","data":"","message":""}`))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		var pieces strings.Builder
+		pongs := 0
+		h := &outputHearer{piece: func(text string) { pieces.WriteString(text) }, pong: func() { pongs++ }}
+		all := h.take(frame)
+		if h.out.Output != pieces.String() {
+			t.Fatalf("pieces %q, output %q", pieces.String(), h.out.Output)
+		}
+		if all != finalStatus(h.out.Status) || all && pongs > 0 {
+			t.Fatalf("status %q: all %v, %d answers", h.out.Status, all, pongs)
 		}
 	})
 }

@@ -90,13 +90,7 @@ func macAddress(v value) string {
 
 func hostRow(v value) (Host, error) {
 	h := readHost(v)
-	switch {
-	case !v.isObject():
-		return h, errNotObject
-	case h.ID == 0:
-		return h, errors.New("host without id")
-	}
-	return h, nil
+	return h, needID(v, h.ID, "host")
 }
 
 // HostQuery filters the host list. Empty fields filter nothing.
@@ -179,11 +173,9 @@ func (s *HostsService) Page(ctx context.Context, q HostQuery) (page Page[Host], 
 
 // List walks through all hosts from q.Start on, q.Limit at a time.
 func (s *HostsService) List(ctx context.Context, q HostQuery) iter.Seq2[Host, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Host], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[Host], error) {
 		return s.Page(ctx, q)
-	}, func(h *Host) string { return strconv.FormatInt(h.ID, 10) })
+	}, func(h *Host) string { return idKey(h.ID) })
 }
 
 // Get fetches one host by id or host identifier. The answer has no tags and does
@@ -248,38 +240,19 @@ func (s *HostsService) Tags(ctx context.Context, ref string) (tags []string, err
 // release 4.0.
 // API: POST /hosts/{node_id}/tags (REST guide 4.0.0, "Add tags to a host").
 func (s *HostsService) AddTag(ctx context.Context, ref, tag string) error {
-	return s.tag(ctx, callHostsTagsAdd, ref, tag)
+	k, err := callHostsTagsAdd.with(ref)
+	if err != nil {
+		return err
+	}
+	return s.c.tag(ctx, k, tag)
 }
 
 // RemoveTag takes a tag off a host, which may not have it.
 // API: DELETE /hosts/{node_id}/tags (REST guide 4.0.0, "Remove tags of a host").
 func (s *HostsService) RemoveTag(ctx context.Context, ref, tag string) error {
-	return s.tag(ctx, callHostsTagsRemove, ref, tag)
-}
-
-func (s *HostsService) tag(ctx context.Context, k call, ref, tag string) error {
-	if err := CheckTag(tag); err != nil {
-		return err
-	}
-	k, err := k.with(ref)
+	k, err := callHostsTagsRemove.with(ref)
 	if err != nil {
 		return err
 	}
-	return s.c.do(ctx, k, map[string]any{"tag": tag}, nil)
-}
-
-// CheckTag reports what is wrong with a tag: the server takes up to 63 letters,
-// digits and any of _ @ . - and answers success to some others without effect.
-func CheckTag(tag string) error {
-	if tag == "" || len(tag) > 63 {
-		return fmt.Errorf("tag %q: %w: 1 to 63 characters", clip(tag, 80), ErrInvalid)
-	}
-	for i := range len(tag) {
-		switch c := tag[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '@', c == '.', c == '-':
-		default:
-			return fmt.Errorf("tag %q: %w: only letters, digits and _ @ . - are allowed", tag, ErrInvalid)
-		}
-	}
-	return nil
+	return s.c.tag(ctx, k, tag)
 }

@@ -60,9 +60,7 @@ func (s *HostsService) StatusLogPage(ctx context.Context, ref string, q StatusLo
 // StatusLogs walks through the log of a host's agent from q.Start on, q.Limit at a
 // time. Lines have no id: two that are alike in all are given once.
 func (s *HostsService) StatusLogs(ctx context.Context, ref string, q StatusLogQuery) iter.Seq2[StatusLog, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[StatusLog], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[StatusLog], error) {
 		return s.StatusLogPage(ctx, ref, q)
 	}, func(l *StatusLog) string { return fmt.Sprintf("%+v", *l) })
 }

@@ -81,5 +81,5 @@ func (i *Invocation) socketText() string {
 // socketAddresses are the addresses that a socket of the catalogue may have.
 func socketAddresses(base string, of *catalogue.Call) []string {
 	path := strings.TrimPrefix(of.Path, "/esp-ui")
-	return liveAddresses(base, path, "/websocket/"+strings.TrimPrefix(strings.TrimPrefix(path, "/websocket"), "/"))
+	return liveURLs(base, path, "/websocket/"+strings.TrimPrefix(strings.TrimPrefix(path, "/websocket"), "/"))
 }

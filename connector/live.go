@@ -42,9 +42,6 @@ func liveURLs(base string, paths ...string) []string {
 	return list
 }
 
-// liveAddresses is liveURLs of a path and its alias.
-func liveAddresses(base, path, alias string) []string { return liveURLs(base, path, alias) }
-
 // liveDialer opens websockets with the TLS options of the client.
 type liveDialer struct {
 	ws    websocket.Dialer

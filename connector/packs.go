@@ -7,7 +7,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -57,13 +56,7 @@ func readPack(v value) Pack {
 
 func packRow(v value) (Pack, error) {
 	p := readPack(v)
-	switch {
-	case !v.isObject():
-		return p, errNotObject
-	case p.ID == 0:
-		return p, errors.New("pack without id")
-	}
-	return p, nil
+	return p, needID(v, p.ID, "pack")
 }
 
 // PackQuery filters packs.
@@ -89,11 +82,9 @@ func (s *PacksService) Page(ctx context.Context, q PackQuery) (page Page[Pack], 
 
 // List walks through all packs from q.Start on, q.Limit at a time.
 func (s *PacksService) List(ctx context.Context, q PackQuery) iter.Seq2[Pack, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Pack], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[Pack], error) {
 		return s.Page(ctx, q)
-	}, func(p *Pack) string { return strconv.FormatInt(p.ID, 10) })
+	}, func(p *Pack) string { return idKey(p.ID) })
 }
 
 // named finds a pack by its name; ErrNotFound if there is none.
@@ -146,30 +137,27 @@ func (s *PacksService) Tags(ctx context.Context, ref string) (tags []string, err
 // tag run its queries from then on. It needs the admin role in release 4.0.
 // API: POST /packs/{pack_id}/tags (REST guide 4.0.0, "Assign tags to a pack").
 func (s *PacksService) AddTag(ctx context.Context, ref, tag string) error {
-	return s.tag(ctx, callPacksTagsAdd, ref, tag)
+	k, err := callPacksTagsAdd.with(ref)
+	if err != nil {
+		return err
+	}
+	return s.c.tag(ctx, k, tag)
 }
 
 // RemoveTag takes a tag off a pack, by id or name. A tag that it does not have is
 // ErrRefused. It needs the admin role in release 4.0.
 // API: DELETE /packs/{pack_id}/tags (REST guide 4.0.0, "Remove a tag from a pack").
 func (s *PacksService) RemoveTag(ctx context.Context, ref, tag string) error {
-	return s.tag(ctx, callPacksTagsRemove, ref, tag)
-}
-
-func (s *PacksService) tag(ctx context.Context, k call, ref, tag string) error {
-	if err := CheckTag(tag); err != nil {
-		return err
-	}
-	k, err := k.with(ref)
+	k, err := callPacksTagsRemove.with(ref)
 	if err != nil {
 		return err
 	}
-	return s.c.do(ctx, k, map[string]any{"tag": tag}, nil)
+	return s.c.tag(ctx, k, tag)
 }
 
 // Delete removes a pack, by id or name; a name of digits only is read as an id, and one
-// with a slash is not found: ErrInvalid. Its queries stay. An unknown pack is ErrRefused. It needs the consent DeleteForGood,
-// and the admin role in release 4.0.
+// with a slash is not found: ErrInvalid. Its queries stay. An unknown pack is
+// ErrRefused. It needs the consent DeleteForGood, and the admin role in release 4.0.
 // API: DELETE /packs/{pack_id}/delete (REST guide 4.0.0, "Delete a pack").
 func (s *PacksService) Delete(ctx context.Context, ref string, consent Consent) error {
 	if err := consent.must(DeleteForGood, "delete pack"); err != nil {

@@ -94,3 +94,14 @@ func clipBytes(b json.RawMessage, limit int) json.RawMessage {
 }
 
 var errNotObject = errors.New("not an object")
+
+// needID checks what nearly every row must be: an object with an id.
+func needID(row value, id int64, what string) error {
+	switch {
+	case !row.isObject():
+		return errNotObject
+	case id == 0:
+		return errors.New(what + " without id")
+	}
+	return nil
+}

@@ -63,13 +63,7 @@ func actionRow(v value) (ResponseAction, error) {
 	done, hosts, _ := strings.Cut(v.at("Executed", "executed").text(), "/") // the capital is the server's: "1/1"
 	a.Done, _ = strconv.Atoi(strings.TrimSpace(done))
 	a.Hosts, _ = strconv.Atoi(strings.TrimSpace(hosts))
-	switch {
-	case !v.isObject():
-		return a, errNotObject
-	case a.ID == 0:
-		return a, errors.New("response action without id")
-	}
-	return a, nil
+	return a, needID(v, a.ID, "response action")
 }
 
 // commandObject reads a command: an object, or an object in a string as the older
@@ -107,11 +101,9 @@ func (s *ResponsesService) Page(ctx context.Context, q ResponseQuery) (page Page
 
 // List walks through all actions from q.Start on, q.Limit at a time.
 func (s *ResponsesService) List(ctx context.Context, q ResponseQuery) iter.Seq2[ResponseAction, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[ResponseAction], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[ResponseAction], error) {
 		return s.Page(ctx, q)
-	}, func(a *ResponseAction) string { return strconv.FormatInt(a.ID, 10) })
+	}, func(a *ResponseAction) string { return idKey(a.ID) })
 }
 
 // Export copies the list of actions to w, as CSV; with a host identifier, those of

@@ -76,14 +76,19 @@ func (s *ResponsesService) hear(outer, ctx context.Context, cmd Command, h *outp
 	if err != nil {
 		return err
 	}
-	h.conn, err = s.c.dialer.dialAny(ctx, liveURLs(base, "/websocket/action/result", "/action/result"))
+	conn, err := s.c.dialer.dialAny(ctx, liveURLs(base, "/websocket/action/result", "/action/result"))
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake):
 		return liveEnd(outer, ctx, s.pollOutput(ctx, cmd, h))
 	case err != nil:
 		return err
 	}
-	err = listen(ctx, h.conn, cmd.CommandID, h.take)
+	h.pong = func() {
+		// An error shows up in the read as well.
+		_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.WriteMessage(websocket.TextMessage, []byte("pong"))
+	}
+	err = listen(ctx, conn, cmd.CommandID, h.take)
 	if err = liveEnd(outer, ctx, err); err != nil {
 		err = fmt.Errorf("connection lost after %d bytes of output: %w", len(h.out.Output), err)
 	}
@@ -92,7 +97,7 @@ func (s *ResponsesService) hear(outer, ctx context.Context, cmd Command, h *outp
 
 // outputHearer reads the frames of one live response. It belongs to one goroutine.
 type outputHearer struct {
-	conn  *websocket.Conn
+	pong  func() // answers a frame
 	piece func(string)
 	text  strings.Builder
 	out   LiveOutput
@@ -120,9 +125,7 @@ func (h *outputHearer) take(frame []byte) (all bool) {
 	if finalStatus(h.out.Status) {
 		return true
 	}
-	// An error shows up in the read as well.
-	_ = h.conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
-	_ = h.conn.WriteMessage(websocket.TextMessage, []byte("pong"))
+	h.pong()
 	return false
 }
 

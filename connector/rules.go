@@ -74,13 +74,7 @@ func readRule(v value) Rule {
 
 func ruleRow(v value) (Rule, error) {
 	r := readRule(v)
-	switch {
-	case !v.isObject():
-		return r, errNotObject
-	case r.ID == 0:
-		return r, errors.New("rule without id")
-	}
-	return r, nil
+	return r, needID(v, r.ID, "rule")
 }
 
 // RuleQuery filters the list of rules. Empty fields filter nothing. Release 2.1.2
@@ -117,11 +111,9 @@ func (s *RulesService) List(ctx context.Context, q RuleQuery) iter.Seq2[Rule, er
 	if q.Column == "" {
 		q.Column, q.Desc = "name", false
 	}
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Rule], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[Rule], error) {
 		return s.Page(ctx, q)
-	}, func(r *Rule) string { return strconv.FormatInt(r.ID, 10) })
+	}, func(r *Rule) string { return idKey(r.ID) })
 }
 
 // RuleName is what the short list tells of a rule.

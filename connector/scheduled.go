@@ -72,13 +72,7 @@ func (v value) elements() (list []string) {
 
 func scheduledRow(v value) (ScheduledQuery, error) {
 	q := readScheduled(v)
-	switch {
-	case !v.isObject():
-		return q, errNotObject
-	case q.ID == 0:
-		return q, errors.New("query without id")
-	}
-	return q, nil
+	return q, needID(v, q.ID, "query")
 }
 
 // ScheduledFilter filters scheduled queries.
@@ -124,11 +118,9 @@ func (s *QueriesService) page(ctx context.Context, k call, f ScheduledFilter) (p
 }
 
 func (s *QueriesService) walk(ctx context.Context, k call, f ScheduledFilter) iter.Seq2[ScheduledQuery, error] {
-	first := f.Start
-	return list(ctx, f.Limit, func(ctx context.Context, start, limit int) (Page[ScheduledQuery], error) {
-		f.Start, f.Limit = first+start, limit
+	return listFrom(ctx, &f.Start, &f.Limit, func(ctx context.Context) (Page[ScheduledQuery], error) {
 		return s.page(ctx, k, f)
-	}, func(q *ScheduledQuery) string { return strconv.FormatInt(q.ID, 10) })
+	}, func(q *ScheduledQuery) string { return idKey(q.ID) })
 }
 
 // Get fetches one scheduled query. ErrNotFound if there is none.
@@ -280,22 +272,16 @@ func (s *QueriesService) Tags(ctx context.Context, id int64) (tags []string, err
 	return s.c.tags(ctx, k)
 }
 
-// tags fetches the tags of something.
-func (c *Client) tags(ctx context.Context, k call) (tags []string, err error) {
-	isList := false
-	err = c.do(ctx, k, nil, data(func(v value) { tags, isList = v.elements(), v.isArray() }))
-	if err == nil && !isList {
-		err = lacking(k, "the answer holds no list of tags")
-	}
-	return tags, err
-}
-
 // AddTag tags a scheduled query, which may have the tag already: hosts with the tag
 // run it from then on. One tag a call, though the guide allows a list. It needs the
 // admin role in release 4.0.
 // API: POST /queries/{query_id}/tags (REST guide 4.0.0, "Assign tags to a query").
 func (s *QueriesService) AddTag(ctx context.Context, id int64, tag string) error {
-	return s.tag(ctx, callQueriesTagsAdd, id, tag)
+	k, err := callQueriesTagsAdd.withID(id)
+	if err != nil {
+		return err
+	}
+	return s.c.tag(ctx, k, tag)
 }
 
 // RemoveTag takes a tag off a scheduled query. A tag that it does not have is
@@ -303,23 +289,16 @@ func (s *QueriesService) AddTag(ctx context.Context, id int64, tag string) error
 // API: DELETE /queries/{query_id}/tags (REST guide 4.0.0, "Remove a specific tag
 // associated with a query").
 func (s *QueriesService) RemoveTag(ctx context.Context, id int64, tag string) error {
-	return s.tag(ctx, callQueriesTagsRemove, id, tag)
-}
-
-func (s *QueriesService) tag(ctx context.Context, k call, id int64, tag string) error {
-	if err := CheckTag(tag); err != nil {
-		return err
-	}
-	k, err := k.withID(id)
+	k, err := callQueriesTagsRemove.withID(id)
 	if err != nil {
 		return err
 	}
-	return s.c.do(ctx, k, map[string]any{"tag": tag}, nil)
+	return s.c.tag(ctx, k, tag)
 }
 
 // Delete removes a scheduled query, by id or name; a name of digits only is read as
-// an id, and one with a slash is not found: ErrInvalid. An unknown one is ErrRefused. It needs the consent DeleteForGood, and the
-// admin role in release 4.0.
+// an id, and one with a slash is not found: ErrInvalid. An unknown one is ErrRefused.
+// It needs the consent DeleteForGood, and the admin role in release 4.0.
 // API: DELETE /queries/{query_id}/delete (REST guide 4.0.0, "Delete a query").
 func (s *QueriesService) Delete(ctx context.Context, ref string, consent Consent) error {
 	if err := consent.must(DeleteForGood, "delete query"); err != nil {

@@ -68,9 +68,7 @@ func (s *TagsService) Page(ctx context.Context, q TagQuery) (page Page[Tag], err
 
 // List walks through all tags from q.Start on, q.Limit at a time.
 func (s *TagsService) List(ctx context.Context, q TagQuery) iter.Seq2[Tag, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[Tag], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[Tag], error) {
 		return s.Page(ctx, q)
 	}, func(t *Tag) string { return t.Name })
 }

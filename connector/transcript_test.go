@@ -35,7 +35,7 @@ var (
 	transcriptSend = regexp.MustCompile(`^SEND text '(.*)'$`)
 )
 
-func parseTranscript(t *testing.T, text string) (sessions []*transcriptSession) {
+func parseTranscript(t testing.TB, text string) (sessions []*transcriptSession) {
 	t.Helper()
 	byName := make(map[string]*transcriptSession)
 	for line := range strings.Lines(text) {

@@ -58,13 +58,7 @@ func readUser(v value) User {
 
 func userRow(v value) (User, error) {
 	u := readUser(v)
-	switch {
-	case !v.isObject():
-		return u, errNotObject
-	case u.ID == 0:
-		return u, errors.New("user without id")
-	}
-	return u, nil
+	return u, needID(v, u.ID, "user")
 }
 
 // UserQuery filters the list of users. Empty fields filter nothing.
@@ -103,11 +97,9 @@ func pagingText(call string, start, limit int) (map[string]string, error) {
 
 // List walks through all users from q.Start on, q.Limit at a time.
 func (s *UsersService) List(ctx context.Context, q UserQuery) iter.Seq2[User, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[User], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[User], error) {
 		return s.Page(ctx, q)
-	}, func(u *User) string { return strconv.FormatInt(u.ID, 10) })
+	}, func(u *User) string { return idKey(u.ID) })
 }
 
 // Get fetches a user. It needs the admin role, also for oneself: see Me.
@@ -410,13 +402,7 @@ func platformActivityRow(v value) (PlatformActivity, error) {
 		ItemID:    item.at("id").id(),
 		ItemName:  item.at("name").text(),
 	}
-	switch {
-	case !v.isObject():
-		return a, errNotObject
-	case a.ID == 0:
-		return a, errors.New("activity without id")
-	}
-	return a, nil
+	return a, needID(v, a.ID, "activity")
 }
 
 // PlatformActivityQuery filters what users did. Empty fields filter nothing.
@@ -446,9 +432,7 @@ func (s *UsersService) ActivityPage(ctx context.Context, q PlatformActivityQuery
 // Activity walks through what users did from q.Start on, newest first, q.Limit at a
 // time.
 func (s *UsersService) Activity(ctx context.Context, q PlatformActivityQuery) iter.Seq2[PlatformActivity, error] {
-	first := q.Start
-	return list(ctx, q.Limit, func(ctx context.Context, start, limit int) (Page[PlatformActivity], error) {
-		q.Start, q.Limit = first+start, limit
+	return listFrom(ctx, &q.Start, &q.Limit, func(ctx context.Context) (Page[PlatformActivity], error) {
 		return s.ActivityPage(ctx, q)
-	}, func(a *PlatformActivity) string { return strconv.FormatInt(a.ID, 10) })
+	}, func(a *PlatformActivity) string { return idKey(a.ID) })
 }

@@ -23,13 +23,7 @@ func v0ConfigRow(v value) (V0Config, error) {
 		ID: v.at("id").id(), Name: v.at("name").text(), Config: v.at("config").raw(),
 		CreatedAt: v.at("created_at").time(), UpdatedAt: v.at("updated_at").time(),
 	}
-	switch {
-	case !v.isObject():
-		return c, errNotObject
-	case c.ID == 0:
-		return c, errors.New("config without id")
-	}
-	return c, nil
+	return c, needID(v, c.ID, "config")
 }
 
 // V0Configs are the configs of a server, in one of two ways.

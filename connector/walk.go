@@ -95,6 +95,20 @@ func stuck(given, count int) error {
 	return fmt.Errorf("the list stops after %d of %d rows: the server gives the same page again", given, count)
 }
 
+// listFrom walks like list, from *start on and *limit rows at a time: two fields of
+// the query that page sends.
+func listFrom[T any](ctx context.Context, start, limit *int, page func(ctx context.Context) (Page[T], error),
+	id func(*T) string) iter.Seq2[T, error] {
+	first := *start
+	return list(ctx, *limit, func(ctx context.Context, at, size int) (Page[T], error) {
+		*start, *limit = first+at, size
+		return page(ctx)
+	}, id)
+}
+
+// idKey is the key of a row with an id.
+func idKey(id int64) string { return strconv.FormatInt(id, 10) }
+
 // after walks through a list of which each page is asked for by the id of the last
 // row seen, newest first, so that nothing can come twice or be missed. Within a page
 // the rows may be in any order.
