@@ -14,7 +14,6 @@ import (
 // waiting passes in no time, and nothing else happens meanwhile.
 type Simulation struct {
 	engine *Engine
-	pool   *pool
 
 	mu  sync.Mutex
 	now time.Time // guarded by mu

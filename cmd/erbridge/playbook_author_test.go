@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,8 @@ func TestPlaybookTestCommand(t *testing.T) {
 	write(t, dir, "failing/note.yaml", goodPlaybook)
 	failing := write(t, dir, "failing/note_test.yaml", strings.Replace(goodTest, "WIN-1}}]", "WIN-2}}]", 1))
 	write(t, dir, "partly/note.yaml", goodPlaybook)
-	write(t, dir, "partly/note_test.yaml", goodTest[:strings.Index(goodTest, "  - name: low")])
+	high, _, _ := strings.Cut(goodTest, "  - name: low")
+	write(t, dir, "partly/note_test.yaml", high)
 	broken := write(t, dir, "broken/note_test.yaml", goodTest)
 	none := write(t, dir, "none/note.yaml", goodPlaybook)
 
@@ -151,7 +153,9 @@ func TestFromAlertToTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -195,8 +195,11 @@ func filesOf(places []playtest.Place) string {
 			continue
 		}
 		_ = filepath.WalkDir(p.Dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return nil // what cannot be read now is looked at again
+			if err != nil {
+				return nil //nolint:nilerr // what cannot be read now is looked at again
+			}
+			if entry.IsDir() {
+				return nil
 			}
 			switch filepath.Ext(path) {
 			case ".yaml", ".yml", ".json":
