@@ -33,6 +33,12 @@ type Spec struct {
 	Needs []string
 	// Inverse is the action that undoes it, or empty.
 	Inverse string
+	// Kind is what it works on at a host, such as containment, and Sense in which
+	// direction: contain, release. A host has one open call of a kind at a time. Without
+	// Sense, only the very same call is a repeat.
+	Kind, Sense string
+	// Everywhere marks an action that acts on all hosts at once, such as an indicator.
+	Everywhere bool
 	// Input is a pointer to a settings struct that holds the defaults.
 	Input any
 	// Output is a zero value of what .steps.<id> will hold, for the reference page.

@@ -275,7 +275,7 @@ func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *
 		return err
 	}
 	ev := newEvaluation(one.engine.reader, &a.Alert, plain, one.pb)
-	p := newPlanner(ctx, ev, one.engine.guard, soar.Run{})
+	p := newPlanner(ctx, ev, one.engine.guard, one.engine.options.Ceiling, soar.Run{})
 	p.withheld = !b.options.Reads
 	if t.Words = b.needsLookUp(ctx, ev, p); t.Words != "" {
 		t.Verdict = Unknown

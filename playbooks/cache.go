@@ -126,6 +126,17 @@ func (c *cache) get(ctx context.Context, key string, life lifetimes, read func()
 	}
 }
 
+// peek returns the answer under key when it is cached and still good; else none.
+func (c *cache) peek(key string, life lifetimes) found {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	entry := c.entries[key]
+	if entry == nil || entry.answer == nil || !c.now().Before(entry.answer.at.Add(life.of(entry.answer))) {
+		return found{how: lookUpFailed}
+	}
+	return found{answer: entry.answer, how: fromCache}
+}
+
 // old is what is left when a reading failed: an answer that is too old, but not too
 // old for that, or the failure.
 func (e *cached) old(now time.Time, life lifetimes, why error) found {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // EngineOptions are the settings of an engine; the zero value works.
@@ -43,6 +44,10 @@ type EngineOptions struct {
 	History History
 	// Ceiling holds all playbooks at observe when it is ModeObserve.
 	Ceiling soar.Mode
+	// Guard decides about calls with an effect; nil is one with what is built in.
+	Guard *guard.Guard
+	// MaxHold is how long a step waits for the guard or for a host, 24h by default.
+	MaxHold time.Duration
 	// Drain is how long calls under way may take to end when the engine stops; 10s
 	// by default.
 	Drain time.Duration
@@ -68,6 +73,9 @@ func (o *EngineOptions) defaults() {
 		o.SettleFor = 5 * time.Minute
 	}
 	o.SettleFor = max(o.SettleFor, o.CallTimeout)
+	if o.MaxHold <= 0 {
+		o.MaxHold = 24 * time.Hour
+	}
 	if o.Drain <= 0 {
 		o.Drain = 10 * time.Second
 	}
@@ -82,7 +90,9 @@ type Engine struct {
 
 	set       atomic.Pointer[Set]
 	reader    *reader
-	guard     *guard
+	guard     *guard.Guard
+	holds     holds
+	sending   sending
 	cooldowns cooldowns
 	groups    groups
 	lookUps   keyedLocks
@@ -106,10 +116,17 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 	if j == nil {
 		return nil, errors.New("playbooks: no journal")
 	}
-	if o.Ceiling != "" && o.Ceiling != soar.ModeObserve && o.Ceiling != soar.ModeEnforce {
-		return nil, fmt.Errorf("playbooks: mode %q: observe or enforce", o.Ceiling)
+	if o.Ceiling != "" && o.Ceiling != soar.ModeObserve && o.Ceiling != soar.ModeApprove && o.Ceiling != soar.ModeEnforce {
+		return nil, fmt.Errorf("playbooks: mode %q: observe, approve or enforce", o.Ceiling)
 	}
 	o.defaults()
+	if o.Guard == nil {
+		g, err := guard.New(guard.Settings{})
+		if err != nil {
+			return nil, err
+		}
+		o.Guard = g
+	}
 	if o.History == nil {
 		o.History, _ = j.(History)
 	}
@@ -121,7 +138,8 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		journal: j, actions: actions, options: o, metrics: m,
 		reader: &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, counter: &counter{history: o.History},
 			lookedUp: func(how string) { m.lookUps.WithLabelValues(how).Inc() }},
-		guard:    &guard{ceiling: o.Ceiling},
+		guard:    o.Guard,
+		holds:    holds{runs: map[soar.RunID]uint64{}, nudge: make(chan struct{}, 1)},
 		loaded:   make(chan struct{}),
 		stop:     make(chan struct{}),
 		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),
@@ -169,6 +187,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("playbooks: groups: %w", err)
 	}
+	if err := e.guard.Load(func(prefix string) ([]soar.KV, error) { return e.journal.KV(ctx, prefix) }); err != nil {
+		return fmt.Errorf("playbooks: %w", err)
+	}
+	if e.guard.Paused() != nil {
+		e.sending.halt(0)
+	}
 	close(e.loaded)
 	interrupted, err := e.journal.Running(ctx)
 	if err != nil {
@@ -184,6 +208,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	loops.Go(func() { p.dueRuns(ctx, interrupted) })
 	loops.Go(func() { p.pendingAlerts(ctx) })
 	loops.Go(func() { p.triggers(ctx) })
+	loops.Go(func() { p.heldRuns(ctx) })
 	<-ctx.Done()
 	e.stopOnce.Do(func() { close(e.stop) })
 	loops.Wait()
@@ -332,7 +357,7 @@ func (p *pool) work(r *runner) {
 // their time comes.
 func (p *pool) dueRuns(ctx context.Context, interrupted []soar.Run) {
 	for _, run := range interrupted {
-		if !p.start(ctx, run, true) {
+		if !p.start(ctx, run, whenInterrupted) {
 			return
 		}
 	}
@@ -357,7 +382,7 @@ func (p *pool) dueRuns(ctx context.Context, interrupted []soar.Run) {
 				continue
 			}
 			started = true
-			if !p.start(ctx, run, false) {
+			if !p.start(ctx, run, whenDue) {
 				return
 			}
 		}
@@ -389,8 +414,17 @@ func (p *pool) sleepUntil(ctx context.Context, changed <-chan struct{}, now, wak
 	}
 }
 
+// occasionToGoOn is why a run is gone on with.
+type occasionToGoOn int
+
+const (
+	whenDue         occasionToGoOn = iota // its wake time has come
+	whenInterrupted                       // by the end of the process
+	whenPoked                             // the guard may have changed its mind
+)
+
 // start resumes a run in a worker; false means that ctx ended first.
-func (p *pool) start(ctx context.Context, run soar.Run, interrupted bool) bool {
+func (p *pool) start(ctx context.Context, run soar.Run, why occasionToGoOn) bool {
 	if !p.e.takeRun(run.ID) {
 		return true
 	}
@@ -403,17 +437,17 @@ func (p *pool) start(ctx context.Context, run soar.Run, interrupted bool) bool {
 	p.wg.Go(func() {
 		defer func() { <-p.runs }()
 		defer p.e.dropRun(run.ID)
-		p.goOn(run, interrupted)
+		p.goOn(run, why)
 	})
 	return true
 }
 
-func (p *pool) goOn(run soar.Run, interrupted bool) {
+func (p *pool) goOn(run soar.Run, why occasionToGoOn) {
 	log := p.e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook)
-	if !interrupted {
+	if why != whenInterrupted {
 		// The row was read before this run was taken: a worker may have gone on since.
 		fresh, err := p.e.journal.GetRun(p.ctx, run.ID)
-		if err != nil || fresh.State != soar.RunWaiting || fresh.Wake.After(p.e.options.Now()) {
+		if err != nil || fresh.State != soar.RunWaiting || why == whenDue && fresh.Wake.After(p.e.options.Now()) {
 			if err != nil {
 				log.Error("cannot read a due run", "err", err)
 				p.pauseUnlessStopping(retryPause)
@@ -440,9 +474,9 @@ func (p *pool) goOn(run soar.Run, interrupted bool) {
 	default:
 		log.Error("cannot read the journal of a run", "err", err)
 		p.pauseUnlessStopping(retryPause)
-		if interrupted && !p.e.stopping() {
+		if why == whenInterrupted && !p.e.stopping() {
 			run.Epoch--
-			p.goOn(run, true)
+			p.goOn(run, why)
 		}
 	}
 }
@@ -575,8 +609,9 @@ func (e *Engine) takeRun(id soar.RunID) bool {
 
 func (e *Engine) dropRun(id soar.RunID) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	delete(e.runs, id)
+	e.mu.Unlock()
+	e.holds.left(id)
 }
 
 func (e *Engine) busy(id soar.RunID) bool {

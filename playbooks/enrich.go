@@ -107,7 +107,7 @@ func (r *reader) read(ctx context.Context, name string, e *enrichment, with map[
 	if err != nil {
 		return nil, err
 	}
-	got := r.cache.get(ctx, e.do+string(arguments), e.life, func() (*answer, error) {
+	got := r.cache.get(ctx, cacheKey(e.do, arguments), e.life, func() (*answer, error) {
 		value, err := r.carryOut(ctx, e.action, Call{Alert: *alert, With: with, Step: e.do})
 		if err != nil {
 			return nil, err
@@ -127,6 +127,9 @@ func (r *reader) read(ctx context.Context, name string, e *enrichment, with map[
 	}
 	return got.value, got.answer.err
 }
+
+// cacheKey names a look-up; arguments are JSON with sorted keys.
+func cacheKey(action string, arguments []byte) string { return action + string(arguments) }
 
 // status is a look-up as .enrich_status shows it.
 func (r *reader) status(got found) map[string]any {

@@ -358,7 +358,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 	if err != nil {
 		return failed(err.Error())
 	}
-	mode, why := e.guard.effectiveMode(pb, &a.Alert)
+	mode, why := effectiveMode(pb, e.options.Ceiling, &a.Alert)
 	answers := []Answer{{Check: "mode", OK: true, Words: string(mode) + ": " + why}}
 	run := soar.Run{
 		ID: soar.NewRunID(now), AlertKey: a.Key, Playbook: pb.Name, Version: pb.Hash,

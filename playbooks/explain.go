@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // Explanation tells what a playbook makes of an alert, and why.
@@ -50,6 +51,8 @@ type ExplainOptions struct {
 	History History
 	// Ceiling holds the playbook at observe when it is ModeObserve.
 	Ceiling soar.Mode
+	// Guard is what decides about calls; nil is one with what is built in.
+	Guard *guard.Guard
 	// Now is the time at which the alert comes in; time.Now by default. The clock of
 	// the expressions is that of ParseWithClock.
 	Now func() time.Time
@@ -89,12 +92,16 @@ func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainO
 		x.Conditions[i].Value = truncated(x.Conditions[i].Value)
 		x.Conditions[i].Reads = fieldValues(pb.match.conditions[i].expr, in)
 	}
-	g := &guard{ceiling: o.Ceiling}
-	x.guard(ctx, ev, g)
-	mode, _ := g.effectiveMode(pb, &alert)
+	if o.Guard == nil {
+		if o.Guard, err = guard.New(guard.Settings{}); err != nil {
+			return nil, err
+		}
+	}
+	x.guard(ctx, ev, o.Ceiling)
+	mode, _ := effectiveMode(pb, o.Ceiling, &alert)
 	now := o.Now()
 	x.Run = soar.NewRunID(now)
-	w := newPlanner(ctx, ev, g, soar.Run{ID: x.Run, Playbook: pb.Name, Mode: mode, StartedAt: now.UTC()})
+	w := newPlanner(ctx, ev, o.Guard, o.Ceiling, soar.Run{ID: x.Run, Playbook: pb.Name, Mode: mode, StartedAt: now.UTC()})
 	w.limit = maxPlannedItems
 	x.Steps = w.walk()
 	return x, nil
@@ -167,8 +174,8 @@ func fieldValues(e *expr, in *input) map[string]any {
 	return values
 }
 
-func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard) {
-	mode, why := g.effectiveMode(ev.pb, ev.alert)
+func (x *Explanation) guard(ctx context.Context, ev *evaluation, ceiling soar.Mode) {
+	mode, why := effectiveMode(ev.pb, ceiling, ev.alert)
 	x.Guard = []Answer{{Check: "mode", OK: mode == soar.ModeEnforce, Words: string(mode) + ": " + why}}
 	if ev.pb.cooldown == nil {
 		return

@@ -3,89 +3,45 @@ package playbooks
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // Answer is what one check of the guard said, in words.
-type Answer struct {
-	Check string `json:"check"`
-	// OK lets the call go on to the next check. Otherwise State is how the step
-	// ends: observed, refused, suppressed.
-	OK    bool           `json:"ok"`
-	State soar.StepState `json:"state,omitempty"`
-	Words string         `json:"words"`
-}
+type Answer = guard.Answer
 
-// request is a call with an effect that asks to be sent.
-type request struct {
-	playbook *Playbook
-	step     *step
-	alert    *soar.Alert
-	run      *soar.Run
-}
-
-// check is one question of the guard. It answers at once and changes nothing.
-type check struct {
-	name string
-	ask  func(g *guard, r *request) Answer
-}
-
-// checks are asked in this order before every call with an effect; the first that
-// does not let it pass decides. Later guard rails join the list.
-var checks = []check{
-	{"mode", (*guard).mode},
-}
-
-// guard decides what may be sent. The cool-down is asked once, before a run
-// starts (see cooldowns); the other checks before every call with an effect.
-type guard struct {
-	ceiling soar.Mode
-}
-
-// allow asks all checks. The answers are recorded with the step.
-func (g *guard) allow(r *request) ([]Answer, bool) {
-	answers := make([]Answer, 0, len(checks))
-	for _, c := range checks {
-		a := c.ask(g, r)
-		a.Check = c.name
-		answers = append(answers, a)
-		if !a.OK {
-			return answers, false
+// voices are what has a say in how far the calls of a playbook may go: itself, those
+// that call it, and the engine.
+func voices(chain []*Playbook, ceiling soar.Mode, alert *soar.Alert) []guard.Voice {
+	list := make([]guard.Voice, 0, len(chain)+3)
+	for _, pb := range chain {
+		switch pb.Mode {
+		case soar.ModeObserve:
+			list = append(list, guard.Voice{Mode: pb.Mode, Words: "the playbook only observes"})
+		case soar.ModeApprove:
+			list = append(list, guard.Voice{Mode: pb.Mode, Words: "the playbook asks for approval"})
 		}
 	}
-	return answers, true
+	switch ceiling {
+	case soar.ModeObserve:
+		list = append(list, guard.Voice{Mode: ceiling, Words: "all playbooks are held at observe"})
+	case soar.ModeApprove:
+		list = append(list, guard.Voice{Mode: ceiling, Words: "all playbooks are held at approve"})
+	}
+	if alert != nil && alert.Backfill {
+		list = append(list, guard.Voice{Mode: soar.ModeObserve, Words: "the alert is older than the first contact with the server"})
+	}
+	return append(list, guard.Voice{Mode: soar.ModeEnforce, Words: "playbook and engine enforce"})
 }
 
 // effectiveMode is the strictest of what has a say, and who said it.
-func (g *guard) effectiveMode(pb *Playbook, alert *soar.Alert) (soar.Mode, string) {
-	switch {
-	case pb.Mode == soar.ModeObserve:
-		return soar.ModeObserve, "the playbook only observes"
-	case g.ceiling == soar.ModeObserve:
-		return soar.ModeObserve, "all playbooks are held at observe"
-	case alert.Backfill:
-		return soar.ModeObserve, "the alert is older than the first contact with the server"
-	}
-	return soar.ModeEnforce, "playbook and engine enforce"
-}
-
-func (g *guard) mode(r *request) Answer {
-	mode, why := g.effectiveMode(r.playbook, r.alert)
-	if r.run.Mode == soar.ModeObserve && mode != soar.ModeObserve {
-		mode, why = soar.ModeObserve, "the run began in observe mode"
-	}
-	if mode == soar.ModeObserve {
-		if r.step.spec.Always {
-			return Answer{OK: true, Words: fmt.Sprintf("observe: %s; %s is carried out in observe mode too", why, r.step.do)}
-		}
-		return Answer{State: soar.StepObserved, Words: "observe: " + why}
-	}
-	return Answer{OK: true, Words: "enforce: " + why}
+func effectiveMode(pb *Playbook, ceiling soar.Mode, alert *soar.Alert) (soar.Mode, string) {
+	v := guard.Strictest(voices([]*Playbook{pb}, ceiling, alert))
+	return v.Mode, v.Words
 }
 
 // cooldowns keeps runs of one playbook with the same key apart. It is exact: of

@@ -107,10 +107,12 @@ type Sent struct {
 
 // Decision is the body of a decision entry: of the guard, or of a person.
 type Decision struct {
-	Answers  []Answer `json:"answers,omitempty"`
-	By       string   `json:"by,omitempty"`
-	Reason   string   `json:"reason,omitempty"`
-	Happened *bool    `json:"happened,omitempty"`
+	Answers []Answer `json:"answers,omitempty"`
+	// Since is when a step that waits for the guard began to.
+	Since    time.Time `json:"since,omitzero"`
+	By       string    `json:"by,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Happened *bool     `json:"happened,omitempty"`
 }
 
 // Result is the body of a result entry. Without the arguments, it is what

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // Plan is what would become of a step, as far as that can be told before the run.
@@ -17,6 +19,7 @@ type Plan string
 const (
 	PlanSent      Plan = "sent"        // the call goes out
 	PlanObserved  Plan = "observed"    // it would go out, and the guard lets it be written down only
+	PlanHeld      Plan = "held"        // it waits for the guard
 	PlanReads     Plan = "reads"       // a reading action; what it returns is not known
 	PlanSkipped   Plan = "skipped"     // its if is false
 	PlanFails     Plan = "fails"       // an expression of it cannot be evaluated
@@ -36,8 +39,10 @@ const maxPlannedItems = 20
 type planner struct {
 	ctx   context.Context
 	ev    *evaluation
-	guard *guard
-	run   soar.Run
+	guard *guard.Guard
+	// ceiling is that of the engine.
+	ceiling soar.Mode
+	run     soar.Run
 	// withheld: nothing was read, so that nobody knows .enrich and the host record.
 	withheld bool
 	limit    int // of the items of a for_each that are listed; 0: all
@@ -48,8 +53,8 @@ type planner struct {
 	doubt   int               // above 0, nobody knows whether the walk comes by here
 }
 
-func newPlanner(ctx context.Context, ev *evaluation, g *guard, run soar.Run) *planner {
-	return &planner{ctx: ctx, ev: ev, guard: g, run: run, results: map[string]Result{}, open: map[string]bool{}}
+func newPlanner(ctx context.Context, ev *evaluation, g *guard.Guard, ceiling soar.Mode, run soar.Run) *planner {
+	return &planner{ctx: ctx, ev: ev, guard: g, ceiling: ceiling, run: run, results: map[string]Result{}, open: map[string]bool{}}
 }
 
 // walk plans the steps of the playbook and those under finally.
@@ -309,18 +314,28 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 		w.say(s, key, PlanReads, "reads", with)
 		return going, nil
 	}
-	answers, ok := w.guard.allow(&request{playbook: strictest(f.chain), step: s, alert: w.ev.alert, run: &w.run})
-	last := answers[len(answers)-1]
-	if ok {
-		w.say(s, key, PlanSent, "is sent: "+last.Words, with)
+	now := w.run.StartedAt
+	d := w.guard.Ask(newRequest(w.ceiling, &w.run, key, s, f.chain, w.ev.alert, with, w.ev.reader.readHosts(w.ctx, w.ev.alert, with), now, now))
+	switch {
+	case d.OK:
+		w.say(s, key, PlanSent, "is sent: "+d.Answers[modeAnswer(d.Answers)].Words, with)
+		return going, nil
+	case !d.Until.IsZero():
+		w.say(s, key, PlanHeld, "waits: "+d.Words, with)
 		return going, nil
 	}
-	w.say(s, key, PlanObserved, "is not sent: "+last.Words, with)
-	result := Result{State: last.State, Summary: last.Words, With: with}
-	if !last.State.OK() {
-		result.Error = last.Words
+	w.say(s, key, PlanObserved, "is not sent: "+d.Words, with)
+	result := Result{State: d.State, Summary: d.Words, With: with}
+	if !d.State.OK() {
+		result.Error = d.Words
 	}
 	return w.ends(key, result)
+}
+
+// modeAnswer is the place of what the mode says, which is what people want to know of a
+// call that goes out.
+func modeAnswer(answers []Answer) int {
+	return max(slices.IndexFunc(answers, func(a Answer) bool { return a.Check == "mode" }), 0)
 }
 
 // parallel is survey.parallel.

@@ -80,10 +80,13 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)
+		case entry.Kind == soar.EntryDecision && entry.Step != "":
+			err = r.foldDecision(entry)
 		case entry.Kind == soar.EntryIntent:
 			var intent Intent
 			if err = json.Unmarshal(entry.Body, &intent); err == nil {
 				r.open[entry.Step] = &progress{
+					asked:   asked{taken: true},
 					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true, tried: true,
 				}
 			}
@@ -101,6 +104,21 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 		}
 	}
 	return calls, nil
+}
+
+// foldDecision notes since when a step has waited for the guard, and for what.
+func (r *runner) foldDecision(entry *soar.Entry) error {
+	var d Decision
+	if err := json.Unmarshal(entry.Body, &d); err != nil || d.Since.IsZero() {
+		return err
+	}
+	p := r.open[entry.Step]
+	if p == nil {
+		p = &progress{started: d.Since, attempt: 1}
+		r.open[entry.Step] = p
+	}
+	p.since, p.held = d.Since, d.Answers[len(d.Answers)-1].Words
+	return nil
 }
 
 func (r *runner) foldNote(entry *soar.Entry) error {

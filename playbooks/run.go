@@ -39,6 +39,8 @@ type runner struct {
 	groups  map[string]*GroupNote
 	open    map[string]*progress // instances that have begun and not ended
 
+	settles []func(kept bool) // of what the guard remembers, for the next commit
+
 	ready  []*instance // of the last survey
 	dirty  bool        // change holds the result of a call with an effect
 	urgent bool        // change holds a command id, or what a look-up found
@@ -54,6 +56,7 @@ type runner struct {
 
 // progress is where an instance of a step stands.
 type progress struct {
+	asked
 	started  time.Time
 	attempt  int       // from 1
 	wake     time.Time // nothing is done before
@@ -141,7 +144,7 @@ func (r *runner) advance(ctx context.Context) {
 				p = &progress{started: r.now(), attempt: 1}
 				r.open[i.key] = p
 			}
-			if i.reads || p.busy || p.planned || p.lost || p.ref != "" || r.now().Before(p.wake) {
+			if i.reads || p.looks || p.busy || p.planned || p.lost || p.ref != "" || r.now().Before(p.wake) {
 				continue
 			}
 			if !r.plan(ctx, i, p) { // it has ended at once, and others may follow it
@@ -231,8 +234,9 @@ func (r *runner) begin(ctx context.Context, due []*instance) error {
 			break // when a call ends, another look is taken
 		}
 		if p.planned && i.step.spec.Effect != Reads {
-			if r.now().Sub(p.intentAt) > staleIntent {
-				r.intend(i, p, false)
+			if !r.confirm(i, p) {
+				place()
+				continue
 			}
 			record = true
 		}
@@ -251,6 +255,8 @@ func (r *runner) begin(ctx context.Context, due []*instance) error {
 		switch {
 		case s.i.reads:
 			call = r.readForCall(ctx, s.i, s.p)
+		case s.p.looks:
+			call = r.look(ctx, s.i, s.p)
 		case s.p.ref != "":
 			call = r.poll(ctx, s.i, s.p)
 		default:
@@ -342,6 +348,9 @@ func (r *runner) receive(wake time.Time) {
 // without a call.
 func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 	s := i.step
+	if p.attempt == 1 && !p.tried && !p.since.IsZero() {
+		p.started = r.now() // its time does not run while it waits for the guard
+	}
 	if r.now().Sub(p.started) >= s.timeout {
 		r.finish(i, p, Result{State: soar.StepFailed, Error: "the time of the step is over"}, nil)
 		return false
@@ -369,32 +378,7 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 		p.planned = true
 		return true
 	}
-	first := !slices.ContainsFunc(r.ready, func(o *instance) bool { return r.open[o.key] != nil && (r.open[o.key].planned || r.open[o.key].busy) })
-	answers, ok := r.e.guard.allow(&request{playbook: strictest(i.frame.chain), step: s, alert: r.alert, run: &r.run})
-	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers})
-	if !ok {
-		last := answers[len(answers)-1]
-		result := Result{State: last.State, Summary: last.Words, With: with}
-		if !last.State.OK() {
-			result.Error = last.Words
-		}
-		r.finish(i, p, result, nil)
-		return false
-	}
-	if p.planned = true; first { // it has the worker's own place, and goes out with this commit
-		r.intend(i, p, false)
-	}
-	return true
-}
-
-// strictest is the playbook at work, unless one that calls it only observes.
-func strictest(chain []*Playbook) *Playbook {
-	for _, pb := range chain {
-		if pb.Mode == soar.ModeObserve {
-			return pb
-		}
-	}
-	return chain[len(chain)-1]
+	return r.ask(ctx, i, p)
 }
 
 // mark names a call on the server: it is unique to the run, the step and the attempt.
@@ -438,6 +422,14 @@ func (r *runner) send(ctx context.Context, i *instance, p *progress) func() func
 	p.planned, p.tried = false, true
 	callCtx, cancel := r.callContext(ctx, s, p)
 	return func() func() {
+		if s.spec.Effect != Reads {
+			leave, ok := r.e.sending.enter(cancel)
+			if !ok {
+				cancel()
+				return func() { r.halted(i, p) }
+			}
+			defer leave()
+		}
 		outcome, err := safely(func() (Outcome, error) { return s.action.Do(callCtx, call) })
 		timedOut := callCtx.Err() != nil
 		cancel()
@@ -591,6 +583,10 @@ func (r *runner) finish(i *instance, p *progress, result Result, events []soar.E
 	if result.Summary == "" {
 		result.Summary = p.summary
 	}
+	if s.spec.Effect != Reads {
+		kv, settle := r.e.guard.End(r.run.ID, i.key, result.State, now)
+		r.change.KV, r.settles = append(r.change.KV, kv...), append(r.settles, settle)
+	}
 	seq := r.entry(i.key, soar.EntryResult, "", result)
 	r.results[i.key] = &ended{Result: result}
 	delete(r.open, i.key)
@@ -676,13 +672,23 @@ func (r *runner) commit(ctx context.Context) error {
 		r.committed()
 		return nil
 	case errors.Is(err, soar.ErrConflict):
-		return errLostRun
+		err = errLostRun
 	}
+	r.settle(false)
 	return err
+}
+
+// settle tells the guard whether what it remembers is on disk.
+func (r *runner) settle(kept bool) {
+	for _, settle := range r.settles {
+		settle(kept)
+	}
+	r.settles = nil
 }
 
 // committed notes that all that was collected is on disk.
 func (r *runner) committed() {
+	r.settle(true)
 	r.change, r.dirty, r.urgent, r.saved = soar.Change{}, false, false, r.run
 }
 

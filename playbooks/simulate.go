@@ -127,7 +127,7 @@ func (s *Simulation) look(ctx context.Context, looked map[int64]int) (idle bool,
 		return false, err
 	}
 	for _, run := range due {
-		p.start(ctx, run, false)
+		p.start(ctx, run, whenDue)
 		p.wg.Wait()
 	}
 	return len(pending) == 0 && len(due) == 0, nil

@@ -234,7 +234,7 @@ func (e *Engine) Start(ctx context.Context, m Manual) (soar.Run, error) {
 	if o.alert == nil {
 		o.alert = &soar.StoredAlert{}
 	}
-	if mode, _ := e.guard.effectiveMode(pb, &o.alert.Alert); mode == soar.ModeEnforce && !m.Enforce {
+	if mode, _ := effectiveMode(pb, e.options.Ceiling, &o.alert.Alert); mode == soar.ModeEnforce && !m.Enforce {
 		return soar.Run{}, fmt.Errorf("playbook %s enforces: %w", pb.Name, ErrNotAgreed)
 	}
 	var run soar.Run

@@ -29,7 +29,8 @@ var arrows = map[string][]string{
 
 	// The parts. None of them knows another.
 	"connector":         {"connector/catalogue", "internal/soar", "internal/registry", "internal/jq"},
-	"playbooks":         {"internal/soar", "internal/registry", "internal/jq"},
+	"playbooks":         {"internal/soar", "internal/registry", "internal/jq", "playbooks/guard"},
+	"playbooks/guard":   {"internal/soar", "internal/registry", "internal/jq"},
 	"playbooks/library": {},
 	"sinks":             {"internal/soar", "internal/registry", "internal/jq", "sinks/format"},
 	"sinks/format":      {"internal/soar"},

@@ -62,9 +62,11 @@ func (id *RunID) UnmarshalText(text []byte) (err error) {
 // Mode is how far a playbook may go.
 type Mode string
 
-// The modes. Observe evaluates everything and sends no call with an effect.
+// The modes. Observe evaluates everything and sends no call with an effect; approve
+// sends one when a person has agreed to it.
 const (
 	ModeObserve Mode = "observe"
+	ModeApprove Mode = "approve"
 	ModeEnforce Mode = "enforce"
 )
 

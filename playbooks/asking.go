@@ -1,0 +1,239 @@
+package playbooks
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
+)
+
+// A call with an effect goes out in this order: what is known of its hosts is read;
+// the guard is asked; the action looks whether the host is ready for it; the guard is
+// asked again and remembers the call; the intent and what the guard remembers are
+// committed; and right before it is sent, the guard is asked a last time. Wherever the
+// answer is "not now", the step waits, and all of it begins anew.
+
+// Readier is an action that can tell before the intent is written down whether a call
+// makes sense now. It changes nothing.
+type Readier interface {
+	// Ready returns nil when the call may be sent. An error that wraps ErrNotNow lets
+	// the step wait, such as for a host that is offline; one that wraps ErrTransient means
+	// that nobody could tell, and is asked again; any other ends the step refused.
+	Ready(ctx context.Context, call Call) error
+}
+
+// ErrNotNow wraps errors of calls that make sense later, as they are.
+var ErrNotNow = errors.New("not now")
+
+const (
+	// readyFor is how long the word of an action holds that a host is ready.
+	readyFor = 10 * time.Second
+	// unreadyPause is how soon a host is looked at again that was not.
+	unreadyPause = 30 * time.Second
+	readyCheck   = "ready"
+)
+
+// asked is what a step and the guard have to do with each other.
+type asked struct {
+	hosts   []guard.Host // those of the call; nil: not read yet
+	looks   bool         // hosts, or whether they are ready, are to be read
+	readyAt time.Time    // when the action last said that the call makes sense
+	since   time.Time    // when the guard was asked first
+	held    string       // what it waits for, as the journal has it
+	taken   bool         // the guard remembers the call
+}
+
+// ask asks the guard about a step whose arguments are known. It reports false when the
+// step has ended; otherwise it is planned, waits, or has something to be read first.
+func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
+	if p.since.IsZero() {
+		p.since = r.now()
+	}
+	if p.hosts == nil {
+		hosts, known := r.e.reader.knownHosts(r.alert, p.with)
+		if !known {
+			p.looks = true
+			return true
+		}
+		p.hosts = hosts
+	}
+	d := r.e.guard.Ask(r.request(i, p))
+	if !d.OK {
+		return r.heed(i, p, &d)
+	}
+	if _, looks := i.step.action.(Readier); looks && r.now().Sub(p.readyAt) > readyFor {
+		p.looks = true
+		return true
+	}
+	p.planned = true
+	if !r.workUnderWay() { // it has the worker's own place, and goes out with this commit
+		return r.take(i, p)
+	}
+	return true
+}
+
+// workUnderWay reports whether another step of the run is planned or being done.
+func (r *runner) workUnderWay() bool {
+	n := 0
+	for _, o := range r.ready {
+		if p := r.open[o.key]; p != nil && (p.planned || p.busy) {
+			n++
+		}
+	}
+	return n > 1 || r.calling > 0
+}
+
+// take lets the guard remember the call and writes its intent down. It reports false
+// when the step has ended.
+func (r *runner) take(i *instance, p *progress) bool {
+	d := r.e.guard.Take(r.request(i, p))
+	kv, events := d.Keep()
+	r.change.KV, r.change.Events = append(r.change.KV, kv...), append(r.change.Events, events...)
+	r.settles = append(r.settles, d.Settle)
+	if !d.OK {
+		return r.heed(i, p, &d)
+	}
+	p.taken = true
+	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: d.Answers})
+	r.intend(i, p, false)
+	return true
+}
+
+// confirm asks the guard right before a call is sent, and sees to it that its intent is
+// of now. It reports false when the call is not sent now.
+func (r *runner) confirm(i *instance, p *progress) bool {
+	fresh := r.now().Sub(p.intentAt) <= staleIntent
+	if !p.taken {
+		return r.take(i, p) && p.planned
+	}
+	if d := r.e.guard.Ask(r.request(i, p)); !d.OK {
+		r.heed(i, p, &d)
+		return false
+	}
+	if !fresh {
+		r.intend(i, p, false)
+	}
+	return true
+}
+
+// halted is send for a call that the kill switch has caught.
+func (r *runner) halted(i *instance, p *progress) {
+	p.tried = false
+	d := r.e.guard.Ask(r.request(i, p))
+	if d.OK { // it was taken back meanwhile
+		p.planned = true
+		return
+	}
+	r.heed(i, p, &d)
+}
+
+// heed does what the guard says of a call that may not go out now. It reports false
+// when the step has ended.
+func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
+	now := r.now()
+	if !d.Until.IsZero() {
+		if limit := p.since.Add(r.e.options.MaxHold); !now.Before(limit) {
+			d.State, d.Words = soar.StepExpired, fmt.Sprintf("waited for %s: %s", r.e.options.MaxHold, d.Words)
+		} else {
+			r.hold(i, p, d.Answers, d.Words, minTime(d.Until, limit), d.Version)
+			return true
+		}
+	}
+	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: d.Answers})
+	result := Result{State: d.State, Summary: d.Words, With: p.with}
+	if !d.State.OK() {
+		result.Error = d.Words
+	}
+	r.finish(i, p, result, nil)
+	return false
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// hold lets a step wait. What it waits for is written down once.
+func (r *runner) hold(i *instance, p *progress, answers []Answer, words string, until time.Time, version uint64) {
+	if words != p.held {
+		p.held = words
+		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers, Since: p.since})
+		r.urgent = true
+	}
+	p.planned, p.hosts, p.wake = false, nil, until
+	r.e.holds.add(r.run.ID, version)
+}
+
+// request is what the guard is asked.
+func (r *runner) request(i *instance, p *progress) *guard.Request {
+	return newRequest(r.e.options.Ceiling, &r.run, i.key, i.step, i.frame.chain, r.alert, p.with, p.hosts, p.since, r.now())
+}
+
+func newRequest(
+	ceiling soar.Mode, run *soar.Run, key string, s *step, chain []*Playbook, alert *soar.Alert, with map[string]any, hosts []guard.Host, since, now time.Time,
+) *guard.Request {
+	voices := voices(chain, ceiling, alert)
+	if run.Mode == soar.ModeObserve {
+		voices = append(voices, guard.Voice{Mode: soar.ModeObserve, Words: "the run began in observe mode"})
+	}
+	spec := &s.spec
+	return &guard.Request{
+		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always,
+		Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, At: now, Since: since,
+	}
+}
+
+// callHash names a call exactly.
+func callHash(action string, with map[string]any) string {
+	arguments, err := json.Marshal(with) // sorts keys
+	if err != nil {                      // with holds plain values only
+		arguments = []byte(err.Error())
+	}
+	sum := sha256.Sum256(append([]byte(action+"\n"), arguments...))
+	return hex.EncodeToString(sum[:16])
+}
+
+// look makes ready to read what the guard has to know of the hosts of a call, or
+// whether they are ready.
+func (r *runner) look(ctx context.Context, i *instance, p *progress) func() func() {
+	if p.hosts == nil {
+		return func() func() {
+			hosts := r.e.reader.readHosts(ctx, r.alert, p.with)
+			return func() { p.looks, p.hosts = false, hosts }
+		}
+	}
+	call := r.call(i, p)
+	return func() func() {
+		callCtx, cancel := context.WithTimeout(ctx, r.e.options.CallTimeout)
+		defer cancel()
+		_, err := safely(func() (Outcome, error) { return Outcome{}, i.step.action.(Readier).Ready(callCtx, call) })
+		return func() { r.looked(ctx, i, p, err) }
+	}
+}
+
+func (r *runner) looked(ctx context.Context, i *instance, p *progress, err error) {
+	p.looks = false
+	now := r.now()
+	answer := func(a Answer) []Answer { a.Check = readyCheck; return []Answer{a} }
+	switch {
+	case err == nil:
+		p.readyAt = now
+	case ctx.Err() != nil:
+		p.wake = now // stopping: the next start looks again
+	case errors.Is(err, ErrNotNow), errors.Is(err, ErrTransient):
+		version, _ := r.e.guard.Changed()
+		d := &guard.Decision{Version: version, Until: now.Add(unreadyPause), Words: err.Error(), Answers: answer(guard.Hold(now.Add(unreadyPause), "%v", err))}
+		r.heed(i, p, d)
+	default:
+		d := &guard.Decision{State: soar.StepRefused, Words: err.Error(), Answers: answer(guard.Refuse("%v", err))}
+		r.heed(i, p, d)
+	}
+}

@@ -1,0 +1,335 @@
+// Package guard decides whether a call with an effect may be sent. The engine asks
+// it before every such call, whatever a playbook says, and nothing in a playbook can
+// switch it off. Its rails are asked in one order; the first that does not let a call
+// pass decides, and what each of them said is kept in words.
+//
+// What the guard remembers is kept in the journal as small values that are
+// committed together with the intent of the call, so that neither a crash nor two
+// calls at the same moment make it forget or grant anything twice.
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// Answer is what one rail said.
+type Answer struct {
+	// Check is the name of the rail.
+	Check string `json:"check"`
+	// OK lets the call go on to the next rail. Without it, either State is how the
+	// step ends (observed, refused, suppressed), or Until is set, and the rail is asked
+	// again then, or sooner.
+	OK    bool           `json:"ok"`
+	State soar.StepState `json:"state,omitempty"`
+	Until time.Time      `json:"until,omitzero"`
+	Words string         `json:"words"`
+}
+
+// Pass lets a call go on.
+func Pass(format string, args ...any) Answer {
+	return Answer{OK: true, Words: fmt.Sprintf(format, args...)}
+}
+
+// Refuse ends a step.
+func Refuse(format string, args ...any) Answer {
+	return Answer{State: soar.StepRefused, Words: fmt.Sprintf(format, args...)}
+}
+
+// Hold lets a step wait, until a moment at the latest.
+func Hold(until time.Time, format string, args ...any) Answer {
+	return Answer{Until: until, Words: fmt.Sprintf(format, args...)}
+}
+
+// Request is a call with an effect that asks to be sent.
+type Request struct {
+	Run      soar.RunID
+	Step     string // its key in the run: collect[2]
+	Playbook string // whose step it is
+	By       string // the person who started the run; empty: nobody did
+	Action   string // host.contain
+	// Kind is what the action works on at a host, and Sense in which direction: of one
+	// kind, a host has one open call at a time. Empty for actions that need no such care.
+	Kind, Sense string
+	// Always marks an action that is carried out in observe mode too.
+	Always bool
+	// Modes are what has a say in how far the call may go.
+	Modes []Voice
+	// Hosts are those that the call acts on. Everywhere means that it acts on all.
+	Hosts      []Host
+	Everywhere bool
+	// Call names the call exactly: a hash of action and arguments.
+	Call  string
+	With  map[string]any
+	Alert *soar.Alert
+	// At is the moment of asking, and Since when the step first asked.
+	At, Since time.Time
+}
+
+// Voice is one mode that counts for a call, and why.
+type Voice struct {
+	Mode  soar.Mode
+	Words string
+}
+
+// Host is what is known of a host when a call is about to act on it.
+type Host struct {
+	ID        string
+	Name      string
+	Platform  string // windows, linux, darwin
+	OS        string // as the server writes it
+	Addresses []string
+	Tags      []string
+	// Known is false for a host of which nothing could be found out; Why says why.
+	Known bool
+	Why   string
+	// Facts is the host record as expressions see it.
+	Facts map[string]any
+}
+
+// Label is what people call the host.
+func (h *Host) Label() string {
+	if h.Name != "" && h.Name != h.ID {
+		return h.Name + " (" + h.ID + ")"
+	}
+	return h.ID
+}
+
+// rail is one question. All of its methods are called with the guard locked.
+type rail interface {
+	name() string
+	// ask answers by what is known now and changes nothing.
+	ask(r *Request) Answer
+}
+
+// taker is a rail that remembers the calls it let pass.
+type taker interface {
+	// take notes that a call is about to be sent.
+	take(r *Request, c *claim)
+}
+
+// keeper is a rail that keeps what it knows in the journal.
+type keeper interface {
+	// prefix starts its keys there.
+	prefix() string
+	// load puts what the journal says in the place of what is known.
+	load(kvs []soar.KV) error
+}
+
+// ender is a rail that wants to know how calls ended.
+type ender interface {
+	// end notes that the call of a step is over, and how it ended; what has to be
+	// forgotten with it, is added to c.
+	end(by caller, state soar.StepState, at time.Time, c *claim)
+}
+
+// Decision is what the guard says of a call: it goes out when OK, the step waits
+// until Until when that is set, and ends in State otherwise.
+type Decision struct {
+	// Version is how often the guard had changed its mind before; see Changed.
+	Version uint64
+	OK      bool
+	State   soar.StepState
+	Until   time.Time
+	Words   string // of the rail that decided
+	Answers []Answer
+
+	claim *claim
+}
+
+// Keep is what has to be committed with the intent of the call, or with the note that
+// it waits.
+func (d *Decision) Keep() ([]soar.KV, []soar.Event) {
+	if d.claim == nil {
+		return nil, nil
+	}
+	return d.claim.kv, d.claim.events
+}
+
+// Settle tells whether that was committed. It must be called once after Take.
+func (d *Decision) Settle(kept bool) {
+	if d.claim != nil {
+		d.claim.settle(kept)
+	}
+}
+
+// claim collects what rails remember of one call, and takes it back when it cannot be
+// committed.
+type claim struct {
+	g      *Guard
+	kv     []soar.KV
+	events []soar.Event
+	undo   []func() // with the guard locked, the last one first
+	then   []func() // when it was committed, with the guard locked
+	done   bool
+}
+
+func (c *claim) put(kv soar.KV)        { c.kv = append(c.kv, kv) }
+func (c *claim) event(e soar.Event)    { c.events = append(c.events, e) }
+func (c *claim) ifNotKept(undo func()) { c.undo = append(c.undo, undo) }
+func (c *claim) ifKept(then func())    { c.then = append(c.then, then) }
+
+func (c *claim) settle(kept bool) {
+	c.g.mu.Lock()
+	defer c.g.mu.Unlock()
+	if c.done {
+		return
+	}
+	c.done = true
+	if kept {
+		for _, then := range c.then {
+			then()
+		}
+	} else {
+		for _, undo := range slices.Backward(c.undo) {
+			undo()
+		}
+	}
+	if len(c.then) > 0 || !kept {
+		c.g.wake()
+	}
+}
+
+// Guard asks the rails. It is safe for concurrent use.
+type Guard struct {
+	mu       sync.Mutex
+	rails    []rail // guarded by mu, as all that they know
+	changed  chan struct{}
+	version  uint64
+	settings *Settings
+
+	stop    *killSwitch
+	intents *intents
+}
+
+// New makes a guard with all rails.
+func New(s Settings) (*Guard, error) {
+	g := &Guard{changed: make(chan struct{}), stop: &killSwitch{}, intents: &intents{}}
+	if err := g.Configure(s); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Configure replaces the settings. What the rails know stays.
+func (g *Guard) Configure(s Settings) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.settings = &s
+	// The order is that in which they are asked: what stops everything first, what
+	// costs a person's time last.
+	g.rails = []rail{g.stop, modes{}, g.intents}
+	g.wake()
+	return nil
+}
+
+// Load puts what the journal says in the place of what the guard knows. kv reads all
+// values whose keys begin with a prefix.
+func (g *Guard) Load(kv func(prefix string) ([]soar.KV, error)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var errs []error
+	for _, r := range g.rails {
+		k, ok := r.(keeper)
+		if !ok {
+			continue
+		}
+		kvs, err := kv(k.prefix())
+		if err == nil {
+			err = k.load(kvs)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("guard: %s: %w", r.name(), err))
+		}
+	}
+	g.wake()
+	return errors.Join(errs...)
+}
+
+// Ask tells what the guard would say now, by all rails up to the one that decides. It
+// changes nothing.
+func (g *Guard) Ask(r *Request) Decision {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ask(r)
+}
+
+func (g *Guard) ask(r *Request) Decision {
+	d := Decision{Version: g.version, OK: true, Answers: make([]Answer, 0, len(g.rails))}
+	for _, rail := range g.rails {
+		a := rail.ask(r)
+		a.Check = rail.name()
+		d.Answers, d.Words = append(d.Answers, a), a.Words
+		if !a.OK {
+			d.OK, d.State, d.Until = false, a.State, a.Until
+			return d
+		}
+	}
+	return d
+}
+
+// Take is Ask for a call that goes out at once when it may: the rails remember it. What
+// Keep returns must be committed before the call is sent, and Settle be called with
+// how that ended.
+func (g *Guard) Take(r *Request) Decision {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	d := g.ask(r)
+	d.claim = &claim{g: g}
+	for i, rail := range g.rails {
+		if i == len(d.Answers) {
+			break
+		}
+		if t, ok := rail.(taker); ok && (d.OK || i == len(d.Answers)-1) {
+			t.take(r, d.claim)
+		}
+	}
+	return d
+}
+
+// End is told when the call of a step is over. What it returns is committed together
+// with the result of the step; settle tells whether it was.
+func (g *Guard) End(run soar.RunID, step string, state soar.StepState, at time.Time) (kv []soar.KV, settle func(kept bool)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := &claim{g: g}
+	for _, rail := range g.rails {
+		if e, ok := rail.(ender); ok {
+			e.end(caller{run, step}, state, at, c)
+		}
+	}
+	return c.kv, c.settle
+}
+
+// Changed returns a channel that is closed when a call that waits may get another
+// answer, and how often that was so already.
+func (g *Guard) Changed() (version uint64, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.version, g.changed
+}
+
+// wake lets all who wait ask again. The guard is locked.
+func (g *Guard) wake() {
+	g.version++
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// sortedHosts lists the ids of the hosts of a call.
+func sortedHosts(r *Request) []string {
+	ids := map[string]bool{}
+	for i := range r.Hosts {
+		ids[r.Hosts[i].ID] = true
+	}
+	return slices.Sorted(maps.Keys(ids))
+}

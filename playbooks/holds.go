@@ -1,0 +1,148 @@
+package playbooks
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+// holds are the runs of which a step waits for the guard, and how often the guard had
+// changed its mind when it was asked. They are gone on with when it may give another
+// answer, which is sooner than they would by themselves.
+type holds struct {
+	mu    sync.Mutex
+	runs  map[soar.RunID]uint64 // guarded by mu
+	nudge chan struct{}         // a run was left; room for one, since one look is enough
+}
+
+func (h *holds) add(id soar.RunID, version uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old, ok := h.runs[id]; !ok || version < old {
+		h.runs[id] = version
+	}
+}
+
+// left is told that the worker of a run has left it.
+func (h *holds) left(id soar.RunID) {
+	h.mu.Lock()
+	_, held := h.runs[id]
+	h.mu.Unlock()
+	if held {
+		select {
+		case h.nudge <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take returns the runs that asked before the guard changed its mind, and forgets
+// them: those that go on waiting come back. Those at work are left for later.
+func (h *holds) take(version uint64, busy func(soar.RunID) bool) (ids []soar.RunID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, then := range h.runs {
+		if then < version && !busy(id) {
+			ids = append(ids, id)
+			delete(h.runs, id)
+		}
+	}
+	return ids
+}
+
+// heldRuns goes on with runs when the guard may have changed its mind.
+func (p *pool) heldRuns(ctx context.Context) {
+	for ctx.Err() == nil {
+		version, changed := p.e.guard.Changed()
+		for _, id := range p.e.holds.take(version, p.e.busy) {
+			run, err := p.e.journal.GetRun(ctx, id)
+			if err != nil {
+				if ctx.Err() == nil {
+					p.e.options.Log.Error("cannot read a run that waits for the guard", "run", id.String(), "err", err)
+				}
+				continue // its own wake time comes
+			}
+			if run.State == soar.RunWaiting && !p.start(ctx, run, whenPoked) {
+				return
+			}
+		}
+		select {
+		case <-changed:
+		case <-p.e.holds.nudge:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// sending keeps calls with an effect and the kill switch apart: once halt has
+// returned, no call is being sent, and none will be until the switch is taken back.
+type sending struct {
+	mu     sync.Mutex
+	halted bool
+	calls  map[int]context.CancelFunc
+	next   int
+	idle   chan struct{} // closed when the last call has ended; nil: nobody waits
+}
+
+// enter begins a call, unless everything is halted.
+func (s *sending) enter(cancel context.CancelFunc) (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.halted {
+		return nil, false
+	}
+	if s.calls == nil {
+		s.calls = map[int]context.CancelFunc{}
+	}
+	s.next++
+	id := s.next
+	s.calls[id] = cancel
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.calls, id)
+		if len(s.calls) == 0 && s.idle != nil {
+			close(s.idle)
+			s.idle = nil
+		}
+	}, true
+}
+
+// halt lets no call begin any more, and waits for those that are being sent: patience
+// for their own end, then until they are cut off. It returns how many were.
+func (s *sending) halt(patience time.Duration) (cut int) {
+	s.mu.Lock()
+	s.halted = true
+	if len(s.calls) == 0 {
+		s.mu.Unlock()
+		return 0
+	}
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	idle := s.idle
+	s.mu.Unlock()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-idle:
+		return 0
+	case <-timer.C:
+	}
+	s.mu.Lock()
+	for _, cancel := range s.calls {
+		cancel()
+		cut++
+	}
+	s.mu.Unlock()
+	<-idle
+	return cut
+}
+
+func (s *sending) resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halted = false
+}

@@ -1,0 +1,111 @@
+package playbooks
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
+)
+
+// targets are the hosts that a call names: its arguments host and hosts.
+func targets(with map[string]any) (ids []string) {
+	add := func(v any) {
+		if id, ok := v.(string); ok && id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	add(with["host"])
+	if list, ok := with["hosts"].([]any); ok {
+		for _, v := range list {
+			add(v)
+		}
+	}
+	return ids
+}
+
+// knownHosts is readHosts as far as nothing has to be read.
+func (r *reader) knownHosts(alert *soar.Alert, with map[string]any) (hosts []guard.Host, ok bool) {
+	ids := targets(with)
+	hosts = make([]guard.Host, 0, len(ids))
+	for _, id := range ids {
+		host, ok := r.knownHost(alert, id)
+		if !ok {
+			return nil, false
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, true
+}
+
+func (r *reader) knownHost(alert *soar.Alert, id string) (guard.Host, bool) {
+	if r.actions[hostGet] == nil {
+		return hostOfAlert(alert, id), true
+	}
+	arguments, err := json.Marshal(map[string]any{"host": id})
+	if err != nil {
+		return guard.Host{}, false
+	}
+	got := r.cache.peek(cacheKey(hostGet, arguments), hostLife)
+	if got.answer == nil || got.answer.err != nil {
+		return guard.Host{}, false
+	}
+	return hostFrom(id, got.value), true
+}
+
+// readHosts tells what is known of the hosts of a call. One that cannot be read, or
+// that the server does not have, is not known.
+func (r *reader) readHosts(ctx context.Context, alert *soar.Alert, with map[string]any) []guard.Host {
+	hosts := []guard.Host{}
+	for _, id := range targets(with) {
+		hosts = append(hosts, r.readFacts(ctx, alert, id))
+	}
+	return hosts
+}
+
+func (r *reader) readFacts(ctx context.Context, alert *soar.Alert, id string) guard.Host {
+	action := r.actions[hostGet]
+	if action == nil {
+		return hostOfAlert(alert, id)
+	}
+	f := newFindings(nil)
+	record, err := r.read(ctx, "host", &enrichment{do: hostGet, action: action, life: hostLife}, map[string]any{"host": id}, alert, f)
+	if err != nil {
+		return guard.Host{ID: id, Why: err.Error()}
+	}
+	return hostFrom(id, record)
+}
+
+// hostOfAlert is a host as the alert knows it.
+func hostOfAlert(alert *soar.Alert, id string) guard.Host {
+	if alert == nil || alert.Host.Identifier != id {
+		return guard.Host{ID: id, Why: "it is not the host of the alert, and no other can be looked up"}
+	}
+	record, err := soar.Plain(alert.Host)
+	if err != nil {
+		return guard.Host{ID: id, Why: err.Error()}
+	}
+	return hostFrom(id, record)
+}
+
+// hostFrom reads a host record.
+func hostFrom(id string, record any) guard.Host {
+	facts, ok := record.(map[string]any)
+	if !ok || len(facts) == 0 {
+		return guard.Host{ID: id, Why: "the server knows nothing of it"}
+	}
+	text := func(name string) string { v, _ := facts[name].(string); return v }
+	h := guard.Host{ID: id, Name: text("name"), Platform: text("platform"), OS: text("os"), Known: true, Facts: facts}
+	if ip := text("ip"); ip != "" {
+		h.Addresses = append(h.Addresses, ip)
+	}
+	if tags, ok := facts["tags"].([]any); ok {
+		for _, t := range tags {
+			if tag, ok := t.(string); ok {
+				h.Tags = append(h.Tags, tag)
+			}
+		}
+	}
+	return h
+}
