@@ -46,6 +46,9 @@ type EngineOptions struct {
 	Ceiling soar.Mode
 	// Guard decides about calls with an effect; nil is one with what is built in.
 	Guard *guard.Guard
+	// Hosts tells the guard about hosts; nil asks host.get, and the alert where there is
+	// no such action.
+	Hosts HostFacts
 	// MaxHold is how long a step waits for the guard or for a host, 24h by default.
 	MaxHold time.Duration
 	// Drain is how long calls under way may take to end when the engine stops; 10s
@@ -136,7 +139,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 	}
 	e := &Engine{
 		journal: j, actions: actions, options: o, metrics: m,
-		reader: &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, counter: &counter{history: o.History},
+		reader: &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History},
 			lookedUp: func(how string) { m.lookUps.WithLabelValues(how).Inc() }},
 		guard:    o.Guard,
 		holds:    holds{runs: map[soar.RunID]uint64{}, nudge: make(chan struct{}, 1)},

@@ -44,6 +44,7 @@ type reader struct {
 	actions     map[string]Action
 	callTimeout time.Duration
 	now         func() time.Time
+	hosts       HostFacts        // nil: host.get
 	counter     *counter         // of like alerts; nil: none can be counted
 	lookedUp    func(how string) // counts look-ups; may be nil
 }

@@ -53,6 +53,8 @@ type ExplainOptions struct {
 	Ceiling soar.Mode
 	// Guard is what decides about calls; nil is one with what is built in.
 	Guard *guard.Guard
+	// Hosts is that of EngineOptions.
+	Hosts HostFacts
 	// Now is the time at which the alert comes in; time.Now by default. The clock of
 	// the expressions is that of ParseWithClock.
 	Now func() time.Time
@@ -74,7 +76,7 @@ func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainO
 	if err != nil {
 		return nil, fmt.Errorf("alert %s: %w", alert.Ref(), err)
 	}
-	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now, counter: &counter{history: o.History}}
+	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History}}
 	ev := newEvaluation(read, &alert, plain, pb)
 	ev.match(ctx, true)
 	if ev.verdict == Match {

@@ -9,6 +9,10 @@ import (
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
+// HostFacts tells what is known of a host on which a call is about to act. alert is what
+// the run is about, and may be nil.
+type HostFacts func(ctx context.Context, alert *soar.Alert, id string) guard.Host
+
 // targets are the hosts that a call names: its arguments host and hosts.
 func targets(with map[string]any) (ids []string) {
 	add := func(v any) {
@@ -40,8 +44,11 @@ func (r *reader) knownHosts(alert *soar.Alert, with map[string]any) (hosts []gua
 }
 
 func (r *reader) knownHost(alert *soar.Alert, id string) (guard.Host, bool) {
-	if r.actions[hostGet] == nil {
-		return hostOfAlert(alert, id), true
+	switch {
+	case r.hosts != nil:
+		return guard.Host{}, false
+	case r.actions[hostGet] == nil:
+		return HostOfAlert(alert, id), true
 	}
 	arguments, err := json.Marshal(map[string]any{"host": id})
 	if err != nil {
@@ -51,7 +58,7 @@ func (r *reader) knownHost(alert *soar.Alert, id string) (guard.Host, bool) {
 	if got.answer == nil || got.answer.err != nil {
 		return guard.Host{}, false
 	}
-	return hostFrom(id, got.value), true
+	return HostFrom(id, got.value), true
 }
 
 // readHosts tells what is known of the hosts of a call. One that cannot be read, or
@@ -65,20 +72,23 @@ func (r *reader) readHosts(ctx context.Context, alert *soar.Alert, with map[stri
 }
 
 func (r *reader) readFacts(ctx context.Context, alert *soar.Alert, id string) guard.Host {
+	if r.hosts != nil {
+		return r.hosts(ctx, alert, id)
+	}
 	action := r.actions[hostGet]
 	if action == nil {
-		return hostOfAlert(alert, id)
+		return HostOfAlert(alert, id)
 	}
 	f := newFindings(nil)
 	record, err := r.read(ctx, "host", &enrichment{do: hostGet, action: action, life: hostLife}, map[string]any{"host": id}, alert, f)
 	if err != nil {
 		return guard.Host{ID: id, Why: err.Error()}
 	}
-	return hostFrom(id, record)
+	return HostFrom(id, record)
 }
 
-// hostOfAlert is a host as the alert knows it.
-func hostOfAlert(alert *soar.Alert, id string) guard.Host {
+// HostOfAlert is a host as the alert knows it.
+func HostOfAlert(alert *soar.Alert, id string) guard.Host {
 	if alert == nil || alert.Host.Identifier != id {
 		return guard.Host{ID: id, Why: "it is not the host of the alert, and no other can be looked up"}
 	}
@@ -86,11 +96,11 @@ func hostOfAlert(alert *soar.Alert, id string) guard.Host {
 	if err != nil {
 		return guard.Host{ID: id, Why: err.Error()}
 	}
-	return hostFrom(id, record)
+	return HostFrom(id, record)
 }
 
-// hostFrom reads a host record.
-func hostFrom(id string, record any) guard.Host {
+// HostFrom reads a host record: what host.get returns, as plain JSON.
+func HostFrom(id string, record any) guard.Host {
 	facts, ok := record.(map[string]any)
 	if !ok || len(facts) == 0 {
 		return guard.Host{ID: id, Why: "the server knows nothing of it"}

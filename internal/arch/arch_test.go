@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 
 	// The only package that knows engine and server.
 	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
-	"playbooks/playtest": {"playbooks", "internal/store", "internal/soar", "internal/registry"},
+	"playbooks/playtest": {"playbooks", "playbooks/guard", "internal/store", "internal/soar", "internal/registry"},
 
 	"playbooks/actions": {"playbooks", "connector", "internal/soar", "internal/registry", "internal/jq"},
 

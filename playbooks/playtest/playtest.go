@@ -121,7 +121,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	if problems != nil {
 		return nil, problems
 	}
-	sim, err := playbooks.NewSimulation(journal, actions, playbooks.NewSet(pb), start, playbooks.EngineOptions{Ceiling: soar.Mode(c.Ceiling)})
+	sim, err := playbooks.NewSimulation(journal, actions, playbooks.NewSet(pb), start, playbooks.EngineOptions{Ceiling: soar.Mode(c.Ceiling), Hosts: outside.hosts})
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	}
 	result = &Result{Name: c.Name, Position: p.doc.at("tests", p.index), play: p}
 	quiet := newOutside(p.doc, c, now) // explain asks for itself, and uses no answer up
-	result.Explanation, err = playbooks.ExplainWith(ctx, pb, p.main.alert, playbooks.ExplainOptions{Actions: quiet.standIns(known), History: journal, Now: sim.Now})
+	result.Explanation, err = playbooks.ExplainWith(ctx, pb, p.main.alert, playbooks.ExplainOptions{Actions: quiet.standIns(known), History: journal, Hosts: quiet.hosts, Now: sim.Now})
 	if err != nil {
 		return nil, err
 	}
