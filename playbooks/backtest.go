@@ -9,7 +9,6 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // BacktestOptions are the settings of a backtest; the zero value works.
@@ -129,7 +128,7 @@ func NewBacktest(set *Set, o BacktestOptions) (*Backtest, error) {
 		return nil, problems
 	}
 	b.tally = newTally(fresh, o.Ceiling, o.Listed)
-	reading := &reader{cache: newCache(now), actions: actions, callTimeout: enrichTimeout, now: now, hosts: alertHosts, counter: &counter{history: o.History}}
+	reading := &reader{cache: newCache(now), actions: actions, callTimeout: enrichTimeout, now: now, hosts: HostOfAlert, counter: &counter{history: o.History}}
 	if !o.Reads {
 		reading.actions = nil // .host stays what the alert knows
 	}
@@ -384,9 +383,4 @@ func (b *Backtest) Report() *BacktestReport {
 	}
 	slices.SortFunc(r.Results, func(a, b PlaybookBacktest) int { return strings.Compare(a.Playbook, b.Playbook) })
 	return r
-}
-
-// alertHosts tells the guard of a backtest what the alerts know: no host is asked.
-func alertHosts(_ context.Context, alert *soar.Alert, id string) guard.Host {
-	return HostOfAlert(alert, id)
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
-// HostFacts tells what is known of a host on which a call is about to act. alert is what
-// the run is about, and may be nil.
-type HostFacts func(ctx context.Context, alert *soar.Alert, id string) guard.Host
+// HostFacts tells at once what is known of a host on which a call is about to act. alert
+// is what the run is about, and may be nil.
+type HostFacts func(alert *soar.Alert, id string) guard.Host
 
 // targets are the hosts that a call names: its arguments host and hosts.
 func targets(with map[string]any) (ids []string) {
@@ -46,7 +46,7 @@ func (r *reader) knownHosts(alert *soar.Alert, with map[string]any) (hosts []gua
 func (r *reader) knownHost(alert *soar.Alert, id string) (guard.Host, bool) {
 	switch {
 	case r.hosts != nil:
-		return guard.Host{}, false
+		return r.hosts(alert, id), true
 	case r.actions[hostGet] == nil:
 		return HostOfAlert(alert, id), true
 	}
@@ -73,7 +73,7 @@ func (r *reader) readHosts(ctx context.Context, alert *soar.Alert, with map[stri
 
 func (r *reader) readFacts(ctx context.Context, alert *soar.Alert, id string) guard.Host {
 	if r.hosts != nil {
-		return r.hosts(ctx, alert, id)
+		return r.hosts(alert, id)
 	}
 	action := r.actions[hostGet]
 	if action == nil {

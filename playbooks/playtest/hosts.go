@@ -1,8 +1,6 @@
 package playtest
 
 import (
-	"context"
-
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
@@ -10,7 +8,7 @@ import (
 
 // hosts tells the guard what a test knows of a host: what it gives for host.get, else
 // what the alert says. Nobody is asked, and no answer is used up.
-func (o *outside) hosts(_ context.Context, alert *soar.Alert, id string) guard.Host {
+func (o *outside) hosts(alert *soar.Alert, id string) guard.Host {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, g := range o.given {
