@@ -127,7 +127,7 @@ func (r *runner) halted(i *instance, p *progress) {
 	p.tried = false
 	d := r.e.guard.Ask(r.request(i, p))
 	if d.OK { // it was taken back meanwhile
-		p.planned = true
+		p.planned, p.wake = true, r.now().Add(busyPause)
 		return
 	}
 	r.heed(i, p, &d)
@@ -137,6 +137,9 @@ func (r *runner) halted(i *instance, p *progress) {
 // when the step has ended.
 func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 	now := r.now()
+	if p.since.IsZero() { // an attempt before this one was sent
+		p.since = now
+	}
 	if !d.Until.IsZero() {
 		if limit := p.since.Add(r.e.options.MaxHold); !now.Before(limit) {
 			d.State, d.Words = soar.StepExpired, fmt.Sprintf("waited for %s: %s", r.e.options.MaxHold, d.Words)
@@ -168,6 +171,7 @@ func (r *runner) hold(i *instance, p *progress, answers []Answer, words string, 
 		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers, Since: p.since})
 		r.urgent = true
 	}
+	r.e.guard.Wait(r.request(i, p), answers)
 	p.planned, p.hosts, p.wake = false, nil, until
 	r.e.holds.add(r.run.ID, version)
 }

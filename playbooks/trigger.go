@@ -225,10 +225,8 @@ func (e *Engine) Start(ctx context.Context, m Manual) (soar.Run, error) {
 	case !pb.Takes(onManual):
 		return soar.Run{}, fmt.Errorf("playbook %s is %w: its on does not list manual", pb.Name, ErrNotManual)
 	}
-	select {
-	case <-e.loaded: // cool-downs are known
-	case <-ctx.Done():
-		return soar.Run{}, context.Cause(ctx)
+	if err := e.waitLoaded(ctx); err != nil { // cool-downs are known then
+		return soar.Run{}, err
 	}
 	o := &occasion{on: onManual, alert: m.Alert, books: []*Playbook{pb}, verdicts: map[string]string{}, extra: map[string]any{"input": m.Input}, by: m.By}
 	if o.alert == nil {

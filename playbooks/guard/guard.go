@@ -210,7 +210,7 @@ type Guard struct {
 
 // New makes a guard with all rails.
 func New(s Settings) (*Guard, error) {
-	g := &Guard{changed: make(chan struct{}), stop: &killSwitch{}, intents: &intents{}}
+	g := &Guard{changed: make(chan struct{}), stop: &killSwitch{}, intents: newIntents()}
 	if err := g.Configure(s); err != nil {
 		return nil, err
 	}
@@ -285,15 +285,19 @@ func (g *Guard) Take(r *Request) Decision {
 	defer g.mu.Unlock()
 	d := g.ask(r)
 	d.claim = &claim{g: g}
-	for i, rail := range g.rails {
-		if i == len(d.Answers) {
-			break
-		}
-		if t, ok := rail.(taker); ok && (d.OK || i == len(d.Answers)-1) {
+	for _, rail := range g.rails {
+		if t, ok := rail.(taker); ok && d.OK {
 			t.take(r, d.claim)
 		}
 	}
 	return d
+}
+
+// Wait is told that a step waits, and what the guard had answered.
+func (g *Guard) Wait(r *Request, answers []Answer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.intents.wait(r, len(answers) > 0 && answers[len(answers)-1].Check == g.intents.name())
 }
 
 // End is told when the call of a step is over. What it returns is committed together

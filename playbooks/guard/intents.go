@@ -1,9 +1,10 @@
 package guard
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -13,10 +14,18 @@ import (
 // and not both at the same moment. What asks for the same as a call under way waits for
 // it and shares its outcome; what asks for the opposite goes out after it.
 type intents struct {
-	open map[place]*intent
-	of   map[caller][]place
-	last map[place]*intent // how the last one ended; kept for shareFor
-	swep time.Time
+	open    map[place]*intent
+	of      map[caller][]place
+	waiting map[place][]*waiter // in the order in which they asked
+	queues  map[caller][]place  // in which a step waits
+}
+
+// waiter is a step that waits for its turn at a place.
+type waiter struct {
+	caller
+	call   string
+	since  time.Time
+	joined *intent // the call under way that does the same; nil: none did
 }
 
 // place is what calls are kept apart at.
@@ -30,21 +39,17 @@ type caller struct {
 
 // intent is a call that was sent, and what became of it.
 type intent struct {
-	Run    soar.RunID     `json:"run"`
-	Step   string         `json:"step"`
-	Action string         `json:"action"`
-	Sense  string         `json:"sense,omitempty"`
-	Call   string         `json:"call"`
-	At     time.Time      `json:"at"`
-	State  soar.StepState `json:"-"`
-	ended  time.Time
+	Run    soar.RunID `json:"run"`
+	Step   string     `json:"step"`
+	Action string     `json:"action"`
+	Sense  string     `json:"sense,omitempty"`
+	Call   string     `json:"call"`
+	At     time.Time  `json:"at"`
+
+	state soar.StepState // how it ended; empty: not yet
 }
 
-const (
-	intentPrefix = "guard/intent/"
-	// shareFor is how long the outcome of a call is kept for those that waited for it.
-	shareFor = time.Hour
-)
+const intentPrefix = "guard/intent/"
 
 // keptIntent is an intent in the journal, with the places that it takes.
 type keptIntent struct {
@@ -57,7 +62,7 @@ func (*intents) name() string   { return "open call" }
 func (*intents) prefix() string { return intentPrefix }
 
 func (t *intents) load(kvs []soar.KV) error {
-	t.open, t.of, t.last = map[place]*intent{}, map[caller][]place{}, map[place]*intent{}
+	*t = *newIntents()
 	for _, kv := range kvs {
 		if kv.Value == "" {
 			continue
@@ -74,10 +79,11 @@ func (t *intents) load(kvs []soar.KV) error {
 	return nil
 }
 
+func newIntents() *intents {
+	return &intents{open: map[place]*intent{}, of: map[caller][]place{}, waiting: map[place][]*waiter{}, queues: map[caller][]place{}}
+}
+
 func (t *intents) hold(p place, one *intent) {
-	if t.open == nil {
-		t.open, t.of, t.last = map[place]*intent{}, map[caller][]place{}, map[place]*intent{}
-	}
 	by := caller{one.Run, one.Step}
 	t.open[p] = one
 	t.of[by] = append(t.of[by], p)
@@ -96,31 +102,78 @@ func (t *intents) ask(r *Request) Answer {
 	if r.Kind == "" {
 		return Pass("none is needed for %s", r.Action)
 	}
+	me := caller{r.Run, r.Step}
 	for i := range r.Hosts {
 		h := &r.Hosts[i]
 		p := place{h.ID, kindOf(r)}
-		switch one := t.open[p]; {
-		case one == nil || one.Run == r.Run && one.Step == r.Step:
-		case one.Sense == r.Sense:
-			return Hold(r.At.Add(lookAgain), "run %s is doing the same on %s: %s", one.Run, h.Label(), one.Action)
-		default:
-			return Hold(r.At.Add(lookAgain), "waits for the %s of run %s on %s to end", one.Action, one.Run, h.Label())
+		one := t.open[p]
+		if one != nil && one.by() == me {
+			continue
+		}
+		for _, w := range t.waiting[p] {
+			if w.caller != me {
+				if w.joined == nil { // those that joined a call share its outcome and are not in the way
+					return Hold(r.At.Add(lookAgain), "run %s asked before for %s: it comes first", w.run, h.Label())
+				}
+				continue
+			}
+			if j := w.joined; j != nil && j.state.OK() && len(r.Hosts) == 1 { // of several, each has an outcome of its own
+				return Answer{State: soar.StepSuppressed, Words: fmt.Sprintf("run %s did the same meanwhile: %s, %s", j.Run, j.Action, j.state)}
+			}
+			break
+		}
+		if one != nil && one.Call == r.Call {
+			return Hold(r.At.Add(lookAgain), "run %s does the same on %s", one.Run, h.Label())
+		}
+		if one != nil {
+			return Hold(r.At.Add(lookAgain), "the %s of run %s on %s has to end first", one.Action, one.Run, h.Label())
 		}
 	}
-	if len(r.Hosts) == 1 { // of several, each has an outcome of its own
-		p := place{r.Hosts[0].ID, kindOf(r)}
-		if last := t.last[p]; last != nil && last.Run != r.Run && last.Sense == r.Sense && last.Call == r.Call && last.ended.After(r.Since) && last.State.OK() {
-			return Answer{State: soar.StepSuppressed, Words: fmt.Sprintf("run %s has done it meanwhile: %s, %s", last.Run, last.Action, last.State)}
+	return Pass("no other call of this kind is under way")
+}
+
+func (one *intent) by() caller { return caller{one.Run, one.Step} }
+
+// wait notes that a step waits for its turn, or that it waits for something else.
+func (t *intents) wait(r *Request, forTurn bool) {
+	me := caller{r.Run, r.Step}
+	if !forTurn {
+		t.leave(me)
+		return
+	}
+	for _, host := range sortedHosts(r) {
+		p := place{host, kindOf(r)}
+		if slices.ContainsFunc(t.waiting[p], func(w *waiter) bool { return w.caller == me }) {
+			continue
+		}
+		w := &waiter{caller: me, since: r.Since, call: r.Call}
+		free := func(w *waiter) bool { return w.joined == nil }
+		if one := t.open[p]; one != nil && one.Call == r.Call && !slices.ContainsFunc(t.waiting[p], free) {
+			w.joined = one
+		}
+		// After a restart they come back in any order.
+		at, _ := slices.BinarySearchFunc(t.waiting[p], w, func(a, b *waiter) int { return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.run, b.run)) })
+		t.waiting[p], t.queues[me] = slices.Insert(t.waiting[p], at, w), append(t.queues[me], p)
+	}
+}
+
+// leave takes a step out of all queues.
+func (t *intents) leave(me caller) {
+	for _, p := range t.queues[me] {
+		t.waiting[p] = slices.DeleteFunc(t.waiting[p], func(w *waiter) bool { return w.caller == me })
+		if len(t.waiting[p]) == 0 {
+			delete(t.waiting, p)
 		}
 	}
-	return Pass("no other %s is under way", strings.TrimSuffix(r.Kind, "/"))
+	delete(t.queues, me)
 }
 
 func (t *intents) take(r *Request, c *claim) {
-	if r.Kind == "" || len(r.Hosts) == 0 || !askedFor(t.ask(r)) {
+	if r.Kind == "" || len(r.Hosts) == 0 {
 		return
 	}
 	by := caller{r.Run, r.Step}
+	t.leave(by)
 	if len(t.of[by]) > 0 {
 		return // an attempt before this one holds it
 	}
@@ -131,38 +184,25 @@ func (t *intents) take(r *Request, c *claim) {
 	}
 	value, _ := json.Marshal(keptIntent{*one, kindOf(r), hosts}) // texts and a time
 	c.put(soar.KV{Key: intentKey(by), Value: string(value)})
-	c.ifNotKept(func() { t.forget(by, "", time.Time{}) })
+	c.ifNotKept(func() { t.forget(by, "") })
 }
-
-func askedFor(a Answer) bool { return a.OK }
 
 func intentKey(by caller) string { return intentPrefix + by.run.String() + "/" + by.step }
 
-func (t *intents) end(by caller, state soar.StepState, at time.Time, c *claim) {
+func (t *intents) end(by caller, state soar.StepState, _ time.Time, c *claim) {
+	t.leave(by)
 	if len(t.of[by]) == 0 {
 		return
 	}
 	c.put(soar.KV{Key: intentKey(by)})
-	c.ifKept(func() { t.forget(by, state, at) })
+	c.ifKept(func() { t.forget(by, state) })
 }
 
 // forget gives the places of a call free.
-func (t *intents) forget(by caller, state soar.StepState, at time.Time) {
+func (t *intents) forget(by caller, state soar.StepState) {
 	for _, p := range t.of[by] {
-		one := t.open[p]
+		t.open[p].state = state
 		delete(t.open, p)
-		if state != "" {
-			one.State, one.ended = state, at
-			t.last[p] = one
-		}
 	}
 	delete(t.of, by)
-	if at.Sub(t.swep) > time.Minute {
-		t.swep = at
-		for p, one := range t.last {
-			if at.Sub(one.ended) > shareFor {
-				delete(t.last, p)
-			}
-		}
-	}
 }

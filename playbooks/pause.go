@@ -1,0 +1,60 @@
+package playbooks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
+)
+
+// haltPatience is how long the kill switch waits for calls that are being sent before
+// it cuts them off.
+const haltPatience = 5 * time.Second
+
+// Pause throws the kill switch: once it has returned, no call with an effect is being
+// sent, and none will be before Resume. Steps that want to send one wait. It returns
+// how many calls were cut off; nobody knows yet whether they happened, and they are
+// looked up like every call whose answer was lost. With an error, the switch is
+// thrown as well, and will not be after a restart.
+func (e *Engine) Pause(ctx context.Context, by, reason string) (cut int, err error) {
+	if err := e.waitLoaded(ctx); err != nil {
+		return 0, err
+	}
+	thrown := guard.Thrown{By: by, Reason: reason, At: e.options.Now().UTC()}
+	kv := e.guard.Pause(thrown)
+	cut = e.sending.halt(haltPatience)
+	e.options.Log.Warn("the kill switch is thrown: no call with an effect is sent", "by", by, "reason", reason, "cut_off", cut)
+	if _, err := e.journal.Commit(ctx, soar.Change{KV: []soar.KV{kv}}); err != nil {
+		return cut, fmt.Errorf("the kill switch is thrown, but cannot be kept across a restart: %w", err)
+	}
+	return cut, nil
+}
+
+// Resume takes the kill switch back. Everything that waits is asked again.
+func (e *Engine) Resume(ctx context.Context, by string) error {
+	if err := e.waitLoaded(ctx); err != nil {
+		return err
+	}
+	if _, err := e.journal.Commit(ctx, soar.Change{KV: []soar.KV{guard.ResumeKV()}}); err != nil {
+		return fmt.Errorf("the kill switch stays thrown: %w", err)
+	}
+	e.sending.resume()
+	e.guard.Resume()
+	e.options.Log.Warn("the kill switch is taken back", "by", by)
+	return nil
+}
+
+// waitLoaded waits until Run knows what the journal says.
+func (e *Engine) waitLoaded(ctx context.Context) error {
+	select {
+	case <-e.loaded:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Guard is what decides about calls with an effect.
+func (e *Engine) Guard() *guard.Guard { return e.guard }
