@@ -215,6 +215,24 @@ func clockChange(start time.Time, direction int) time.Duration {
 	return time.Duration(direction*(after-before)) * time.Second
 }
 
+// first is the first time of the schedule at t or after it.
+func (s *schedule) first(t time.Time) time.Time { return s.next(t.Add(-time.Nanosecond)) }
+
+// before is when the schedule must have been looked at, so that at a time of it, so
+// many others are found to have passed.
+func (s *schedule) before(at time.Time, missed int) time.Time {
+	for span := time.Hour; ; span *= 2 {
+		since := at.Add(-span)
+		times := []time.Time{since}
+		for t := s.next(since); t.Before(at); t = s.next(t) {
+			times = append(times, t)
+		}
+		if len(times) > missed+1 || span > 50*366*24*time.Hour {
+			return times[max(len(times)-1-missed, 0)]
+		}
+	}
+}
+
 // due looks which times of the schedule have come since the one before, up to now:
 // the last of them, and how many came before it. When none has come, last is zero.
 func (s *schedule) due(since, now time.Time) (last time.Time, missed int) {
