@@ -24,7 +24,7 @@ import (
 const (
 	// DefaultTimeout bounds one Run. Together with what a call under way may still
 	// take, a program has ended after 250 ms.
-	DefaultTimeout = 200 * time.Millisecond
+	DefaultTimeout = 125 * time.Millisecond
 
 	maxSource   = 64 << 10 // bytes of program text
 	maxNesting  = 500      // levels of nesting in the program text
@@ -34,10 +34,11 @@ const (
 	maxDepth    = 256      // levels of nesting of such a value
 	maxIndex    = 65_536   // highest array index that an assignment may create
 	maxDigits   = 400      // digits of a number in text
-	maxSteps    = 20e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
+	maxSteps    = 16e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
 	totalSteps  = 60e6     // of all searches of one Run
 	maxMatches  = 20_000   // matches of one regular expression
-	maxRegexp   = 20_000   // instructions of one regular expression
+	maxRegexp   = 20_000   // instructions of one regular expression, and of all that one program keeps
+	regexpBytes = 256      // bytes of the budget for one of them
 	totalBudget = 36 << 20 // bytes that one Run may build in all, roughly; the process grows by less than 64 MB
 	instruction = 32       // bytes of it for every instruction of the interpreter: its stacks, small values
 	recursive   = 160      // the same where functions are defined, which may call themselves
@@ -214,20 +215,16 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 			out, err = nil, fmt.Errorf("jq: not plain JSON, or a fault of the interpreter: %v", r)
 		}
 	}()
-	state := &run{program: p, budget: totalBudget, steps: totalSteps}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	state := &run{program: p, ctx: ctx, budget: totalBudget, steps: totalSteps}
 	values := append(append(make([]any, 0, len(vars)+1), vars...), state)
-	limited := ctx
 	var iter gojq.Iter
 	if p.quick {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
 		iter = p.code.Run(input, values...)
 	} else {
-		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, p.timeout)
-		defer cancel()
-		iter = p.code.RunWithContext(&meter{Context: limited, run: state, done: limited.Done()}, input, values...)
+		iter = p.code.RunWithContext(&meter{Context: ctx, run: state}, input, values...)
 	}
 	for {
 		v, ok := iter.Next()
@@ -235,7 +232,7 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 			break
 		}
 		if err, isErr := v.(error); isErr {
-			return nil, p.runError(ctx, limited, err)
+			return nil, runError(ctx, err)
 		}
 		if limit == 1 && len(out) == 1 {
 			return nil, fmt.Errorf("%w, got several; wrap the expression in any(...), first(...) or [...]", ErrOutputs)
@@ -248,6 +245,9 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 		}
 		out = append(out, v)
 	}
+	if state.over != nil {
+		return nil, state.over // a quick program has caught it
+	}
 	if limit == 1 && len(out) == 0 {
 		return nil, fmt.Errorf("%w, got none; add // and a default", ErrOutputs)
 	}
@@ -256,14 +256,11 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 
 // runError makes an error whose text is computed here, under run's recover, and
 // is short: the text of gojq's own errors can be as large as their values.
-func (p *Program) runError(parent, limited context.Context, err error) error {
+func runError(ctx context.Context, err error) error {
 	switch {
-	case parent.Err() != nil:
-		return context.Cause(parent)
-	case limited.Err() != nil:
-		return fmt.Errorf("%w: took longer than %s", ErrLimit, p.timeout)
-	}
-	if errors.Is(err, ErrLimit) {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, ErrLimit):
 		return err
 	}
 	return errors.New(shorten(err.Error()))
