@@ -48,6 +48,8 @@ type PlannedStep struct {
 	Plan  Plan           `json:"plan"`
 	Words string         `json:"words"`
 	With  map[string]any `json:"with,omitempty"`
+
+	made bool // of PlanUnknown: the call is made, and only its arguments are not known
 }
 
 // ExplainOptions are the settings of an explanation; the zero value works.

@@ -199,7 +199,7 @@ func (w *planner) unknown(e *expr, f *frame) string {
 			if w.withheld && (len(f.playbook().enrich) > 0 || fields[0] != "enrich") {
 				return "depends on enrichment, which was not read"
 			}
-		case "group":
+		case "group", "alerts":
 			return "depends on what else happens in the meantime"
 		case "host":
 			if w.withheld {
@@ -299,7 +299,9 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 		}
 	}
 	if why := w.unknownIn(s.with, f); why != "" {
+		at := len(w.steps)
 		w.doubtful(s, key, f, why)
+		w.steps[at].made = true
 		return going, nil
 	}
 	switch {

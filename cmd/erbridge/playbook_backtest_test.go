@@ -119,6 +119,29 @@ func TestBacktestCommand(t *testing.T) {
 		t.Errorf("nothing: %+v", r)
 	}
 
+	folder, human := run(filepath.Join(dir, "playbooks"), "--baseline", "git:HEAD")
+	if len(folder.Results) != 2 || folder.Results[0].Change != "added" || folder.Results[1].Change != "changed" || !strings.Contains(human, "SINCE THE BASELINE") {
+		t.Errorf("a folder: %+v\n%s", folder.Results, human)
+	}
+	// A playbook of the library that was changed under its name, in a folder that has
+	// the name of the library's.
+	t.Chdir(dir)
+	write(t, dir, "library/triage-note.yaml", strings.Replace(goodPlaybook, "playbook: note", "playbook: triage-note", 1))
+	moved := write(t, dir, "moved.yaml", strings.Replace(goodConfig, "dir: playbooks", "dir: library", 1))
+	for _, line := range [][]string{{"triage-note", "-c", moved}, {"library/triage-note.yaml"}} {
+		if own, _ := run(append(line, "--baseline", "git:HEAD")...); !strings.HasSuffix(own.Results[0].File, "library/triage-note.yaml") || own.Results[0].Matched != 433 || own.Results[0].Change != "added" {
+			t.Errorf("%v: %+v", line, own.Results[0])
+		}
+	}
+	write(t, dir, "none/.hidden.yaml", goodPlaybook)
+	if none, human := run(filepath.Join(dir, "none")); len(none.Results) != 0 || !strings.Contains(human, "there are no playbooks\n") {
+		t.Errorf("an empty folder: %+v\n%s", none.Results, human)
+	}
+	hand := write(t, dir, "hand.yaml", "playbook: hand\non: manual\nsteps: [{do: alert.note, with: {text: a}}]")
+	if _, human := run(hand); !strings.Contains(human, "it takes no alerts") {
+		t.Errorf("started by hand:\n%s", human)
+	}
+
 	for _, tt := range []struct {
 		line   []string
 		code   int
@@ -126,12 +149,14 @@ func TestBacktestCommand(t *testing.T) {
 	}{
 		{[]string{"--baseline", "git:nothing"}, exitUsage, "git knows no such commit"},
 		{[]string{"--baseline", "git:--output=x"}, exitUsage, "expected a commit"},
-		{[]string{"--baseline", filepath.Join(dir, "absent")}, exitNotFound, "absent"},
+		{[]string{"--baseline", filepath.Join(dir, "absent")}, exitNotFound, "expected git:REF, live, or a file or folder"},
 		{[]string{"note", "--baseline", other}, exitUsage, `there is no playbook "note" in it`},
 		{[]string{"--since", "ages"}, exitUsage, "--since"},
 		{[]string{"--output", "yaml"}, exitUsage, "human or json"},
 		{[]string{"--listed", "0"}, exitUsage, "--listed"},
-		{[]string{"absent"}, exitNotFound, "absent"},
+		{[]string{"absent"}, exitNotFound, `playbook "absent": not found`},
+		{[]string{"not"}, exitNotFound, `did you mean "note"?`},
+		{[]string{"triage-not"}, exitNotFound, `did you mean "triage-note"?`},
 	} {
 		if _, stderr, code := erbridge(t, "", append([]string{"playbook", "backtest", "-c", cfg}, tt.line...)...); code != tt.code || !strings.Contains(stderr, tt.stderr) {
 			t.Errorf("%v: code %d, want %d: %s", tt.line, code, tt.code, stderr)
