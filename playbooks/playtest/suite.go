@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/registry"
-	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -216,16 +215,9 @@ func (c *catalogue) reached(pb *playbooks.Playbook, actions map[string]playbooks
 type play struct {
 	*suite
 	index  int
-	on     string    // how the alert comes in
 	before []arrival // in the order of their times
 	main   arrival
 	after  []arrival // in the order of their times
-}
-
-// arrival is an alert, and when it comes in.
-type arrival struct {
-	alert soar.Alert
-	at    time.Time
 }
 
 func (p *play) test() *Case { return &p.doc.Tests[p.index] }
@@ -264,26 +256,12 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 	if problems != nil {
 		return nil, problems
 	}
-	if len(s.takes()) == 0 {
-		problems.Addf(at, "on", "test the playbook that it calls", "playbook %s takes no alerts, and tests play alerts", s.pb.Name)
-		return nil, problems
-	}
 	problems = append(problems, s.refer()...)
 	for i := range doc.Tests {
 		one, more := s.play(i)
 		problems, s.plays = append(problems, more...), append(s.plays, one)
 	}
 	return s, problems
-}
-
-// takes are the ways in which alerts come to the playbook.
-func (s *suite) takes() (words []string) {
-	for _, word := range []string{"alert", "alert.updated"} {
-		if s.pb.Takes(word) {
-			words = append(words, word)
-		}
-	}
-	return words
 }
 
 // refer looks whether what the tests name is there.
@@ -324,69 +302,4 @@ func (s *suite) refer() (problems registry.Problems) {
 		}
 	}
 	return problems
-}
-
-// play makes the alerts of a test.
-func (s *suite) play(index int) (*play, registry.Problems) {
-	c := &s.doc.Tests[index]
-	own := &c.Alert
-	if !own.IsSet() {
-		own = &s.doc.Alert
-	}
-	base, problems := s.fixture(own)
-	if problems != nil {
-		return nil, problems
-	}
-	object := merged(base, c.Patch)
-	alert, err := decodeAlert(object)
-	if err != nil {
-		problems.Addf(s.doc.at("tests", index, "patch"), "alert", "", "with the patch, it is no alert: %v", err)
-		return nil, problems
-	}
-	p := &play{suite: s, index: index, on: c.On, main: arrival{alert, c.Now.UTC()}}
-	if p.on == "" {
-		p.on = s.takes()[0]
-	}
-	if c.Now.IsZero() {
-		p.main.at = alert.CreatedAt.UTC()
-	}
-	for i := range c.Before {
-		b := &c.Before[i]
-		one, more := s.another(p, object, &b.Alert, b.Patch, -b.Ago, "before", i)
-		p.before, problems = append(p.before, one), append(problems, more...)
-	}
-	for i := range c.After {
-		a := &c.After[i]
-		one, more := s.another(p, object, &a.Alert, a.Patch, a.In, "after", i)
-		p.after, problems = append(p.after, one), append(problems, more...)
-	}
-	for _, list := range [][]arrival{p.before, p.after} {
-		slices.SortStableFunc(list, func(a, b arrival) int { return a.at.Compare(b.at) })
-	}
-	return p, problems
-}
-
-// another makes an alert that comes in at another time: one of its own, or the test's
-// under another id.
-func (s *suite) another(p *play, object map[string]any, own *Fixture, patch map[string]any, later time.Duration, list string, i int) (arrival, registry.Problems) {
-	at := p.main.at.Add(later)
-	if own.IsSet() {
-		var problems registry.Problems
-		if object, problems = s.fixture(own); problems != nil {
-			return arrival{}, problems
-		}
-	} else {
-		stamp := at.Format(time.RFC3339Nano)
-		object = merged(object, map[string]any{"created_at": stamp, "event_time": stamp})
-	}
-	alert, err := decodeAlert(merged(object, patch))
-	if err != nil {
-		return arrival{}, registry.Problems{{
-			Position: s.doc.at("tests", p.index, list, i), Code: "alert", Message: "with the patch, it is no alert: " + err.Error(),
-		}}
-	}
-	if alert.Ref() == p.main.alert.Ref() {
-		alert.ID = fmt.Sprintf("%s-%s-%d", alert.ID, list, i+1)
-	}
-	return arrival{alert, at}, nil
 }
