@@ -45,27 +45,20 @@ func snapshot(fsys fs.FS, root string) ([]textFile, error) {
 	return nil, errUnsteady
 }
 
-// readAll reads once. Hidden files are left out, and so is what editors leave
-// beside a file while they work on it: x.yaml~, .x.yaml.swp, .#x.yaml, #x.yaml#, 4913.
+// readAll reads once.
 func readAll(fsys fs.FS, root string) ([]textFile, error) {
 	var files []textFile
-	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
-		base := path.Base(name)
-		hidden := strings.HasPrefix(base, ".") && name != root
+	err := walkFiles(fsys, root, func(name string, entry fs.DirEntry, err error) error {
 		switch {
-		case err != nil && name == root:
-			return err
 		case err != nil: // of a folder, which may have gone since
 			files = append(files, textFile{name: name, err: err})
 			return nil
-		case entry.IsDir() && hidden:
-			return fs.SkipDir
-		case entry.IsDir() || hidden || !isPlaybookFile(base):
+		case !isPlaybookFile(path.Base(name)):
 			return nil
 		case len(files) >= maxPlaybooks:
 			return fmt.Errorf("more than %d playbooks", maxPlaybooks)
 		}
-		data, err := fs.ReadFile(fsys, name)
+		data, err := readPlaybook(fsys, name)
 		if errors.Is(err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0 {
 			err = fmt.Errorf("the link leads nowhere: %w", err)
 		}
@@ -73,4 +66,36 @@ func readAll(fsys fs.FS, root string) ([]textFile, error) {
 		return nil
 	})
 	return files, err
+}
+
+// readPlaybook reads a file, unless that could take for ever: a pipe waits for a writer.
+func readPlaybook(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fs.ReadFile(fsys, name)
+}
+
+// walkFiles calls each for every file below root, and for every folder that cannot be
+// read. Hidden files and folders are left out, and so is what editors leave beside a
+// file while they work on it. An error of root itself is returned.
+func walkFiles(fsys fs.FS, root string, each func(name string, entry fs.DirEntry, err error) error) error {
+	return fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
+		base := path.Base(name)
+		switch {
+		case err != nil && name == root:
+			return err
+		case err != nil:
+			return each(name, entry, err)
+		case entry.IsDir() && name != root && strings.HasPrefix(base, "."):
+			return fs.SkipDir
+		case entry.IsDir() || leftover(base):
+			return nil
+		}
+		return each(name, entry, nil)
+	})
 }

@@ -54,19 +54,19 @@ func mounted(t *testing.T) (dir string) {
 	return dir
 }
 
-// opening calls before for each file that is opened, with the number of it.
+// opening calls before for each file that is about to be read, with the number of it.
 type opening struct {
 	fs.FS
 	n      int
 	before func(n int)
 }
 
-func (o *opening) Open(name string) (fs.File, error) {
+func (o *opening) Stat(name string) (fs.FileInfo, error) {
 	if isPlaybookFile(name) {
 		o.n++
 		o.before(o.n)
 	}
-	return o.FS.Open(name)
+	return fs.Stat(o.FS, name)
 }
 
 func generations(set *Set) string {
@@ -81,7 +81,7 @@ func generations(set *Set) string {
 func TestLoadDuringSwap(t *testing.T) {
 	actions := newFakeServer().actions()
 	for swap := 1; swap <= 7; swap++ {
-		t.Run(fmt.Sprint("before opening ", swap), func(t *testing.T) {
+		t.Run(fmt.Sprint("before reading ", swap), func(t *testing.T) {
 			dir := mounted(t)
 			fsys := &opening{FS: os.DirFS(dir), before: func(n int) {
 				if n == swap {
