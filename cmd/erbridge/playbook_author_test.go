@@ -231,7 +231,10 @@ func TestSchemaCommand(t *testing.T) {
 func TestGraph(t *testing.T) {
 	path := write(t, t.TempDir(), "drawn.yaml", `
 playbook: drawn
+on: [alert, manual, {schedule: {every: 6h}}]
 match: {all: [{a "quoted" one: .alert.severity == "high"}]}
+count: {by: .alert.host.identifier, window: 1h}
+group: {by: .alert.host.identifier, window: 5m}
 enrich: {known: {do: host.get, with: {host: "${{ .alert.host.identifier }}"}}}
 cooldown: {key: .alert.host.identifier, for: 1h30m}
 steps:
@@ -240,12 +243,16 @@ steps:
     do: host.tag
     with: {host: "${{ .alert.host.identifier }}", tag: a}
     retry: {attempts: 3}
+    timeout: 90s
     on_error: [{id: say, do: alert.note, with: {text: a}}]
+  - {id: first_if, for_each: .alert.host.tags, max_parallel: 4, do: alert.note, with: {text: "${{ .item }}"}, on_error: continue}
+  - {id: sub, if: 'any(.alert.host.tags[]?; . == "]; a --> b <i> #35; %%{init: {}}%% ` + "`x`" + `")', call: drawn-too}
   - id: both
     parallel:
       - {id: left, do: alert.note, with: {text: a}}
       - - {id: right, do: alert.note, with: {text: a}, on_error: continue}
 finally:
+  - {id: before, do: alert.note, with: {text: a}}
   - {id: last, do: alert.note, with: {text: a}}
 `)
 	for _, format := range []string{"text", "mermaid", "dot"} {
