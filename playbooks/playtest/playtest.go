@@ -6,6 +6,7 @@
 package playtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,8 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -227,10 +230,27 @@ func (p *play) happened(ctx context.Context, journal *store.Store, o *outside, s
 			h.actions = append(h.actions, Call{Do: r.Action, Step: e.Step, With: with})
 		}
 	}
-	// Steps side by side call in any order, and begin in that of the journal. What was
-	// only observed has made no call at all.
-	slices.SortStableFunc(h.actions, func(a, b Call) int { return slices.Index(order, a.Step) - slices.Index(order, b.Step) })
+	// Steps side by side call in any order, and what was only observed has made no call
+	// at all: they stand in the order of the file and of the items.
+	places := map[string]int{}
+	for i, step := range p.pb.Steps() {
+		places[step.ID] = i
+	}
+	slices.SortStableFunc(h.actions, func(a, b Call) int {
+		idA, itemA := placeOf(a.Step)
+		idB, itemB := placeOf(b.Step)
+		return cmp.Or(places[idA]-places[idB], itemA-itemB, slices.Index(order, a.Step)-slices.Index(order, b.Step))
+	})
 	return h, nil
+}
+
+// placeOf is the step of the playbook itself, and the number of its item: of
+// collect[2]/look, collect and 2.
+func placeOf(step string) (id string, item int) {
+	id, _, _ = strings.Cut(step, "/")
+	id, number, _ := strings.Cut(id, "[")
+	item, _ = strconv.Atoi(strings.TrimSuffix(number, "]")) // of none, it is 0
+	return id, item
 }
 
 // openStore opens a store and runs it until stop is called.
