@@ -22,8 +22,9 @@ import (
 
 // Bounds of every program.
 const (
-	// DefaultTimeout bounds one Run. Together with what a call under way may still
-	// take, a program has ended after 250 ms.
+	// DefaultTimeout bounds one Run, not counting the time in which others have the
+	// processor. Together with what a call under way may still take, a program has
+	// ended after 250 ms.
 	DefaultTimeout = 125 * time.Millisecond
 
 	maxSource   = 64 << 10 // bytes of program text
@@ -43,6 +44,11 @@ const (
 	instruction = 32       // bytes of it for every instruction of the interpreter: its stacks, small values
 	recursive   = 160      // the same where functions are defined, which may call themselves
 )
+
+// slots are taken by programs while they run, as many as there are processors. More
+// would get no further in a burst of alerts, and would need the memory of all of them
+// at the same moment.
+var slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 // ErrLimit is wrapped by errors of programs that ran into a bound.
 var ErrLimit = errors.New("jq limit reached")
@@ -224,6 +230,12 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 	if p.quick {
 		iter = p.code.Run(input, values...)
 	} else {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 		iter = p.code.RunWithContext(&meter{Context: ctx, run: state}, input, values...)
 	}
 	for {

@@ -58,16 +58,36 @@ func (m *meter) Err() error {
 	return m.Context.Err()
 }
 
+// What counts at most of the time from one look to the next: as long as instructions
+// take, and as a call in one piece takes. Beyond that, others had the processor.
+// Without it, what an expression says would depend on the load of the machine.
+const (
+	longestGap  = 2 * time.Millisecond
+	longestCall = 50 * time.Millisecond
+)
+
 // look tells when the time is over, which runs from the first look.
 func (r *run) look() error {
 	now := time.Now()
-	if r.start.IsZero() {
-		r.start = now
+	if !r.looked.IsZero() {
+		most := longestGap
+		if r.long {
+			most = longestCall
+		}
+		r.spent += min(now.Sub(r.looked), most)
 	}
-	if now.Sub(r.start) > r.program.timeout {
+	r.looked, r.long = now, false
+	if r.spent > r.program.timeout {
 		return fmt.Errorf("%w: took longer than %s", ErrLimit, r.program.timeout)
 	}
 	return r.ctx.Err()
+}
+
+// lookBefore is look ahead of a call that may take long.
+func (r *run) lookBefore() error {
+	err := r.look()
+	r.long = true
+	return err
 }
 
 // result makes a value that the program yields plain, and charges for the copy.

@@ -24,10 +24,12 @@ import (
 type run struct {
 	program *Program
 	ctx     context.Context
-	start   time.Time // of the first look at the clock
-	budget  int       // bytes left to build
-	steps   float64   // left to search
-	over    error     // the limit that the program ran into
+	looked  time.Time // at the clock
+	spent   time.Duration
+	long    bool    // what was begun since may take long
+	budget  int     // bytes left to build
+	steps   float64 // left to search
+	over    error   // the limit that the program ran into
 }
 
 // What takes so many steps or bytes in one piece is worth a look at the clock. Quick
@@ -43,7 +45,7 @@ func (r *run) search(steps float64) error {
 		return fmt.Errorf("%w: too much to search through", ErrLimit)
 	}
 	if steps > longSearch {
-		return r.look()
+		return r.lookBefore()
 	}
 	return nil
 }
@@ -53,7 +55,7 @@ func (r *run) charge(bytes int) error {
 		return fmt.Errorf("%w: the expression builds too much", ErrLimit)
 	}
 	if bytes > largeCharge {
-		return r.look()
+		return r.lookBefore()
 	}
 	return nil
 }
