@@ -37,8 +37,8 @@ func (w *schemaWalk) walk(schema object, value any, all bool, place string) {
 	}
 	fields, _ := value.(map[string]any)
 	if then, ok := schema["then"].(object); ok {
-		do := schema["if"].(object)["properties"].(object)["do"].(object)["const"].(string)
-		if all || fields["do"] == do {
+		do, _ := schema["if"].(object)["properties"].(object)["do"].(object)["const"].(string)
+		if do != "" && (all || fields["do"] == do) {
 			w.walk(then, value, all, do)
 		}
 	}
@@ -69,6 +69,8 @@ func (w *schemaWalk) walk(schema object, value any, all bool, place string) {
 		}
 	}
 }
+
+type object = map[string]any
 
 const validPlaybooks = root + "/playbooks/testdata/valid"
 
