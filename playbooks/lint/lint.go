@@ -10,10 +10,8 @@ package lint
 import (
 	"cmp"
 	"io/fs"
-	"path"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -148,24 +146,8 @@ func Failed(findings []Finding) bool {
 // folder that cannot be read is among them, with the reason.
 func Collect(fsys fs.FS, root string, shown func(string) string) ([]File, error) {
 	var files []File
-	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil && name == root:
-			return err
-		case err != nil:
-			files = append(files, File{Name: shown(name), Err: err})
-			return nil //nolint:nilerr // it becomes a finding
-		}
-		hidden := strings.HasPrefix(path.Base(name), ".") && name != root
-		switch {
-		case entry.IsDir() && hidden:
-			return fs.SkipDir
-		case entry.IsDir() || hidden || !playbooks.IsPlaybookFile(path.Base(name)):
-			return nil
-		}
-		data, err := fs.ReadFile(fsys, name)
+	err := playbooks.EachFile(fsys, root, func(name string, data []byte, err error) {
 		files = append(files, File{shown(name), data, err})
-		return nil
 	})
 	return files, err
 }
