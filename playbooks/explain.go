@@ -192,7 +192,7 @@ func fieldValues(e *expr, in *input) map[string]any {
 			}
 			v, way = object[field], way+"."+field
 		}
-		if _, whole := v.(map[string]any); !whole && strings.Count(way, ".") > 1 {
+		if _, whole := v.(map[string]any); !whole && (strings.Count(way, ".") > 1 || way == "."+countName) {
 			values[way] = truncated(v)
 		}
 	}
@@ -246,7 +246,7 @@ func truncated(v any) any {
 // Text is the explanation for a terminal.
 func (x *Explanation) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, x.words(), x.Verdict)
+	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, x.Occasion(), x.Verdict)
 	if x.Error != "" {
 		fmt.Fprintf(&b, " (%s)", printable(x.Error))
 	}

@@ -63,8 +63,8 @@ func (t *Trigger) seen(on string) map[string]any {
 	return nil
 }
 
-// words name it, behind the name of the playbook.
-func (x *Explanation) words() string {
+// Occasion names what the playbook is asked about, behind its name: " on er-1".
+func (x *Explanation) Occasion() string {
 	about := ""
 	if x.Alert != "" {
 		about = " on " + x.Alert

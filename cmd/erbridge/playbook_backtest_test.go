@@ -181,10 +181,10 @@ func TestExplainCommand(t *testing.T) {
 		{"of the store", []string{"--alert", "er-7"}, exitOK, "- severity is high\n        .alert.severity is \"low\"\n", ""},
 		{"what stands against it", []string{"--alert", "er-7"}, exitOK, "against a match: severity is high; it is fresh", ""},
 		{"a file, then", []string{"--alert", file, "--expect", "match"}, exitOK, "step step1: alert.note is not sent: observe: all playbooks are held at observe", ""},
-		{"not as expected", []string{"--alert", file, "--expect", "no-match"}, exitFailed, "note on er-8: match", "playbook note says match of alert er-8, and --expect no-match"},
+		{"not as expected", []string{"--alert", file, "--expect", "no-match"}, exitFailed, "note on er-8: match", "playbook note on er-8 says match, and --expect no-match"},
 		{"as expected", []string{"er-7", "--expect", "no-match"}, exitOK, "", ""},
-		{"no verdict", []string{"er-7", "--expect", "perhaps"}, exitUsage, "", "match, no-match or error"},
-		{"two alerts", []string{"er-7", "--alert", file}, exitUsage, "", "name an alert"},
+		{"no verdict", []string{"er-7", "--expect", "perhaps"}, exitUsage, "", "match, no-match, error or unknown"},
+		{"two alerts", []string{"er-7", "--alert", file}, exitUsage, "", "name one alert"},
 		{"no alert", []string{"--alert", "er-9"}, exitNotFound, "", "er-9"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
