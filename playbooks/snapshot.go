@@ -49,20 +49,20 @@ func snapshot(fsys fs.FS, root string) ([]textFile, error) {
 func readAll(fsys fs.FS, root string) ([]textFile, error) {
 	var files []textFile
 	err := walkFiles(fsys, root, func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil: // of a folder, which may have gone since
-			files = append(files, textFile{name: name, err: err})
-			return nil
-		case !isPlaybookFile(path.Base(name)):
-			return nil
-		case len(files) >= maxPlaybooks:
-			return fmt.Errorf("more than %d playbooks", maxPlaybooks)
+		file := textFile{name: name, err: err}
+		if err == nil { // or it is a folder, which may have gone since
+			switch {
+			case !isPlaybookFile(path.Base(name)):
+				return nil
+			case len(files) >= maxPlaybooks:
+				return fmt.Errorf("more than %d playbooks", maxPlaybooks)
+			}
+			file.data, file.err = readPlaybook(fsys, name)
+			if errors.Is(file.err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0 {
+				file.err = fmt.Errorf("the link leads nowhere: %w", file.err)
+			}
 		}
-		data, err := readPlaybook(fsys, name)
-		if errors.Is(err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0 {
-			err = fmt.Errorf("the link leads nowhere: %w", err)
-		}
-		files = append(files, textFile{name, data, err})
+		files = append(files, file)
 		return nil
 	})
 	return files, err
@@ -95,7 +95,21 @@ func walkFiles(fsys fs.FS, root string, each func(name string, entry fs.DirEntry
 			return fs.SkipDir
 		case entry.IsDir() || leftover(base):
 			return nil
+		case entry.Type()&fs.ModeSymlink != 0 && mountedFolder(fsys, name):
+			return walkFiles(fsys, name, each)
 		}
 		return each(name, entry, nil)
 	})
+}
+
+// mountedFolder reports whether a link is one that Kubernetes makes for a folder of a
+// mounted configuration: it leads through the link that is swapped. Other links to
+// folders are not followed; they may lead to what is read already, or round in a circle.
+func mountedFolder(fsys fs.FS, link string) bool {
+	to, err := fs.ReadLink(fsys, link)
+	if err != nil || !strings.HasPrefix(to, "..data/") {
+		return false
+	}
+	info, err := fs.Stat(fsys, link)
+	return err == nil && info.IsDir()
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func writeFiles(t *testing.T, dir string, files map[string]string) {
@@ -166,5 +167,34 @@ func TestLoadSaysWhatCannotBeRead(t *testing.T) {
 	want := filepath.Join(dir, "b.yaml") + ":1:1: playbooks: the link leads nowhere"
 	if set != nil || len(problems) != 1 || !strings.HasPrefix(problems.Error(), want) {
 		t.Errorf("%v, %v", set, problems)
+	}
+}
+
+// A mounted configuration with folders has links to folders; any other is not followed.
+func TestLoadOfMountedFolders(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"..1/sub/a.yaml": generation("a", "old"), "..1/b.yaml": generation("b", "old"),
+		"..2/sub/a.yaml": generation("a", "new"), "..2/b.yaml": generation("b", "new"), "..2/sub/deep/c.yaml": generation("c", "new"),
+	})
+	link(t, "..1", filepath.Join(dir, "..data"))
+	link(t, "..data/sub", filepath.Join(dir, "sub"))
+	link(t, "..data/b.yaml", filepath.Join(dir, "b.yaml"))
+	link(t, ".", filepath.Join(dir, "circle"))
+	link(t, "sub", filepath.Join(dir, "again"))
+	folder := newFolder(os.DirFS(dir), time.Now)
+	for _, tt := range []struct{ to, want string }{{"..1", "a old, b old"}, {"..2", "a new, b new, c new"}} {
+		before := folder.Look()
+		link(t, tt.to, filepath.Join(dir, "..data"))
+		if seen := folder.Look(); (seen != before) != (tt.to == "..2") {
+			t.Errorf("%s is seen as another folder: %t", tt.to, seen != before)
+		}
+		set, problems := LoadDir(dir, newFakeServer().actions())
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		if got := generations(set); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
 	}
 }

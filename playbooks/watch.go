@@ -109,9 +109,11 @@ func (f *Folder) look(name string) (watched, error) {
 
 // sum tells contents apart.
 func (f *Folder) sum(name string, info fs.FileInfo) (string, error) {
-	if !info.Mode().IsRegular() || info.Size() > maxWatchedBytes {
-		// Opening a pipe would wait for its writer.
-		return fmt.Sprint(info.Mode().Type(), info.Size(), info.ModTime().UnixNano(), changeTime(info)), nil
+	switch {
+	case !info.Mode().IsRegular(): // opening a pipe would wait for its writer
+		return info.Mode().Type().String(), nil
+	case info.Size() > maxWatchedBytes:
+		return fmt.Sprint(info.Size(), info.ModTime().UnixNano(), changeTime(info)), nil
 	}
 	file, err := f.fsys.Open(name)
 	if err != nil {
