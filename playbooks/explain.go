@@ -205,6 +205,7 @@ func fieldValues(e *expr, in *input) map[string]any {
 func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard, lacks unknowns) {
 	mode, why := g.effectiveMode(ev.pb, ev.alert)
 	x.Guard = []Answer{{Check: "mode", OK: mode == soar.ModeEnforce, Words: string(mode) + ": " + why}}
+	x.group(ctx, ev, lacks)
 	if ev.pb.cooldown == nil {
 		return
 	}
@@ -221,6 +222,27 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard, lacks
 	if err != nil {
 		a.Words = "cooldown.key: " + err.Error()
 		if x.Verdict == Match || x.Verdict == Unknown && err != nil { // as the engine, which starts no run then
+			x.Verdict, x.Error = Failed, a.Words
+		}
+	}
+	x.Guard = append(x.Guard, a)
+}
+
+// group tells which alerts would share the run. Without a key the engine starts none.
+func (x *Explanation) group(ctx context.Context, ev *evaluation, lacks unknowns) {
+	if ev.pb.group == nil || ev.plain == nil || x.On == onManual {
+		return
+	}
+	for _, by := range ev.pb.group.by {
+		if lacks.of(by) != "" {
+			return
+		}
+	}
+	key, err := commonKey(ctx, ev.pb.group.by, ev.input())
+	a := Answer{Check: "group", OK: err == nil, Words: fmt.Sprintf("one run for all with %s within %s", key, ev.pb.group.window)}
+	if err != nil {
+		a.Words = "group.by: " + err.Error()
+		if x.Verdict == Match || x.Verdict == Unknown {
 			x.Verdict, x.Error = Failed, a.Words
 		}
 	}
