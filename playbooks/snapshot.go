@@ -71,11 +71,13 @@ func readAll(fsys fs.FS, root string) ([]textFile, error) {
 // readPlaybook reads a file, unless that could take for ever: a pipe waits for a writer.
 func readPlaybook(fsys fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", name)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	case info.Size() > maxWatchedBytes: // the parser has a lower limit and says it
+		return nil, fmt.Errorf("%s has %d bytes", name, info.Size())
 	}
 	return fs.ReadFile(fsys, name)
 }
@@ -84,10 +86,16 @@ func readPlaybook(fsys fs.FS, name string) ([]byte, error) {
 // read. Hidden files and folders are left out, and so is what editors leave beside a
 // file while they work on it. An error of root itself is returned.
 func walkFiles(fsys fs.FS, root string, each func(name string, entry fs.DirEntry, err error) error) error {
+	return walkLinked(fsys, root, false, each)
+}
+
+// walkLinked is walkFiles; of a root that is a link below another one, an error is one
+// of a folder among others.
+func walkLinked(fsys fs.FS, root string, linked bool, each func(name string, entry fs.DirEntry, err error) error) error {
 	return fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
 		base := path.Base(name)
 		switch {
-		case err != nil && name == root:
+		case err != nil && name == root && !linked:
 			return err
 		case err != nil:
 			return each(name, entry, err)
@@ -96,7 +104,7 @@ func walkFiles(fsys fs.FS, root string, each func(name string, entry fs.DirEntry
 		case entry.IsDir() || leftover(base):
 			return nil
 		case entry.Type()&fs.ModeSymlink != 0 && mountedFolder(fsys, name):
-			return walkFiles(fsys, name, each)
+			return walkLinked(fsys, name, true, each)
 		}
 		return each(name, entry, nil)
 	})

@@ -198,3 +198,39 @@ func TestLoadOfMountedFolders(t *testing.T) {
 		}
 	}
 }
+
+// A folder of a mounted configuration that is swapped away while it is read is no
+// mistake of what comes next.
+func TestLoadDuringSwapOfAMountedFolder(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"..1/sub/b.yaml": generation("b", "old"), "a.yaml": generation("a", "stays"), "..2/sub/b.yaml": generation("b", "new")})
+	link(t, "..1", filepath.Join(dir, "..data"))
+	link(t, "..data/sub", filepath.Join(dir, "sub"))
+	fsys := &vanishing{root: os.DirFS(dir), once: func() { link(t, "..2", filepath.Join(dir, "..data")) }}
+	set, problems := LoadFS(fsys, ".", newFakeServer().actions())
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	if got, want := generations(set), "a stays, b new"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// vanishing is a file system in which the folder sub is gone once it is opened.
+type vanishing struct {
+	root fs.FS
+	once func() // what happens then
+}
+
+func (v *vanishing) Open(name string) (fs.File, error) {
+	if name == "sub" && v.once != nil {
+		v.once()
+		v.once = nil
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return v.root.Open(name)
+}
+
+func (v *vanishing) Stat(name string) (fs.FileInfo, error)  { return fs.Stat(v.root, name) }
+func (v *vanishing) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(v.root, name) }
+func (v *vanishing) ReadLink(name string) (string, error)   { return fs.ReadLink(v.root, name) }
