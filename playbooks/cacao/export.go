@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,6 +60,9 @@ func Export(source []byte, at time.Time) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// variableName is what stands between the underscores of a variable (section 10.18).
+var variableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,199}$`)
+
 type exporter struct {
 	name string
 	out  *Playbook
@@ -91,7 +95,9 @@ func (x *exporter) book(book mapping) error {
 	x.out.WorkflowStart = x.add(typeStart, "start", &Step{Name: "start", Description: matchWords(book["match"]), OnCompletion: first})
 	vars, _ := book["vars"].(mapping)
 	for name, value := range vars {
-		x.out.PlaybookVariables["__"+name+"__"] = variable(value)
+		if variableName.MatchString(name) { // the others are in the extension only
+			x.out.PlaybookVariables["__"+name+"__"] = variable(value)
+		}
 	}
 	x.out.PlaybookExtensions = x.extension("playbook", head)
 	return x.err
@@ -191,6 +197,10 @@ func (x *exporter) core(step mapping, path string, w way, carryOn bool) string {
 				steps = []any{branch}
 			}
 			s.NextSteps = append(s.NextSteps, x.steps(steps, inside, way{end, end}))
+		}
+		for len(s.NextSteps) < 2 { // section 4.8: at least two
+			inside := path + "/branch" + strconv.Itoa(len(s.NextSteps)+1)
+			s.NextSteps = append(s.NextSteps, x.add(typeEnd, inside+"/end", &Step{Name: "end"}))
 		}
 	case step["call"] != nil:
 		kind = typePlaybook
