@@ -104,3 +104,26 @@ steps: [{do: alert.note, with: {text: "${{ .input // .run.error // .schedule.at 
 		})
 	}
 }
+
+// A playbook is proposed for what else starts runs, too: it lints and its tests pass.
+func TestNewPlaybookOn(t *testing.T) {
+	dir := t.TempDir()
+	for _, on := range []string{"schedule", "manual", "run.failed"} {
+		name := "on-" + strings.ReplaceAll(on, ".", "-")
+		if _, stderr, code := erbridge(t, "", "playbook", "new", name, "--on", on, "--dir", dir); code != exitOK {
+			t.Fatalf("new: code %d, %s", code, stderr)
+		}
+		file := filepath.Join(dir, name+".yaml")
+		if stdout, stderr, code := erbridge(t, "", "playbook", "lint", file); code != exitOK {
+			t.Errorf("lint: code %d\n%s%s", code, stdout, stderr)
+		}
+		if stdout, stderr, code := erbridge(t, "", "playbook", "test", file, "--min", "100"); code != exitOK {
+			t.Errorf("test: code %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	for _, line := range [][]string{{"x", "--on", "alert"}, {"--on", "manual"}, {"x", "--on", "manual", "--alert", "a.json"}, {"X", "--on", "manual"}} {
+		if _, stderr, code := erbridge(t, "", append([]string{"playbook", "new", "--dir", dir}, line...)...); code != exitUsage {
+			t.Errorf("%v: code %d, %s", line, code, stderr)
+		}
+	}
+}

@@ -25,8 +25,21 @@ func Skeleton(pb *playbooks.Playbook, fixture, name string) []byte {
 	if given := answers(pb); given != "" {
 		b.WriteString("# What actions answer; nothing leaves the process. Write the output that your expressions read.\ngiven:\n" + given)
 	}
-	fmt.Fprintf(&b, "tests:\n  - name: %s\n    expect:\n      verdict: match\n", scalar(name))
+	fmt.Fprintf(&b, "tests:\n  - name: %s\n%s    expect:\n      verdict: match\n", scalar(name), startOf(pb))
 	return []byte(b.String())
+}
+
+// startOf are the keys of a test that bring an alert to a playbook.
+func startOf(pb *playbooks.Playbook) string {
+	switch {
+	case pb.Takes(onAlert), pb.Takes(onUpdated):
+		return ""
+	case pb.Takes(onManual):
+		return "    on: manual\n"
+	case pb.Takes(onFailed):
+		return "    on: run.failed\n    failed: {playbook: another, error: \"step x: it failed\"}\n"
+	}
+	return ""
 }
 
 func answers(pb *playbooks.Playbook) string {
