@@ -81,6 +81,7 @@ var atLeastWord = regexp.MustCompile(`at_least\(\s*"([^"\\]*)"\s*\)`)
 
 // references reports fields that can never be there.
 func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
+	before := len(l.problems)
 	for _, fields := range e.Fields() {
 		depth, message, hint := l.field(fields, scope)
 		if message == "" {
@@ -88,7 +89,7 @@ func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
 		}
 		place := l.source.place(l.file, n, offset+fieldOffset(e.String(), fields[:depth+1]))
 		problem := registry.Problem{Position: place, Code: referenceCode(fields, depth), Message: message, Hint: hint}
-		if !slices.Contains(l.problems, problem) {
+		if !slices.Contains(l.problems[before:], problem) {
 			l.problems = append(l.problems, problem)
 		}
 	}

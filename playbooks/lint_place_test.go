@@ -12,7 +12,7 @@ import (
 
 // Wherever a word stands in a scalar, it is found in the file, however the scalar is
 // written.
-func TestPlaceIn(t *testing.T) {
+func TestPlaces(t *testing.T) {
 	for name, in := range map[string]string{
 		"plain":                     "a: x HERE",
 		"plain over lines":          "a: x\n   y\n\n\n     z HERE\nb: 1\n",
@@ -53,7 +53,7 @@ func TestPlaceIn(t *testing.T) {
 				want := registry.Position{
 					File: "f", Line: strings.Count(before, "\n") + 1, Column: utf8.RuneCountInString(before[strings.LastIndex(before, "\n")+1:]) + 1,
 				}
-				if got := PlaceIn("f", []byte(text), n, strings.Index(n.Value, "HERE")); got != want {
+				if got := Places("f", []byte(text))(n, strings.Index(n.Value, "HERE")); got != want {
 					t.Errorf("HERE in %q stands at %v, want %v", text, got, want)
 				}
 			})

@@ -15,7 +15,6 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/playbooks"
 )
 
 // expression is jq at some place of a playbook.
@@ -79,12 +78,14 @@ func (b *book) readExpressions() []expression {
 }
 
 // embedded are the expressions between ${{ and }}: each ends at the first }} that
-// leaves something which parses.
+// leaves something which parses. Behind one that does not, as in the loader, nothing
+// is looked at: where it ends is not known.
 func (b *book) embedded(n *yaml.Node) []expression {
 	var all []expression
+	last := strings.LastIndex(n.Value, "}}")
 	for from := 0; ; {
 		i := strings.Index(n.Value[from:], "${{")
-		if i < 0 {
+		if i < 0 || from+i > last {
 			return all
 		}
 		start := from + i + 3
@@ -92,10 +93,10 @@ func (b *book) embedded(n *yaml.Node) []expression {
 		if i := start - 4; i >= 0 && n.Value[i] == '$' {
 			continue // $${{ is a literal ${{
 		}
-		for end, tries := start, 0; tries < 50; tries++ {
+		for end, tries := start, 0; ; tries++ {
 			i := strings.Index(n.Value[end:], "}}")
-			if i < 0 {
-				break
+			if i < 0 || tries == 50 {
+				return all
 			}
 			end += i
 			if src := n.Value[start:end]; b.query(src) != nil {
@@ -214,7 +215,7 @@ func comparisons(b *book) {
 				return
 			}
 			literal := literalText(c.constant)
-			at := playbooks.PlaceIn(b.file, b.text.data, e.node, e.offset+max(strings.Index(e.src, literal), 0))
+			at := b.placeIn(e.node, e.offset+max(strings.Index(e.src, literal), 0))
 			b.addAt(at, code, message, hint, b.quoted(e, at, c, literal)...)
 		})
 	}

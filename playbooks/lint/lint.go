@@ -9,6 +9,7 @@ package lint
 
 import (
 	"cmp"
+	"fmt"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -163,12 +164,20 @@ type book struct {
 	steps   []*step             // all of them, in the order of the file
 	found   []Finding
 
+	entries map[[2]int]entry      // see readPlaces
+	scalars map[[2]int]*yaml.Node // see readPlaces
+	places  func(n *yaml.Node, offset int) registry.Position
+	blocks  map[int][2]int         // see blockAfter
+	below   int                    // the line that the last comment is about
 	jq      []expression           // see expressions
 	queries map[string]*gojq.Query // see query
 }
 
 func read(f File, actions map[string]playbooks.Action) *book {
-	b := &book{file: f.Name, text: newText(f.Data), actions: actions, queries: map[string]*gojq.Query{}}
+	b := &book{
+		file: f.Name, text: newText(f.Data), actions: actions, places: playbooks.Places(f.Name, f.Data),
+		blocks: map[int][2]int{}, queries: map[string]*gojq.Query{},
+	}
 	if f.Err != nil {
 		var problems registry.Problems
 		problems.Addf(registry.Position{File: f.Name, Line: 1, Column: 1}, "unreadable", "", "%v", f.Err)
@@ -182,7 +191,7 @@ func read(f File, actions map[string]playbooks.Action) *book {
 	b.readSteps()
 	var problems registry.Problems
 	b.loaded, problems = playbooks.Parse(f.Name, f.Data, actions)
-	for _, p := range problems {
+	for _, p := range problems[:min(len(problems), maxFindings+1)] {
 		b.problem(p)
 	}
 	b.found = slices.DeleteFunc(b.found, b.follows)
@@ -197,12 +206,22 @@ func (b *book) follows(f Finding) bool {
 	})
 }
 
+// maxFindings bounds what is said of one file: nobody reads more.
+const maxFindings = 1000
+
 // add reports a finding of a rule at a node.
 func (b *book) add(n *yaml.Node, code, message, hint string, edits ...edit) {
 	b.addAt(registry.At(b.file, n), code, message, hint, edits...)
 }
 
 func (b *book) addAt(at registry.Position, code, message, hint string, edits ...edit) {
+	switch {
+	case len(b.found) == maxFindings:
+		at = registry.Position{File: b.file, Line: 1, Column: 1}
+		code, message, hint, edits = "PB208", fmt.Sprintf("more than %d findings; the others are left out", maxFindings), "", nil
+	case len(b.found) > maxFindings:
+		return
+	}
 	rule, _ := Lookup(code)
 	b.found = append(b.found, Finding{
 		Position: at, Code: code, Level: rule.Level, Message: message, Hint: hint, Source: b.text.line(at.Line), edits: edits,
