@@ -206,6 +206,9 @@ func (e *Engine) load(ctx context.Context) error {
 	}
 	e.cooldowns.load(kvs)
 	if kvs, err = e.journal.KV(ctx, groupPrefix); err == nil {
+		kvs, err = e.stillOpen(ctx, kvs)
+	}
+	if err == nil {
 		err = e.groups.load(kvs)
 	}
 	if err != nil {

@@ -150,7 +150,7 @@ func (s *schedule) next(t time.Time) time.Time {
 			year, month, day := t.Date()
 			midnight := time.Date(year, month, day+1, 0, 0, 0, 0, s.zone)
 			if !midnight.After(t) { // a day that begins later than at midnight
-				midnight = t.Add(time.Hour)
+				midnight = t.Add(time.Duration(60-t.Minute()) * time.Minute)
 			}
 			t = midnight
 			continue
