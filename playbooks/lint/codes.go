@@ -382,6 +382,12 @@ var rules = []Rule{
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is Windows: .alert.host.platform == \"windows\"\n    - it is a Mac: .alert.host.platform == \"darwin\"\n" + note,
 		Good: "playbook: p\nmatch:\n  any:\n    - it is Windows: .alert.host.platform == \"windows\"\n    - it is a Mac: .alert.host.platform == \"darwin\"\n" + note,
 	},
+	{
+		Code: "PB507", Title: "approval without an expiry", Level: Error,
+		Text: "A step asks people and says nothing of how long they have: without an answer, the run waits for ever, and an answer of next month would still set it off. This release has no action that asks (PB401 says so); the code is there for playbooks that are written for one that has.",
+		Bad:  "playbook: p\nsteps:\n  - {do: approval.ask, with: {text: \"Contain it?\", from: [soc]}}\n",
+		Good: "playbook: p\nmode: observe\n" + note,
+	},
 
 	{
 		Code: "PB601", Title: "two playbooks of one name", Level: Error,

@@ -132,7 +132,7 @@ func hideSecrets(findings []Finding) {
 }
 
 // bookRules look at one playbook whose YAML can be read, whether it loads or not.
-var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, secrets}
+var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, approvals, secrets}
 
 // setRules look at all playbooks together.
 var setRules = []func(*set){repeatedNames, scopes, releases, overlaps}

@@ -115,6 +115,16 @@ func releases(set *set) {
 	}
 }
 
+// approvals finds questions to people that wait for an answer for ever. It goes by
+// the name of the action, so that it holds where a release has no such action yet.
+func approvals(b *book) {
+	for _, s := range b.steps {
+		if strings.HasPrefix(value(s.do), "approval.") && s.with["expires"] == nil {
+			b.add(s.do, "PB507", "the approval never expires", "say how long it may take with expires, such as 15m")
+		}
+	}
+}
+
 var killsByPID = regexp.MustCompile(`(?i)taskkill[^|;&\n]*/pid|stop-process[^|;&\n]*-id\b|\bkill(\s+-[a-z0-9]+)*\s+(\$\{\{|\$?\{?pid|[0-9]+)`)
 
 // kills finds processes that are stopped by their number alone.
