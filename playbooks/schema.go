@@ -8,8 +8,9 @@ import (
 )
 
 // Schema is the JSON Schema of a playbook, made from the types that the loader
-// decodes into, and from those of the arguments of actions. It refuses no playbook
-// that loads; what it cannot say, such as that a step refers to a later one, only the
+// decodes into, and from those of the arguments of actions. It refuses nothing that loads,
+// but for an argument that its action would refuse as soon as the expressions in it
+// are computed. What it cannot say, such as that a step refers to a later one, only the
 // loader and lint do. docs may be nil.
 func Schema(docs registry.DocFunc, actions map[string]Action) map[string]any {
 	schema := registry.Schema(new(document), docs)
@@ -26,6 +27,9 @@ func Schema(docs registry.DocFunc, actions map[string]Action) map[string]any {
 }
 
 type object = map[string]any
+
+// patternError is what editors show when a text does not fit the pattern.
+const patternError = "patternErrorMessage"
 
 // fragment is the schema of a document within another.
 func fragment(defaults any, docs registry.DocFunc) object {
@@ -162,7 +166,7 @@ func literalOrTemplate(of any) object {
 
 // JSONSchema takes names: a number is one as well.
 func (*bookName) JSONSchema(registry.DocFunc) map[string]any {
-	return object{"type": []any{"string", "integer"}, "pattern": playbookName.String()}
+	return object{"type": []any{"string", "integer"}, "pattern": playbookName.String(), patternError: "a name has small letters, digits, - and _"}
 }
 
 // TypeName is the word for it.
@@ -170,7 +174,7 @@ func (*bookName) TypeName() string { return "name of a playbook" }
 
 // JSONSchema takes names that jq can have behind a dot.
 func (*stepID) JSONSchema(registry.DocFunc) map[string]any {
-	return object{"type": "string", "pattern": stepName.String()}
+	return object{"type": "string", "pattern": stepName.String(), patternError: "a name has small letters, digits and _, a letter first"}
 }
 
 // TypeName is the word for it.
@@ -184,7 +188,7 @@ func (*actionName) TypeName() string { return "[action](actions.md)" }
 
 // JSONSchema takes numbers of MITRE.
 func (*technique) JSONSchema(registry.DocFunc) map[string]any {
-	return object{"type": "string", "pattern": techniqueName.String(), "examples": []any{"T1490", "T1059.001"}}
+	return object{"type": "string", "pattern": techniqueName.String(), patternError: "expected a technique such as T1490 or T1059.001", "examples": []any{"T1490", "T1059.001"}}
 }
 
 // TypeName is the word for it.
@@ -200,7 +204,7 @@ func (*modeWord) TypeName() string { return "`observe`, `enforce`" }
 
 // JSONSchema takes five fields.
 func (*cronLine) JSONSchema(registry.DocFunc) map[string]any {
-	return object{"type": "string", "pattern": `^\s*\S+(\s+\S+){4}\s*$`}
+	return object{"type": "string", "pattern": `^\s*\S+(\s+\S+){4}\s*$`, patternError: "expected five fields: minute, hour, day, month, weekday"}
 }
 
 // TypeName is the word for it.

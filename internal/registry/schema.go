@@ -56,7 +56,10 @@ func (s *schemaWriter) value(v reflect.Value, enum string) map[string]any {
 	case durationType:
 		return map[string]any{
 			"anyOf": []any{
-				map[string]any{"type": "string", "pattern": durationPattern, "minLength": 1},
+				map[string]any{
+					"type": "string", "pattern": durationPattern, "minLength": 1,
+					"patternErrorMessage": "expected a duration such as 30s, 5m, 4h or 7d",
+				},
 				map[string]any{"const": 0},
 			},
 			"examples": []any{"30s", "5m", "4h", "7d"},
