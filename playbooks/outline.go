@@ -72,6 +72,10 @@ func (p *Playbook) Outline() *Outline {
 	return o
 }
 
+// ReadsHost reports whether an expression of it looks at the host record, which is read
+// as host.get reads it.
+func (p *Playbook) ReadsHost() bool { return p.matchNeedsHost || p.stepsNeedHost }
+
 // Enrichments lists what the playbook reads before it starts, in the order of the file.
 func (p *Playbook) Enrichments() []EnrichInfo {
 	infos := make([]EnrichInfo, len(p.enrich))

@@ -44,12 +44,15 @@ playbook is one that the clock, a person or a failed run starts.`,
 			if err != nil {
 				return err
 			}
+			if alert.ID == "" && alert.Source == "" && alert.Rule == nil && len(alert.Event) == 0 {
+				return usagef("--alert %s: it has no id, source, rule or event, and says nothing to begin with", alertFile)
+			}
 			name := slug(alert.Title())
 			if len(given) == 1 {
 				name = given[0]
 			}
-			if !playbookName.MatchString(name) {
-				return usagef("%q is no name for a playbook: small letters, digits, - and _", name)
+			if err := checkName(name); err != nil {
+				return err
 			}
 			fixture, err := relative(dir, alertFile)
 			if err != nil {
@@ -70,6 +73,13 @@ var (
 	playbookName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,79}$`)
 	notInNames   = regexp.MustCompile(`[^a-z0-9]+`)
 )
+
+func checkName(name string) error {
+	if !playbookName.MatchString(name) || strings.HasSuffix(name, "_test") { // NAME_test.yaml would be tests
+		return usagef("%q is no name for a playbook: small letters, digits, - and _, without _test at its end", name)
+	}
+	return nil
+}
 
 // slug makes a name of a title.
 func slug(title string) string {
@@ -92,8 +102,9 @@ func newOn(cmd *cobra.Command, dir, on string, given []string, alertFile string)
 		return usagef("--on %q: expected %s; for alerts, name one with --alert", on, strings.Join(words, ", "))
 	case len(given) == 0:
 		return usagef("name the playbook")
-	case !playbookName.MatchString(given[0]) || strings.HasSuffix(given[0], "_test"):
-		return usagef("%q is no name for a playbook: small letters, digits, - and _, without _test at its end", given[0])
+	}
+	if err := checkName(given[0]); err != nil {
+		return err
 	}
 	return writeDraft(cmd, dir, given[0], playtest.NewDraftOn(given[0], on), "say what it should do")
 }

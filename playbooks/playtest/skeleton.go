@@ -44,6 +44,10 @@ func startOf(pb *playbooks.Playbook) string {
 
 func answers(pb *playbooks.Playbook) string {
 	var b strings.Builder
+	asked := func(e playbooks.EnrichInfo) bool { return e.Action == "host.get" }
+	if pb.ReadsHost() && !slices.ContainsFunc(pb.Enrichments(), asked) {
+		b.WriteString("  - {do: host.get, output: {tags: []}} # the host record\n")
+	}
 	for _, e := range pb.Enrichments() {
 		fmt.Fprintf(&b, "  - {do: %s, output: {}} # enrichment %s\n", e.Action, e.Name)
 	}
@@ -80,7 +84,7 @@ func NewDraft(name string, alert *soar.Alert, fixture string) *Draft {
 	}
 	var b, t strings.Builder
 	fmt.Fprintf(&b, modeline, "playbook")
-	fmt.Fprintf(&b, "playbook: %s\n", name)
+	fmt.Fprintf(&b, "playbook: %s\n", scalar(name))
 	fmt.Fprintf(&b, "description: %s\n", scalar("Notes what is known about: "+short(alert.Title())))
 	if alert.Rule != nil {
 		if attack := techniques(alert.Rule.Techniques); attack != "" {
