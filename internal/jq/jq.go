@@ -36,7 +36,7 @@ const (
 	maxIndex    = 65_536   // highest array index that an assignment may create
 	maxDigits   = 400      // digits of a number in text
 	maxSteps    = 16e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
-	totalSteps  = 60e6     // of all searches of one Run
+	totalSteps  = 40e6     // of all searches of one Run
 	maxMatches  = 20_000   // matches of one regular expression
 	maxRegexp   = 20_000   // instructions of one regular expression, and of all that one program keeps
 	regexpBytes = 256      // bytes of the budget for one of them
@@ -77,6 +77,7 @@ type Program struct {
 	isPath  bool       // plain is set, possibly to no fields at all: .
 	paths   [][]string // see Fields
 	quick   bool       // it needs no clock to end
+	direct  direct     // a way around the interpreter, where there is one
 	price   int        // bytes of the budget for one instruction
 	regexps regexpCache
 }
@@ -139,6 +140,7 @@ func Compile(src string, opts ...Option) (p *Program, err error) {
 	p = &Program{source: src, timeout: s.timeout, now: s.now, vars: s.vars}
 	p.plain, p.isPath = plainPath(query)
 	p.paths, p.quick = fieldPaths(query), quick(query)
+	p.direct = (&director{s.vars, s.functions}).query(query)
 	rewritten, defines, err := rewrite(src, query)
 	if err != nil {
 		return nil, err
@@ -175,6 +177,9 @@ func (p *Program) Run(ctx context.Context, input any, vars ...any) ([]any, error
 func (p *Program) Value(ctx context.Context, input any, vars ...any) (any, error) {
 	if p.isPath {
 		return p.follow(input)
+	}
+	if v, sure := p.directly(ctx, input, vars); sure {
+		return v, nil
 	}
 	out, err := p.run(ctx, 1, input, vars)
 	if err != nil {
