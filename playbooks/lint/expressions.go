@@ -215,17 +215,18 @@ func comparisons(b *book) {
 				return
 			}
 			literal := literalText(c.constant)
-			at := b.placeIn(e.node, e.offset+max(strings.Index(e.src, literal), 0))
-			b.addAt(at, code, message, hint, b.quoted(e, at, c, literal)...)
+			offset := literalOffset(e.src, c.path, literal)
+			at := b.placeIn(e.node, e.offset+max(offset, 0))
+			b.addAt(at, code, message, hint, b.quoted(e, offset, at, c, literal)...)
 		})
 	}
 }
 
 // quoted puts quotes around a number in an expression that is held against a text.
-func (b *book) quoted(e expression, at registry.Position, c comparison, literal string) []edit {
+func (b *book) quoted(e expression, offset int, at registry.Position, c comparison, literal string) []edit {
 	start := b.text.offset(at)
 	_, isNumber := c.constant.(float64)
-	if !isNumber || c.op != gojq.OpEq || !strings.HasPrefix(string(b.text.data[start:]), literal) {
+	if offset < 0 || !isNumber || query(e.src[:offset]+`"`+literal+`"`+e.src[offset+len(literal):]) == nil || c.op != gojq.OpEq || !strings.HasPrefix(string(b.text.data[start:]), literal) {
 		return nil
 	}
 	quote := `"`
@@ -233,6 +234,42 @@ func (b *book) quoted(e expression, at registry.Position, c comparison, literal 
 		quote = `\"`
 	}
 	return []edit{{start, start + len(literal), quote + literal + quote}}
+}
+
+// literalOffset finds a literal that a path is held against: by itself, not in a name
+// or in quotes of its own, and behind the path rather than before it; or -1.
+func literalOffset(src string, path []string, literal string) int {
+	search := func(from int) int {
+		for {
+			i := strings.Index(src[from:], literal)
+			if i < 0 {
+				return -1
+			}
+			start, end := from+i, from+i+len(literal)
+			if !(start > 0 && partOfLiteral(src[start-1])) && !(end < len(src) && partOfLiteral(src[end])) {
+				return start
+			}
+			from = end
+		}
+	}
+	whole := "." + strings.Join(path, ".")
+	for from := 0; ; {
+		i := strings.Index(src[from:], whole)
+		if i < 0 {
+			return search(0)
+		}
+		from += i + len(whole)
+		if from == len(src) || !partOfLiteral(src[from]) {
+			if at := search(from); at >= 0 {
+				return at
+			}
+			return search(0)
+		}
+	}
+}
+
+func partOfLiteral(c byte) bool {
+	return strings.IndexByte("_.\"\\", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 func literalText(v any) string {

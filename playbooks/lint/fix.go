@@ -106,8 +106,8 @@ func (b *book) mechanical(p registry.Problem) []edit {
 		if p.Instead == "" || n == nil || n.Style != 0 {
 			return nil
 		}
-		if start, end, ok := b.text.scalar(n); ok {
-			return []edit{{start, end, p.Instead}}
+		if start, end, ok := b.text.scalar(n); ok { // as it is written: 007 stays 007
+			return []edit{{start, end, `"` + n.Value + `"`}}
 		}
 	case "technique":
 		n := b.scalarAt(p.Position)
