@@ -62,7 +62,7 @@ func (m *meter) Err() error {
 // take, and as a call in one piece takes. Beyond that, others had the processor.
 // Without it, what an expression says would depend on the load of the machine.
 const (
-	longestGap  = 2 * time.Millisecond
+	longestGap  = 10 * time.Millisecond
 	longestCall = 50 * time.Millisecond
 )
 

@@ -542,6 +542,9 @@ func (r *run) join(v, separator any) any {
 	if !ok && len(items) > 1 {
 		return fmt.Errorf("join: expected a text between the parts but got: %s", preview(separator))
 	}
+	if err := r.charge(96 * len(items)); err != nil { // numbers become texts first
+		return err
+	}
 	var b strings.Builder
 	for i, item := range items {
 		if i > 0 {
