@@ -103,7 +103,7 @@ func (b *book) mechanical(p registry.Problem) []edit {
 		}
 	case "wrong-type", "argument-type":
 		n := b.scalarAt(p.Position)
-		if p.Instead == "" || n == nil || n.Style != 0 {
+		if p.Instead == "" || n == nil || n.Style != 0 || n.Tag == "!!null" { // who left a text out meant none
 			return nil
 		}
 		if start, end, ok := b.text.scalar(n); ok { // as it is written: 007 stays 007

@@ -26,6 +26,7 @@ func TestFix(t *testing.T) {
 			"playbook: p\nmatch:\n  all:\n    - a: .alert.event.pid == 4 and .alert.event.ppid == 4 and 4 == .alert.event.uid\n    - b: .alert.event.x4 == \"4\" and .alert.event.y == 4 or .alert.event.x4 == 4\nsteps: [{do: alert.note, with: {text: x}}]\n",
 			"playbook: p\nmatch:\n  all:\n    - a: .alert.event.pid == \"4\" and .alert.event.ppid == \"4\" and \"4\" == .alert.event.uid\n    - b: .alert.event.x4 == \"4\" and .alert.event.y == \"4\" or .alert.event.x4 == \"4\"\nsteps: [{do: alert.note, with: {text: x}}]\n"},
 		{"numbers as they are written", "playbook: p\nsteps:\n  - {do: host.tag, with: {host: 0x10, tag: 007}}\n  - {do: host.tag, with: {host: h, tag: 1_000}}\n  - {do: host.tag, with: {host: h, tag: True}}\n", "playbook: p\nsteps:\n  - {do: host.tag, with: {host: \"0x10\", tag: \"007\"}}\n  - {do: host.tag, with: {host: h, tag: \"1_000\"}}\n  - {do: host.tag, with: {host: h, tag: \"True\"}}\n"},
+		{"nothing is not the word null", "playbook: p\nsteps: [{do: alert.note, with: {text: null}}]\n", ""},
 		{"techniques", "playbook: p\nattack: [t1490, \"t1059.001\"]\nsteps: [{do: alert.note, with: {text: x}}]\n", "playbook: p\nattack: [T1490, \"T1059.001\"]\nsteps: [{do: alert.note, with: {text: x}}]\n"},
 		{"comments that suppress nothing",
 			"playbook: p\nsteps:\n  # stays\n  # lint:ignore PB505 long gone\n  - {do: alert.note, with: {text: x}} # lint:ignore PB504 never was\n",
