@@ -308,6 +308,12 @@ var rules = []Rule{
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is a shell: .alert.event.name // \"\" == \"sh\"\n" + note,
 		Good: "playbook: p\nmatch:\n  all:\n    - it is a shell: (.alert.event.name // \"\") == \"sh\"\n" + note,
 	},
+	{
+		Code: "PB317", Title: "not before what it negates", Level: Error,
+		Text: "In jq, `not` stands behind a pipe and negates what comes out of it: `.a | not`. `not .a` asks for the field `a` of a truth value, and ends with an error for every alert.",
+		Bad:  "playbook: p\nmatch:\n  all:\n    - it is new: not .alert.backfill\n" + note,
+		Good: "playbook: p\nmatch:\n  all:\n    - it is new: .alert.backfill | not\n" + note,
+	},
 
 	{
 		Code: "PB401", Title: "unknown action", Level: Error, words: []string{"unknown-action"},

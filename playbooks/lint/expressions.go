@@ -287,6 +287,9 @@ func wrongComparison(c comparison) (code, message, hint string) {
 	kind, words := typeOf(c.path)
 	path := "." + strings.Join(c.path, ".")
 	equality := c.op == gojq.OpEq || c.op == gojq.OpNe
+	if what, known := compounds[kind]; known && equality && isScalar(c.constant) {
+		return "PB310", fmt.Sprintf("%s is %s, and never %s", path, what.word, short(literalText(c.constant))), what.hint
+	}
 	switch constant := c.constant.(type) {
 	case float64:
 		switch {
@@ -313,6 +316,20 @@ func wrongComparison(c comparison) (code, message, hint string) {
 		}
 	}
 	return "", "", ""
+}
+
+// compounds are the kinds of values that never equal a text, number or truth value.
+var compounds = map[reflect.Kind]struct{ word, hint string }{
+	reflect.Map:   {"an object", "name a field of it"},
+	reflect.Slice: {"a list", `write any(.[]; . == "x"), or | index("x")`},
+}
+
+func isScalar(v any) bool {
+	switch v.(type) {
+	case string, float64, bool:
+		return true
+	}
+	return false
 }
 
 func oneOf(word string, words []string) string {

@@ -40,6 +40,13 @@ func TestRules(t *testing.T) {
 		{"what comes out of a pipe", text("${{ .alert.host | tojson }}"), nil},
 		{"an object for an enrichment", "playbook: p\nenrich: {h: {do: host.get, with: {host: \"${{ .alert.rule }}\"}}}\nsteps: [{do: alert.note, with: {text: x}}]\n", []string{"PB404"}},
 
+		{"an object held against a text", cond(`.alert.rule == "x"`), []string{"PB310"}},
+		{"a list held against a text", cond(`.alert.host.tags != "x"`), []string{"PB310"}},
+		{"an object held against nothing", cond(`.alert.rule != null and .alert.host.tags != []`), nil},
+		{"an item of a list held against a text", cond(`.alert.host.tags[0] == "x" or .alert.event == {}`), nil},
+		{"not before a comparison", cond(`.alert.backfill and (not .alert.status == "open")`), []string{"PB317"}},
+		{"not behind a pipe", cond(`(.alert.backfill | not) and (.alert.status | . == "open" | not)`), nil},
+
 		{"default in brackets", cond(`(.alert.event.a // "") == "x"`), nil},
 		{"default before a pipe", cond(`.alert.event.a // "" | . == "x"`), nil},
 		{"default of a comparison", cond(`.alert.event.a == "x" // false`), nil},
