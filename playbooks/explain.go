@@ -221,7 +221,7 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard, lacks
 	a := Answer{Check: "cool-down", OK: err == nil, Words: fmt.Sprintf("one run for %q in %s", text, ev.pb.cooldown.dur)}
 	if err != nil {
 		a.Words = "cooldown.key: " + err.Error()
-		if x.Verdict == Match || x.Verdict == Unknown && err != nil { // as the engine, which starts no run then
+		if x.Verdict == Match { // as the engine, which starts no run then
 			x.Verdict, x.Error = Failed, a.Words
 		}
 	}
