@@ -354,7 +354,7 @@ var rules = []Rule{
 
 	{
 		Code: "PB501", Title: "action on endpoints without a scope", Level: Error,
-		Text: "The playbook may act (`mode: enforce`, which is the default), a step changes something on the host of the alert, and no condition looks at what happened or where: every alert would set it off. Conditions on severity and status alone are no scope, nor are those under `none`.",
+		Text: "The playbook may act (`mode: enforce`, which is the default), a step changes something on the host of the alert, and no condition looks at what happened or where: every alert would set it off. Conditions on severity and status alone are no scope, nor are those under `none`; under `any`, each must be one.",
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is bad: .alert.severity | at_least(\"high\")\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 		Good: "playbook: p\nmatch:\n  all:\n    - the agent hangs: .alert.rule.name == \"agent hangs\"\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 	},

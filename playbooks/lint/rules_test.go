@@ -67,6 +67,8 @@ func TestRules(t *testing.T) {
 		{"scope by a step", "playbook: p\nsteps:\n  - {do: agent.restart, if: .host.name == \"a\", with: {host: h}}\n", nil},
 		{"scope by a list", "playbook: p\nsteps:\n  - for_each: .alert.event.hosts | split(\",\")\n    do: agent.restart\n    with: {host: \"${{ .item }}\"}\n", nil},
 		{"scope in none only", "playbook: p\nmatch: {none: [{a: '.alert.host.name == \"a\"'}]}\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", []string{"PB501"}},
+		{"scope in one of any", "playbook: p\nmatch: {any: [{a: '.alert.host.name == \"a\"'}, {b: '.alert.severity == \"low\"'}]}\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", []string{"PB501"}},
+		{"scope in each of any", "playbook: p\nmatch: {any: [{a: '.alert.host.name == \"a\"'}, {b: '.alert.event.path == \"b\"'}]}\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", nil},
 		{"both kinds of alerts", "playbook: p\non: [alert, alert.updated]\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", []string{"PB501"}},
 		{"server's records only", "playbook: p\nsteps:\n  - {do: host.tag, with: {host: h, tag: t}}\n", nil},
 		{"in a group in finally", "playbook: p\nsteps: [{do: alert.note, with: {text: x}}]\nfinally:\n  - parallel:\n      - - {do: agent.restart, with: {host: h}}\n      - {do: alert.note, with: {text: x}}\n", []string{"PB501"}},

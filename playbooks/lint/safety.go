@@ -49,8 +49,20 @@ func scopes(set *set) {
 	}
 }
 
+// hasScope reports whether the conditions are a scope: one that must hold, or all of
+// those of which one will do.
 func (b *book) hasScope() bool {
-	return slices.ContainsFunc(b.conditions(), func(c condition) bool { return c.block != "none" && narrows(c.node.Value) })
+	scoped, open, there := false, false, false
+	for _, c := range b.conditions() {
+		narrow := narrows(c.node.Value)
+		switch c.block {
+		case "all":
+			scoped = scoped || narrow
+		case "any":
+			there, open = true, open || !narrow
+		}
+	}
+	return scoped || there && !open
 }
 
 // startedBy reports whether on has a trigger that begins with a word: alert, which is
