@@ -315,7 +315,7 @@ func TestImportTells(t *testing.T) {
 	p := cacao.Playbook{
 		Type: "playbook", SpecVersion: "cacao-2.0", ID: id("playbook", 0), Name: "told", WorkflowStart: id("start", 0),
 		Revoked: true, ValidUntil: "2026-01-01T00:00:00Z", Markings: []string{"marking-tlp--x"}, Signatures: []json.RawMessage{[]byte("{}")},
-		PlaybookVariables: map[string]cacao.Variable{"__d__": {Type: "dictionary", Value: map[string]any{"a": 1}}, "__n__": {Type: "string"}},
+		PlaybookVariables: map[string]cacao.Variable{"__d__": {Type: "dictionary", Value: map[string]any{"a": 1}}, "__n__": {Type: "string"}, "__API_Key__": {Type: "string", Value: "hunter2"}},
 		Workflow: map[string]*cacao.Step{
 			id("start", 0):            {Type: "start", OnCompletion: id("if-condition", 0)},
 			id("if-condition", 0):     {Type: "if-condition", Condition: "[file:name = 'x']", OnTrue: id("action", 0), OnFalse: id("action", 1), OnCompletion: id("switch-condition", 0)},
@@ -339,13 +339,13 @@ func TestImportTells(t *testing.T) {
 	for _, n := range imported.Notes {
 		fmt.Fprintf(&told, "%s: %s\n", n.Kind, n.What)
 	}
-	for _, want := range []string{"revoked: ", "valid_until 2026-01-01T00:00:00Z", "markings: ", "signatures: ", "the variable __n__ has no value", "before vars.condition_1 is true or false", "before vars.condition_2 has a value"} {
+	for _, want := range []string{"revoked: ", "valid_until 2026-01-01T00:00:00Z", "markings: ", "signatures: ", "the variable __n__ has no value", "the value of __API_Key__", "before vars.condition_1 is true or false", "before vars.condition_2 has a value"} {
 		if !strings.Contains(told.String(), want) {
 			t.Errorf("%q is not told:\n%s", want, &told)
 		}
 	}
 	book := plain(t, imported.YAML)
-	if vars := book["vars"]; !reflect.DeepEqual(vars, map[string]any{"d": map[string]any{"a": 1.0}, "n": nil, "condition_1": nil, "condition_2": nil}) {
+	if vars := book["vars"]; !reflect.DeepEqual(vars, map[string]any{"d": map[string]any{"a": 1.0}, "n": nil, "api_key": nil, "condition_1": nil, "condition_2": nil}) {
 		t.Errorf("vars are %v", vars)
 	}
 	var ifs []string

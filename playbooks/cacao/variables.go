@@ -19,6 +19,7 @@ var (
 	variableForm = regexp.MustCompile(`^__([A-Za-z0-9_-]{1,60}?)__$`)
 	variableUse  = regexp.MustCompile(`__[A-Za-z0-9_-]{1,60}?__:value`)
 	comparison   = regexp.MustCompile(`^\s*(__[A-Za-z0-9_-]{1,60}?__):value\s*(==|=|!=|<=|>=|<|>)\s*('[^'\\]*'|-?\d+(?:\.\d+)?|true|false)\s*`)
+	secretName   = regexp.MustCompile(`password|passwd|passphrase|secret|token|api_?key|credential`)
 	conjunction  = regexp.MustCompile(`^(AND|OR|and|or)\b`)
 )
 
@@ -52,6 +53,11 @@ func (c *converter) variables(id string, variables map[string]Variable, exported
 			short = base + "_" + strconv.Itoa(n)
 		}
 		c.names[name] = short
+		if secretName.MatchString(short) && v.Value != nil && v.Value != "" {
+			c.vars[short] = nil
+			c.note(id, NotConverted, "the value of %s: by its name it is a secret, and those do not stand in playbooks", name)
+			continue
+		}
 		c.vars[short] = c.value(v)
 		if v.External || c.vars[short] == nil {
 			c.note(id, Approximated, "the variable %s has no value: write one under vars.%s", name, short)
