@@ -224,7 +224,7 @@ func showBacktest(w io.Writer, r *playbooks.BacktestReport) error {
 		_, err := fmt.Fprintln(w, "there are no playbooks")
 		return err
 	}
-	number := func(n int) string { return strconv.Itoa(n) }
+	number := strconv.Itoa
 	columns := []column[playbooks.PlaybookBacktest]{
 		{"playbook", func(p playbooks.PlaybookBacktest) string { return p.Playbook }},
 		{"mode", func(p playbooks.PlaybookBacktest) string { return string(p.Mode) }},
