@@ -182,7 +182,7 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 		case s.fields != nil && s.fields[field] != nil:
 			s = s.fields[field]
 		default:
-			return i + 1, fmt.Sprintf("there is no field .%s", strings.Join(fields[:i+2], ".")), nearHint(field, sortedNames(s.fields))
+			return i + 1, fmt.Sprintf("there is no field .%s", strings.Join(fields[:i+2], ".")), s.hint(field, strings.Join(fields[:i+1], "."))
 		}
 	}
 	return 0, "", ""
@@ -262,6 +262,20 @@ type shape struct {
 }
 
 var leaf = &shape{}
+
+// hint says what may be meant by a field that a value at a path does not have: one
+// that stands deeper, as in .alert.hostname, or one of a name like it.
+func (s *shape) hint(field, path string) string {
+	word := strings.ToLower(strings.ReplaceAll(field, "_", ""))
+	for _, outer := range sortedNames(s.fields) {
+		for _, inner := range sortedNames(s.fields[outer].fields) {
+			if word == strings.ReplaceAll(outer+inner, "_", "") {
+				return fmt.Sprintf("did you mean .%s.%s.%s?", path, outer, inner)
+			}
+		}
+	}
+	return nearHint(field, sortedNames(s.fields))
+}
 
 var shapes = sync.OnceValue(func() map[string]*shape {
 	return map[string]*shape{

@@ -61,6 +61,19 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// A field that stands deeper is found by the two names that lead to it.
+func TestHintsOfDeeperFields(t *testing.T) {
+	for field, want := range map[string]string{
+		"hostname": "did you mean .alert.host.name?", "rule_name": "did you mean .alert.rule.name?", "hostIP": "did you mean .alert.host.ip?",
+		"sevrity": `did you mean "severity"?`,
+	} {
+		_, problems := Parse("p.yaml", []byte("playbook: p\nmatch: {all: [{c: .alert."+field+"}]}\nsteps: [{do: fake.read}]\n"), new(fakeServer).actions())
+		if len(problems) != 1 || problems[0].Hint != want {
+			t.Errorf("%s: %v, want the hint %s", field, problems, want)
+		}
+	}
+}
+
 // A name is looked for behind those that lead to it.
 func TestPlacesOfFields(t *testing.T) {
 	for expr, want := range map[string]int{
