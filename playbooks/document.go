@@ -49,6 +49,12 @@ type document struct {
 	// that calls this one may set them.
 	Vars map[string]any `yaml:"vars"`
 
+	// Lists are values by name that hold for every alert: written here, or one on each
+	// line of a file. `in_list("name")` asks whether a value is among them, as fast for a
+	// hundred thousand as for ten; `.lists.name` and `$lists.name` are the items. A run
+	// keeps the lists that it began with, and a playbook that is called has its own.
+	Lists listsByName `yaml:"lists" example:"{vip_hosts: {file: vip-hosts.txt}}"`
+
 	// Cooldown holds back other runs of this playbook for some time after one.
 	Cooldown *cooldownDocument `yaml:"cooldown"`
 
@@ -132,6 +138,15 @@ type enrichDocument struct {
 // SetDefaults are the lifetimes of an answer.
 func (d *enrichDocument) SetDefaults() {
 	d.TTL, d.EmptyTTL, d.Stale = new(defaultEnrichTTL), new(defaultEmptyTTL), new(defaultStale)
+}
+
+// listDocument is a list whose items stand in a file of their own.
+type listDocument struct {
+	// File is where the items stand, one on each line: beside the playbook or below, by
+	// its name relative to that of the playbook. What follows a `#` at the start of a line
+	// or after a blank is a comment. Items are texts, and the lists of a playbook have at
+	// most 100,000 lines and 4 MiB in all.
+	File listFileName `yaml:"file" required:"true" example:"vip-hosts.txt"`
 }
 
 // cooldownDocument is how long like alerts start no other run.
@@ -267,6 +282,8 @@ type (
 	cronLine   struct{ registry.Text }
 	zoneName   struct{ registry.Text }
 
+	listFileName struct{ registry.Text }
+
 	atOnce   int // items of for_each
 	attempts int // of a step
 
@@ -281,6 +298,7 @@ type (
 	blocks        struct{ node } // a matchDocument
 	conditionList struct{ node }
 	enrichments   struct{ node } // enrichDocuments by name
+	listsByName   struct{ node } // each a list, or a listDocument
 	arguments     struct{ node }
 	stepList      struct{ node } // of stepDocuments
 	branchList    struct{ node } // of stepDocuments and lists of them

@@ -31,7 +31,7 @@ func newEvaluation(r *reader, alert *soar.Alert, plain map[string]any, pb *Playb
 func (ev *evaluation) input() *input {
 	object := map[string]any{
 		"alert": orNothing(ev.plain), "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.vars,
-		statusName: ev.found.status,
+		statusName: ev.found.status, "lists": ev.pb.lists.values,
 	}
 	maps.Copy(object, ev.found.extra)
 	return &input{object: object, vars: ev.vars}

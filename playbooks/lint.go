@@ -62,6 +62,9 @@ func (l *loader) roots(s scope) []string {
 			roots = append(roots, "alerts", "group")
 		}
 	}
+	if len(l.pb.lists.byName) > 0 {
+		roots = append(roots, "lists")
+	}
 	if l.pb.count != nil && s.where != "enrich" {
 		roots = append(roots, countName)
 	}
@@ -93,6 +96,7 @@ func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
 			l.problems = append(l.problems, problem)
 		}
 	}
+	l.listNames(e, n, offset)
 	for _, m := range atLeastWord.FindAllStringSubmatchIndex(e.String(), -1) {
 		word := e.String()[m[2]:m[3]]
 		if _, known := soar.ParseSeverity(word); !known || word == "" {
@@ -111,6 +115,8 @@ func referenceCode(fields []string, depth int) string {
 		return "unknown-enrichment"
 	case root == "vars":
 		return "unknown-variable"
+	case root == "lists":
+		return "unknown-list"
 	case root == "steps" && depth == 1:
 		return "unknown-step"
 	case root == "steps":
@@ -162,6 +168,11 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 			return 0, "", ""
 		}
 		return 1, fmt.Sprintf("there is no variable %q under vars", name), nearHint(name, sortedNames(l.pb.vars))
+	case "lists":
+		if l.pb.lists.byName[name] != nil || name == "[]" {
+			return 0, "", ""
+		}
+		return 1, fmt.Sprintf("there is no list %q under lists", name), nearHint(name, sortedNames(l.pb.lists.byName))
 	}
 	s := shapes()[root]
 	switch {
@@ -195,6 +206,7 @@ var rootNeeds = map[string]string{
 	countName:  "it is there with count: {by: ..., window: ...}",
 	"alerts":   "steps see it, with group",
 	"group":    "steps see it, with group",
+	"lists":    "it is there with lists: {name: [...]}",
 }
 
 func nearHint(word string, known []string) string {

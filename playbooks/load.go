@@ -65,7 +65,7 @@ func load(fsys fs.FS, root string, shown func(string) string, actions map[string
 			problems.Addf(registry.Position{File: name, Line: 1, Column: 1}, "unreadable", "", "playbooks: %v", f.err)
 			continue
 		}
-		p, more := Parse(name, f.data, actions)
+		p, more := parse(name, f.data, f.lists, actions, time.Now)
 		problems = append(problems, more...)
 		if p == nil {
 			continue
@@ -113,27 +113,38 @@ func nameAt(file string, data []byte) registry.Position {
 }
 
 // Parse reads one playbook and reports every mistake in it. The playbook is nil
-// when there is any.
+// when there is any. A list that stands in a file of its own is a mistake here: see
+// ParseIn.
 func Parse(file string, data []byte, actions map[string]Action) (*Playbook, registry.Problems) {
-	return ParseWithClock(file, data, actions, time.Now)
+	return parse(file, data, newListFiles(nil), actions, time.Now)
 }
 
-// ParseWithClock is Parse for a playbook whose expressions tell the time by now:
-// those of jq's now, and of age.
-func ParseWithClock(file string, data []byte, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
+// ParseIn is Parse for a playbook in a folder, which may hold files of its lists.
+func ParseIn(folder fs.FS, file string, data []byte, actions map[string]Action) (*Playbook, registry.Problems) {
+	return parse(file, data, newListFiles(folder), actions, time.Now)
+}
+
+// ParseWithClock reads the Source of a playbook anew. Its expressions tell the time by
+// now: those of jq's now, and of age.
+func ParseWithClock(file string, source []byte, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
+	data, files := splitVersion(source)
+	return parse(file, data, files, actions, now)
+}
+
+func parse(file string, data []byte, files *listFiles, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
 	root, problems := registry.Parse(file, data)
 	if problems != nil {
 		return nil, problems
 	}
-	sum := sha256.Sum256(data)
 	l := &loader{
-		file: file, source: newSource(data), actions: actions, now: now,
-		pb: &Playbook{File: file, Hash: hex.EncodeToString(sum[:16]), Source: data, Mode: soar.ModeEnforce, On: []string{pendingAlert}},
+		file: file, source: newSource(data), actions: actions, now: now, files: files,
+		pb: &Playbook{File: file, Mode: soar.ModeEnforce, On: []string{pendingAlert}},
 	}
 	var doc document
 	l.problems = registry.Decode(file, root, &doc)
 	l.head(&doc)
 	l.variables(doc.Vars)
+	l.lists(&doc.Lists.Node)
 	l.enrichments(&doc.Enrich.Node)
 	if doc.Count != nil {
 		l.count(&doc.Count.By.Node, doc.Count.Window)
@@ -153,6 +164,9 @@ func ParseWithClock(file string, data []byte, actions map[string]Action, now fun
 		_ = l.problems.Err() // sorts
 		return nil, l.problems
 	}
+	l.pb.Source = versionSource(data, files)
+	sum := sha256.Sum256(l.pb.Source)
+	l.pb.Hash = hex.EncodeToString(sum[:16])
 	return l.pb, nil
 }
 
@@ -161,6 +175,7 @@ type loader struct {
 	source   *source
 	actions  map[string]Action
 	now      func() time.Time // of the expressions
+	files    *listFiles
 	pb       *Playbook
 	problems registry.Problems
 	ids      map[string]*step
@@ -490,7 +505,7 @@ func (l *loader) embedded(n *yaml.Node, offset int, scope scope) (*expr, int) {
 			break
 		}
 		end := from + i
-		e, err := compileExpr(rest[:end], l.now)
+		e, err := compileExpr(rest[:end], l.world())
 		if err == nil {
 			l.references(e, n, offset, scope)
 			return e, end
@@ -514,7 +529,7 @@ func (l *loader) expr(n *yaml.Node, scope scope) *expr {
 		l.wrong(n, "a jq expression")
 		return nil
 	}
-	e, err := compileExpr(n.Value, l.now)
+	e, err := compileExpr(n.Value, l.world())
 	if err != nil {
 		l.syntax(err, n, 0, n.Value)
 		return nil

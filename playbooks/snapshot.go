@@ -20,10 +20,13 @@ type textFile struct {
 	name string
 	data []byte
 	err  error
+	// lists are the files of its lists. Two playbooks that name one file read it each
+	// for itself.
+	lists *listFiles
 }
 
 func (f textFile) equal(other textFile) bool {
-	return f.name == other.name && fmt.Sprint(f.err) == fmt.Sprint(other.err) && bytes.Equal(f.data, other.data)
+	return f.name == other.name && fmt.Sprint(f.err) == fmt.Sprint(other.err) && bytes.Equal(f.data, other.data) && f.lists.equal(other.lists)
 }
 
 // snapshot reads all playbook files below root as they are at one moment. Editors
@@ -61,6 +64,7 @@ func readAll(fsys fs.FS, root string) ([]textFile, error) {
 			if errors.Is(file.err, fs.ErrNotExist) && entry.Type()&fs.ModeSymlink != 0 {
 				file.err = fmt.Errorf("the link leads nowhere: %w", file.err)
 			}
+			file.lists = filesOfLists(folderOf(fsys, name), file.data)
 		}
 		files = append(files, file)
 		return nil

@@ -46,7 +46,7 @@ func readPlaybook(path string, actions map[string]playbooks.Action) (*playbooks.
 	if err != nil {
 		return nil, nil, fmt.Errorf("playbook %s: %w", path, err)
 	}
-	pb, problems := playbooks.Parse(path, data, actions)
+	pb, problems := playbooks.ParseIn(os.DirFS(filepath.Dir(path)), path, data, actions)
 	return pb, problems, nil
 }
 

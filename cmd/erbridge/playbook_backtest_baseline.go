@@ -84,7 +84,7 @@ func playbooksAt(ctx context.Context, folder, ref string, known map[string]playb
 		if err != nil {
 			return nil, err
 		}
-		pb, more := playbooks.Parse(ref+":"+filepath.Join(folder, filepath.FromSlash(name)), []byte(data), known)
+		pb, more := playbooks.ParseIn(&gitFolder{ctx, folder, ref, path.Dir(name)}, ref+":"+filepath.Join(folder, filepath.FromSlash(name)), []byte(data), known)
 		problems = append(problems, more...)
 		if pb != nil {
 			list = append(list, pb)

@@ -201,7 +201,7 @@ func readLintFile(path string) ([]lint.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return []lint.File{{Name: path, Data: data}}, nil
+	return []lint.File{{Name: path, Data: data, Folder: os.DirFS(filepath.Dir(path))}}, nil
 }
 
 // readNeighbours reads the playbooks beside files that were named one by one, when

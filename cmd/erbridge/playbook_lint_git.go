@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	slashpath "path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ import (
 )
 
 // changedSince limits the report to files that differ from a commit of git, or that
-// git does not know yet, and to what their change brings about elsewhere: a playbook
-// that is called loses a variable, or is deleted. All files are looked at all the
+// git does not know yet, to playbooks of which a list does, and to what their change
+// brings about elsewhere: a playbook that is called loses a variable, or is deleted. All files are looked at all the
 // same: one that changed may get in the way of one that did not, and then it is the
 // changed one that is reported, since it comes last.
 func (s *lintSet) changedSince(ctx context.Context, ref string, actions map[string]playbooks.Action) error {
@@ -51,7 +52,11 @@ func (s *lintSet) changedSince(ctx context.Context, ref string, actions map[stri
 		if err := ask(filepath.Dir(path)); err != nil {
 			return err
 		}
-		if _, changed := changes[path]; changed {
+		isChanged := func(list string) bool {
+			_, changed := changes[filepath.Join(filepath.Dir(path), filepath.FromSlash(list))]
+			return changed
+		}
+		if isChanged(filepath.Base(path)) || slices.ContainsFunc(playbooks.ListFiles(f.Data), isChanged) {
 			s.shown[f.Name] = true
 		}
 	}
@@ -90,7 +95,7 @@ func (s *lintSet) readBefore(ctx context.Context, ref string, changes map[string
 		if err != nil {
 			return fmt.Errorf("--changed-since %q: %w", ref, err)
 		}
-		old := lint.File{Name: path, Data: []byte(data)}
+		old := lint.File{Name: path, Data: []byte(data), Folder: &gitFolder{ctx, c.root, ref, slashpath.Dir(c.name)}}
 		if read[path] || slices.ContainsFunc(s.folders, func(folder string) bool { return isBelow(path, realPath(folder)) }) {
 			files = append(files, old)
 		} else {

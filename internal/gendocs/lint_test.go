@@ -80,6 +80,11 @@ func readValid(t *testing.T) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
+	below, err := filepath.Glob(validPlaybooks + "/*/*.y*ml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, below...)
 	values := map[string]any{}
 	for _, file := range files {
 		data, err := os.ReadFile(file)

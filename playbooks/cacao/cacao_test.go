@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -434,4 +435,25 @@ func FuzzImport(f *testing.F) {
 			t.Fatalf("mode is %v", got["mode"])
 		}
 	})
+}
+
+// Lists that stand in files are written out: who gets the export does not have them.
+func TestExportOfListFiles(t *testing.T) {
+	folder := fstest.MapFS{"hosts.txt": {Data: []byte("pc-1 # the first\n0815\n")}}
+	text := "playbook: p\nlists: {hosts: {file: hosts.txt}, ids: [7, x]}\nmatch: {all: [{listed: '.alert.host.name | in_list(\"hosts\")'}]}\nsteps: [{do: alert.note, with: {text: x}}]\n"
+	pb, problems := playbooks.ParseIn(folder, "p.yaml", []byte(text), actions.All(actions.Deps{}))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	imported, err := cacao.Import(export(t, pb.Source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, problems := playbooks.Parse("p.yaml", imported.YAML, actions.All(actions.Deps{}))
+	if problems != nil {
+		t.Fatalf("%v\n%s", problems, imported.YAML)
+	}
+	if got := fmt.Sprint(back.List("hosts"), back.List("ids")); got != "[pc-1 0815] [7 x]" {
+		t.Errorf("the lists come back as %s\n%s", got, imported.YAML)
+	}
 }

@@ -3,7 +3,9 @@ package cacao
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,15 +18,29 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 )
 
-// Export writes a playbook of ours, given by its YAML, which must be one that
-// loads. The result depends on the YAML and the time only.
+// Export writes a playbook of ours, given by the source of a version of it, which must
+// be one that loads. The result depends on that and the time only. Lists that stand in
+// files of their own are written out.
 //
 // Each step becomes an action step with a manual command, since CACAO has no
 // command that stands for an action of ours; the step itself is in the extension.
 func Export(source []byte, at time.Time) ([]byte, error) {
 	var book mapping
-	if err := yaml.Unmarshal(source, &book); err != nil {
+	documents := yaml.NewDecoder(bytes.NewReader(source))
+	if err := documents.Decode(&book); err != nil {
 		return nil, fmt.Errorf("cacao: read playbook: %w", err)
+	}
+	var held struct { // what the files of lists held
+		Files map[string][]any `yaml:"files"`
+	}
+	if err := documents.Decode(&held); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("cacao: read the lists of a playbook: %w", err)
+	}
+	lists, _ := book["lists"].(mapping)
+	for name, list := range lists {
+		if file, ok := list.(mapping); ok {
+			lists[name] = held.Files[text(file["file"])]
+		}
 	}
 	x := &exporter{
 		name: text(book["playbook"]),

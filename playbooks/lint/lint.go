@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"path"
 	"runtime"
 	"slices"
 	"sync"
@@ -37,6 +38,8 @@ const (
 type File struct {
 	Name string
 	Data []byte
+	// Folder is where the file lies, and the files of its lists; nil when it lies nowhere.
+	Folder fs.FS
 	// Err is why there is no Data.
 	Err error
 }
@@ -132,7 +135,7 @@ func hideSecrets(findings []Finding) {
 }
 
 // bookRules look at one playbook whose YAML can be read, whether it loads or not.
-var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, approvals, secrets}
+var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, approvals, secrets, unusedLists, networksInLists}
 
 // setRules look at all playbooks together.
 var setRules = []func(*set){repeatedNames, scopes, releases, overlaps}
@@ -148,7 +151,8 @@ func Failed(findings []Finding) bool {
 func Collect(fsys fs.FS, root string, shown func(string) string) ([]File, error) {
 	var files []File
 	err := playbooks.EachFile(fsys, root, func(name string, data []byte, err error) {
-		files = append(files, File{shown(name), data, err})
+		folder, _ := fs.Sub(fsys, path.Dir(name)) // no file has a name that it refuses
+		files = append(files, File{Name: shown(name), Data: data, Folder: folder, Err: err})
 	})
 	return files, err
 }
@@ -190,7 +194,7 @@ func read(f File, actions map[string]playbooks.Action) *book {
 	b.root, _ = registry.Parse(f.Name, f.Data)
 	b.readSteps()
 	var problems registry.Problems
-	b.loaded, problems = playbooks.Parse(f.Name, f.Data, actions)
+	b.loaded, problems = playbooks.ParseIn(f.Folder, f.Name, f.Data, actions)
 	for _, p := range problems[:min(len(problems), maxFindings+1)] {
 		b.problem(p)
 	}

@@ -64,7 +64,7 @@ func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
 			if err != nil {
 				return nil, fmt.Errorf("playbook %w", err)
 			}
-			pb, more := playbooks.Parse(p.shown(name), data, known)
+			pb, more := playbooks.ParseIn(p.folder(name), p.shown(name), data, known)
 			if problems = append(problems, more...); pb != nil {
 				report.Files = append(report.Files, &FileReport{Playbook: pb.Name, Source: p.shown(name), Coverage: newCoverage(pb, p.shown(name), data)})
 			}

@@ -48,6 +48,18 @@ func (p *Place) fs() fs.FS {
 	return p.FS
 }
 
+// folder is that of a file, where the lists of a playbook are.
+func (p *Place) folder(name string) fs.FS {
+	if p.Dir != "" {
+		return os.DirFS(filepath.Dir(p.shown(name)))
+	}
+	folder, err := fs.Sub(p.FS, path.Dir(path.Clean(name)))
+	if err != nil {
+		return nil // of a name that cannot be read either
+	}
+	return folder
+}
+
 // names lists the test files of the place, and the playbooks that have none.
 func (p *Place) names() (tests, untested []string, err error) {
 	all := p.Names
@@ -124,14 +136,15 @@ type suite struct {
 
 // source is a playbook as it was read.
 type source struct {
-	file string // as it is shown
-	data []byte
+	file   string // as it is shown
+	data   []byte
+	folder fs.FS // of the file; nil: data is the Source of a playbook, with its lists
 }
 
 // parse reads the playbook, and those that it calls, for expressions that tell the
 // time by now.
 func (s *suite) parse(actions map[string]playbooks.Action, now func() time.Time) (*playbooks.Playbook, registry.Problems) {
-	pb, problems := playbooks.ParseWithClock(s.file, s.data, actions, now)
+	pb, problems := playbooks.ParseWithClock(s.file, s.pb.Source, actions, now)
 	if problems != nil {
 		return nil, problems
 	}
@@ -178,7 +191,7 @@ func (c *catalogue) read() error {
 				continue // it is told when somebody needs it
 			}
 			if n := under(root, "playbook"); n != nil && c.byName[n.Value].file == "" {
-				c.byName[n.Value] = source{p.shown(name), data}
+				c.byName[n.Value] = source{p.shown(name), data, p.folder(name)}
 			}
 		}
 	}
@@ -201,9 +214,9 @@ func (c *catalogue) reached(pb *playbooks.Playbook, actions map[string]playbooks
 			if !ok {
 				continue // Link tells
 			}
-			found = append(found, called)
-			other, more := playbooks.Parse(called.file, called.data, actions)
+			other, more := playbooks.ParseIn(called.folder, called.file, called.data, actions)
 			if problems = append(problems, more...); other != nil {
+				found = append(found, source{file: called.file, data: other.Source})
 				todo = append(todo, other)
 			}
 		}
@@ -244,7 +257,7 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 		return nil, registry.Problems{{Position: at, Code: "playbook", Message: fmt.Sprintf("the playbook of the test: %v", err)}}
 	}
 	s.file = p.shown(file)
-	if s.pb, problems = playbooks.Parse(s.file, s.data, actions); problems != nil {
+	if s.pb, problems = playbooks.ParseIn(p.folder(file), s.file, s.data, actions); problems != nil {
 		return nil, problems
 	}
 	if s.calls, problems, err = others.reached(s.pb, actions); err != nil {
