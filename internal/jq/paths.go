@@ -153,12 +153,13 @@ func (t *tracer) pattern(p *gojq.Pattern, in place) {
 			name = ""
 		}
 		at := place{}
-		if strings.HasPrefix(name, "$") { // {$name} is {name: $name}
+		switch {
+		case strings.HasPrefix(name, "$"): // {$name} is {name: $name}
 			at = t.uses(in.field(name[1:]))
 			t.vars[name] = at
-		} else if name != "" {
+		case name != "":
 			at = t.uses(in.field(name))
-		} else {
+		default:
 			t.uses(in)
 		}
 		t.pattern(kv.Val, at)
