@@ -246,7 +246,7 @@ func literalOffset(src string, path []string, literal string) int {
 				return -1
 			}
 			start, end := from+i, from+i+len(literal)
-			if !(start > 0 && partOfLiteral(src[start-1])) && !(end < len(src) && partOfLiteral(src[end])) {
+			if (start == 0 || !partOfLiteral(src[start-1])) && (end == len(src) || !partOfLiteral(src[end])) {
 				return start
 			}
 			from = end
