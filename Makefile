@@ -35,6 +35,10 @@ lint: $(LINTER) ## run the linters of .golangci.yml
 $(LINTER): tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../$(LINTER) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+.PHONY: editor
+editor: ## drive a language server over playbooks, as editors do; needs npm
+	@PATH="$$PATH:$$(./scripts/language-server.sh)" $(GO) test ./cmd/erbridge -run '^TestEditor' -count=1 -v
+
 .PHONY: generate
 generate: ## write the client's call table, docs/reference and the JSON Schemas
 	$(GO) run ./connector/catalogue/gen

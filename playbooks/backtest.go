@@ -27,7 +27,8 @@ type BacktestOptions struct {
 }
 
 // Unknown is the verdict of a backtest when the conditions that need a look-up decide,
-// and nothing was looked up.
+// and nothing was looked up; and of an explanation that lacks what decides: stored
+// alerts to count, or the run that failed. The engine has them, and never says so.
 const Unknown Verdict = "unknown"
 
 // Suppressed and Grouped are verdicts of the engine when the conditions hold, and no

@@ -69,8 +69,8 @@ type ActionCount struct {
 	Calls int `json:"calls"`
 	// Before is how many of them the baseline has.
 	Before *int `json:"before,omitempty"`
-	// Unknown depend on what only a run, or a look-up, can find out; OnFailure are made
-	// only when a call fails.
+	// Unknown are those of which only a run, or a look-up, can tell whether they are
+	// made; OnFailure are made only when a call fails.
 	Unknown   int `json:"unknown"`
 	OnFailure int `json:"on_failure"`
 }
@@ -166,15 +166,15 @@ func (c *counts) step(s *PlannedStep) {
 		n = &ActionCount{Action: s.Action, Effect: s.Effect}
 		c.actions[s.Action] = n
 	}
-	switch s.Plan {
-	case PlanSent, PlanObserved, PlanReads:
+	switch {
+	case s.Plan == PlanSent, s.Plan == PlanObserved, s.Plan == PlanReads, s.made:
 		n.Calls++
 		if strings.HasPrefix(s.Action, "approval.") {
 			c.result.Approvals++
 		}
-	case PlanUnknown:
+	case s.Plan == PlanUnknown:
 		n.Unknown++
-	case PlanOnFailure:
+	case s.Plan == PlanOnFailure:
 		n.OnFailure++
 	}
 }

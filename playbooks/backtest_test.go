@@ -79,7 +79,7 @@ steps:
 	if r := got["condition"]; r.Unknown != 1 || r.NotMatched != 1 || r.Matched != 0 {
 		t.Errorf("condition: %+v", r)
 	}
-	if r := got["either"]; r.Matched != 1 || r.Unknown != 1 || len(r.Actions) != 1 || r.Actions[0].Calls != 0 || r.Actions[0].Unknown != 3 {
+	if r := got["either"]; r.Matched != 1 || r.Unknown != 1 || len(r.Actions) != 1 || r.Actions[0].Calls != 2 || r.Actions[0].Unknown != 1 {
 		t.Errorf("either: %+v", r)
 	}
 	if r := got["fails"]; r.Errors != 2 || r.FirstError != `er-1: broken: cannot add: string ("1") and number (1)` {

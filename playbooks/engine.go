@@ -92,6 +92,7 @@ type Engine struct {
 	metrics *metrics
 
 	set       atomic.Pointer[Set]
+	unread    bool // there are no playbooks until the first Reload; guarded by mu
 	reader    *reader
 	guard     *guard.Guard
 	holds     holds
@@ -108,6 +109,8 @@ type Engine struct {
 	kept     map[string]bool      // hashes that the journal has; guarded by mu
 	alerts   inFlight             // guarded by mu
 	runs     map[soar.RunID]bool  // being worked on; guarded by mu
+
+	asked func(*occasion) // told what came of each occasion but alerts; nil outside of a simulation
 
 	again  chan struct{} // an alert was left pending; room for one, since one look is enough
 	notice chan struct{} // a run failed, or the playbooks were replaced; room for one, as above
@@ -149,6 +152,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		notice: make(chan struct{}, 1),
 	}
 	e.Reload(set)
+	e.unread = set == nil
 	return e, nil
 }
 
@@ -168,6 +172,7 @@ func (e *Engine) Reload(set *Set) {
 		}
 	}
 	e.set.Store(set)
+	e.unread = false
 	e.wakeTriggers()
 }
 
@@ -179,24 +184,9 @@ func (e *Engine) Set() *Set { return e.set.Load() }
 // outcomes are on disk. It may be called once.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.stopOnce.Do(func() { close(e.stop) })
-	kvs, err := e.journal.KV(ctx, cooldownPrefix)
-	if err != nil {
-		return fmt.Errorf("playbooks: cool-downs: %w", err)
+	if err := e.load(ctx); err != nil {
+		return err
 	}
-	e.cooldowns.load(kvs)
-	if kvs, err = e.journal.KV(ctx, groupPrefix); err == nil {
-		err = e.groups.load(kvs)
-	}
-	if err != nil {
-		return fmt.Errorf("playbooks: groups: %w", err)
-	}
-	if err := e.guard.Load(func(prefix string) ([]soar.KV, error) { return e.journal.KV(ctx, prefix) }); err != nil {
-		return fmt.Errorf("playbooks: %w", err)
-	}
-	if e.guard.Paused() != nil {
-		e.sending.halt(0)
-	}
-	close(e.loaded)
 	interrupted, err := e.journal.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("playbooks: interrupted runs: %w", err)
@@ -227,6 +217,32 @@ func (e *Engine) Run(ctx context.Context) error {
 		cancel()
 		<-done
 	}
+	return nil
+}
+
+// load reads what the journal knows of cool-downs and groups.
+func (e *Engine) load(ctx context.Context) error {
+	kvs, err := e.journal.KV(ctx, cooldownPrefix)
+	if err != nil {
+		return fmt.Errorf("playbooks: cool-downs: %w", err)
+	}
+	e.cooldowns.load(kvs)
+	if kvs, err = e.journal.KV(ctx, groupPrefix); err == nil {
+		kvs, err = e.stillOpen(ctx, kvs)
+	}
+	if err == nil {
+		err = e.groups.load(kvs)
+	}
+	if err != nil {
+		return fmt.Errorf("playbooks: groups: %w", err)
+	}
+	if err := e.guard.Load(func(prefix string) ([]soar.KV, error) { return e.journal.KV(ctx, prefix) }); err != nil {
+		return fmt.Errorf("playbooks: %w", err)
+	}
+	if e.guard.Paused() != nil {
+		e.sending.halt(0)
+	}
+	close(e.loaded)
 	return nil
 }
 

@@ -31,7 +31,7 @@ func newEvaluation(r *reader, alert *soar.Alert, plain map[string]any, pb *Playb
 func (ev *evaluation) input() *input {
 	object := map[string]any{
 		"alert": orNothing(ev.plain), "host": ev.found.host, "enrich": ev.found.values, "enrich_errors": ev.found.errors, "vars": ev.vars,
-		statusName: ev.found.status,
+		statusName: ev.found.status, "lists": ev.pb.lists.values,
 	}
 	maps.Copy(object, ev.found.extra)
 	return &input{object: object, vars: ev.vars}
@@ -154,7 +154,7 @@ type occasion struct {
 	// refers to verdicts.
 	change   soar.Change
 	verdicts map[string]string
-	began    func(*soar.Run) // told of each run before it is committed; may be nil
+	runs     []soar.Run // those that began
 }
 
 // words name the occasion in the log.
@@ -287,9 +287,7 @@ func (e *Engine) startRuns(ctx context.Context, o *occasion, plain map[string]an
 			continue
 		}
 		matches++
-		if o.began != nil {
-			o.began(&r.run)
-		}
+		o.runs = append(o.runs, r.run)
 		if r.run.State != soar.RunWaiting {
 			started = append(started, r)
 		}

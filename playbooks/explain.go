@@ -11,10 +11,18 @@ import (
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
-// Explanation tells what a playbook makes of an alert, and why.
+// Explanation tells what a playbook makes of an alert, or of something else that
+// starts runs, and why.
 type Explanation struct {
-	Playbook   string      `json:"playbook"`
-	Alert      string      `json:"alert"`
+	Playbook string `json:"playbook"`
+	// On is what it is asked about, one of Triggers.
+	On    string `json:"on"`
+	Alert string `json:"alert,omitempty"` // Alert.Ref; empty when there is none
+	// At is the time of a schedule, and Next are those after it.
+	At     time.Time   `json:"at,omitzero"`
+	Next   []time.Time `json:"next,omitempty"`
+	Failed string      `json:"failed_run,omitempty"`
+	// Verdict is one of those of the engine, or Unknown.
 	Verdict    Verdict     `json:"verdict"`
 	Error      string      `json:"error,omitempty"`
 	Conditions []Condition `json:"conditions"`
@@ -41,13 +49,16 @@ type PlannedStep struct {
 	Plan  Plan           `json:"plan"`
 	Words string         `json:"words"`
 	With  map[string]any `json:"with,omitempty"`
+
+	made bool // of PlanUnknown: the call is made, and only its arguments are not known
 }
 
 // ExplainOptions are the settings of an explanation; the zero value works.
 type ExplainOptions struct {
 	// Actions are those that read. Without them, enrichment counts as failed.
 	Actions map[string]Action
-	// History has the alerts that .count counts. Without it, .count is an error.
+	// History has the alerts that .count counts. Without it, what depends on .count is
+	// Unknown.
 	History History
 	// Ceiling holds the playbook at observe when it is ModeObserve.
 	Ceiling soar.Mode
@@ -69,45 +80,70 @@ func Explain(ctx context.Context, pb *Playbook, alert soar.Alert, actions map[st
 
 // ExplainWith is Explain with all that can be set.
 func ExplainWith(ctx context.Context, pb *Playbook, alert soar.Alert, o ExplainOptions) (*Explanation, error) {
+	return ExplainTrigger(ctx, pb, Trigger{Alert: &alert}, o)
+}
+
+// ExplainTrigger is ExplainWith for all that may start a run.
+func ExplainTrigger(ctx context.Context, pb *Playbook, t Trigger, o ExplainOptions) (*Explanation, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	plain, err := plainAlert(&alert)
-	if err != nil {
-		return nil, fmt.Errorf("alert %s: %w", alert.Ref(), err)
+	x := &Explanation{Playbook: pb.Name, On: t.on(pb)}
+	alert, plain := &soar.Alert{}, map[string]any(nil)
+	if t.Alert != nil {
+		var err error
+		alert, x.Alert = t.Alert, t.Alert.Ref()
+		if plain, err = plainAlert(alert); err != nil {
+			return nil, fmt.Errorf("alert %s: %w", x.Alert, err)
+		}
+	}
+	if x.On == onSchedule {
+		x.At, x.Next = t.At, pb.Times(t.At.Add(time.Minute), nextTimes)
+	}
+	if t.Failed != nil {
+		x.Failed = t.Failed.ID.String()
 	}
 	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History}}
-	ev := newEvaluation(read, &alert, plain, pb)
+	ev := newEvaluation(read, alert, plain, pb)
+	ev.found.extra = t.seen(x.On)
+	lacks := t.unknownTo(pb, x.On, &o)
+	lacks.hold(ev)
 	ev.match(ctx, true)
-	if ev.verdict == Match {
+	if lacks.doubt(ev); ev.verdict == Match || ev.verdict == Unknown {
 		ev.prepare(ctx)
 	}
+	lacks.release(ev)
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	x := &Explanation{
-		Playbook: pb.Name, Alert: alert.Ref(), Verdict: ev.verdict, Error: ev.err, Conditions: ev.conditions,
-		Closest: closest(ev.conditions), Against: against(ev.conditions), Enrich: ev.found.values, EnrichErrors: ev.found.errors, EnrichStatus: ev.found.status,
+	x.Verdict, x.Error, x.Conditions = ev.verdict, ev.err, ev.conditions
+	if x.Verdict != Unknown { // what is not known is not what stands against a match
+		x.Closest, x.Against = closest(assumed(ev.conditions, true)), against(assumed(ev.conditions, true))
 	}
+	x.Enrich, x.EnrichErrors, x.EnrichStatus = ev.found.values, ev.found.errors, ev.found.status
 	in := ev.input()
 	for i := range x.Conditions {
 		x.Conditions[i].Value = truncated(x.Conditions[i].Value)
 		x.Conditions[i].Reads = fieldValues(pb.match.conditions[i].expr, in)
 	}
 	if o.Guard == nil {
+		var err error
 		if o.Guard, err = guard.New(guard.Settings{}); err != nil {
 			return nil, err
 		}
 	}
-	x.guard(ctx, ev, o.Ceiling)
-	mode, _ := effectiveMode(pb, o.Ceiling, &alert)
+	x.guard(ctx, ev, o.Ceiling, lacks)
+	mode, _ := effectiveMode(pb, o.Ceiling, alert)
 	now := o.Now()
 	x.Run = soar.NewRunID(now)
 	w := newPlanner(ctx, ev, o.Guard, o.Ceiling, soar.Run{ID: x.Run, Playbook: pb.Name, Mode: mode, StartedAt: now.UTC()})
-	w.limit = maxPlannedItems
+	w.limit, w.lacks = maxPlannedItems, lacks
 	x.Steps = w.walk()
 	return x, nil
 }
+
+// nextTimes is how many times of a schedule an explanation lists.
+const nextTimes = 3
 
 // closest names the condition whose change alone would make a match.
 func closest(conditions []Condition) string {
@@ -166,7 +202,7 @@ func fieldValues(e *expr, in *input) map[string]any {
 			}
 			v, way = object[field], way+"."+field
 		}
-		if _, whole := v.(map[string]any); !whole && strings.Count(way, ".") > 1 {
+		if _, whole := v.(map[string]any); !whole && (strings.Count(way, ".") > 1 || way == "."+countName) {
 			values[way] = truncated(v)
 		}
 	}
@@ -176,10 +212,15 @@ func fieldValues(e *expr, in *input) map[string]any {
 	return values
 }
 
-func (x *Explanation) guard(ctx context.Context, ev *evaluation, ceiling soar.Mode) {
+func (x *Explanation) guard(ctx context.Context, ev *evaluation, ceiling soar.Mode, lacks unknowns) {
 	mode, why := effectiveMode(ev.pb, ceiling, ev.alert)
 	x.Guard = []Answer{{Check: "mode", OK: mode == soar.ModeEnforce, Words: string(mode) + ": " + why}}
+	x.group(ctx, ev, lacks)
 	if ev.pb.cooldown == nil {
+		return
+	}
+	if why := lacks.of(ev.pb.cooldown.key); why != "" {
+		x.Guard = append(x.Guard, Answer{Check: "cool-down", OK: true, Words: fmt.Sprintf("one run in %s for a key that nobody knows here: %s", ev.pb.cooldown.dur, why)})
 		return
 	}
 	value, err := ev.pb.cooldown.key.value(ctx, ev.input())
@@ -191,6 +232,27 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation, ceiling soar.Mo
 	if err != nil {
 		a.Words = "cooldown.key: " + err.Error()
 		if x.Verdict == Match { // as the engine, which starts no run then
+			x.Verdict, x.Error = Failed, a.Words
+		}
+	}
+	x.Guard = append(x.Guard, a)
+}
+
+// group tells which alerts would share the run. Without a key the engine starts none.
+func (x *Explanation) group(ctx context.Context, ev *evaluation, lacks unknowns) {
+	if ev.pb.group == nil || ev.plain == nil || x.On == onManual {
+		return
+	}
+	for _, by := range ev.pb.group.by {
+		if lacks.of(by) != "" {
+			return
+		}
+	}
+	key, err := commonKey(ctx, ev.pb.group.by, ev.input())
+	a := Answer{Check: "group", OK: err == nil, Words: fmt.Sprintf("one run for all with %s within %s", key, ev.pb.group.window)}
+	if err != nil {
+		a.Words = "group.by: " + err.Error()
+		if x.Verdict == Match || x.Verdict == Unknown {
 			x.Verdict, x.Error = Failed, a.Words
 		}
 	}
@@ -216,11 +278,18 @@ func truncated(v any) any {
 // Text is the explanation for a terminal.
 func (x *Explanation) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s on %s: %s", x.Playbook, x.Alert, x.Verdict)
+	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, x.Occasion(), x.Verdict)
 	if x.Error != "" {
 		fmt.Fprintf(&b, " (%s)", printable(x.Error))
 	}
 	b.WriteString("\n")
+	if len(x.Next) > 0 {
+		times := make([]string, len(x.Next))
+		for i, t := range x.Next {
+			times[i] = t.Format(time.RFC3339)
+		}
+		fmt.Fprintf(&b, "  and then at %s\n", strings.Join(times, ", "))
+	}
 	for _, block := range []Block{All, Any, None} {
 		title := false
 		for _, c := range x.Conditions {
@@ -235,12 +304,16 @@ func (x *Explanation) Text() string {
 			switch {
 			case c.Verdict == Failed:
 				sign = "!"
+			case c.Verdict == Unknown:
+				sign = "?"
 			case !c.Holds():
 				sign = "-"
 			}
 			fmt.Fprintf(&b, "    %s %s", sign, printable(c.Name))
 			if c.Verdict == Failed {
 				fmt.Fprintf(&b, ": error: %s", printable(c.Error))
+			} else if c.Verdict == Unknown {
+				fmt.Fprintf(&b, ": unknown: %s", printable(c.Error))
 			} else if text, err := asText(c.Value); err == nil && c.Value != true && c.Value != false {
 				if c.Value == nil {
 					text = "null"
@@ -248,7 +321,7 @@ func (x *Explanation) Text() string {
 				fmt.Fprintf(&b, " (%s)", printable(text))
 			}
 			b.WriteString("\n")
-			if !c.Holds() {
+			if !c.Holds() && c.Verdict != Unknown {
 				c.writeReads(&b)
 			}
 		}
@@ -258,14 +331,15 @@ func (x *Explanation) Text() string {
 	} else if len(x.Against) > 0 && x.Verdict != Match {
 		fmt.Fprintf(&b, "  against a match: %s\n", printable(strings.Join(x.Against, "; ")))
 	}
-	for _, name := range sortedNames(x.EnrichErrors) {
-		fmt.Fprintf(&b, "  enrichment %s failed: %s\n", name, printable(fmt.Sprint(x.EnrichErrors[name])))
-	}
+	x.writeLookUps(&b)
 	for _, a := range x.Guard {
 		fmt.Fprintf(&b, "  guard: %s: %s\n", a.Check, printable(a.Words))
 	}
-	if x.Verdict != Match {
+	if x.Verdict != Match && x.Verdict != Unknown {
 		return b.String()
+	}
+	if x.Verdict == Unknown && len(x.Steps) > 0 {
+		b.WriteString("  should it match:\n")
 	}
 	for _, s := range x.Steps {
 		place := "step"
@@ -281,6 +355,40 @@ func (x *Explanation) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// writeLookUps tells of what was looked up where that is not simply there: it failed,
+// there is nothing, or an old answer stands in.
+func (x *Explanation) writeLookUps(b *strings.Builder) {
+	said := func(name string) string {
+		if x.EnrichErrors[name] == nil {
+			return ""
+		}
+		return ": " + printable(fmt.Sprint(x.EnrichErrors[name]))
+	}
+	for _, name := range sortedNames(x.EnrichStatus) {
+		status, _ := x.EnrichStatus[name].(map[string]any)
+		what := "enrichment " + name
+		if _, own := x.Enrich[name]; !own {
+			what = "the " + name + " record"
+		}
+		const again = "could not be looked up again"
+		switch stale := status["stale"] == true; {
+		case status["state"] == stateFailed:
+			fmt.Fprintf(b, "  %s failed%s\n", what, said(name))
+		case status["state"] == stateEmpty && stale:
+			fmt.Fprintf(b, "  %s found nothing %v seconds ago, and %s%s\n", what, status["age_seconds"], again, said(name))
+		case status["state"] == stateEmpty:
+			fmt.Fprintf(b, "  %s found nothing%s\n", what, said(name))
+		case stale:
+			fmt.Fprintf(b, "  %s is %v seconds old, and %s\n", what, status["age_seconds"], again)
+		}
+	}
+	for _, name := range sortedNames(x.EnrichErrors) {
+		if x.EnrichStatus[name] == nil {
+			fmt.Fprintf(b, "  %s failed%s\n", name, said(name))
+		}
+	}
 }
 
 // writeReads tells what a condition found that does not hold.

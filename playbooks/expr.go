@@ -21,19 +21,26 @@ import (
 type expr struct {
 	*jq.Program
 	roots map[string]bool // first fields that it reads: alert, steps, ...
+	lists *namedLists
+}
+
+// world is what the functions of an expression know beside their input.
+type world struct {
+	now   func() time.Time
+	lists *namedLists
 }
 
 // compileExpr compiles an expression with the functions of playbooks.
-func compileExpr(src string, now func() time.Time) (*expr, error) {
-	options := []jq.Option{jq.WithNow(now), jq.WithVariables("$vars")}
+func compileExpr(src string, w world) (*expr, error) {
+	options := []jq.Option{jq.WithNow(w.now), jq.WithVariables("$vars", "$lists")}
 	for _, f := range functions {
-		options = append(options, jq.WithFunction(f.Name, f.Args, f.Args, func(in any, args []any) any { return f.call(now, in, args) }))
+		options = append(options, jq.WithFunction(f.Name, f.Args, f.Args, func(in any, args []any) any { return f.call(w, in, args) }))
 	}
 	program, err := jq.Compile(src, options...)
 	if err != nil {
 		return nil, err
 	}
-	e := &expr{Program: program, roots: map[string]bool{}}
+	e := &expr{Program: program, roots: map[string]bool{}, lists: w.lists}
 	for _, fields := range program.Fields() {
 		e.roots[fields[0]] = true
 	}
@@ -48,14 +55,15 @@ func (e *expr) asksForHost() bool {
 }
 
 func (e *expr) value(ctx context.Context, in *input) (any, error) {
-	return e.Value(ctx, in.object, in.vars)
+	return e.Value(ctx, in.object, in.vars, e.lists.values)
 }
 
 func (e *expr) isTrue(ctx context.Context, in *input) (bool, error) {
-	return e.True(ctx, in.object, in.vars)
+	return e.True(ctx, in.object, in.vars, e.lists.values)
 }
 
-// input is what expressions see: one object, and its vars once more as $vars.
+// input is what expressions see: one object, and its vars once more as $vars. Lists are
+// the same for every input: expressions know them by themselves, as $lists.
 type input struct {
 	object map[string]any
 	vars   any
@@ -69,7 +77,7 @@ type Function struct {
 	// Example is an expression that yields Result, as JSON.
 	Example, Result string
 
-	call func(now func() time.Time, in any, args []any) any
+	call func(w world, in any, args []any) any
 }
 
 // Functions lists the functions that playbooks have beside jq's own.
@@ -80,7 +88,7 @@ var functions = []Function{
 		Name: "at_least", Args: 1,
 		Summary: "Whether a severity is as bad as the one named, or worse: info, low, medium, high, critical.",
 		Example: `"critical" | at_least("high")`, Result: `true`,
-		call: func(_ func() time.Time, in any, args []any) any {
+		call: func(_ world, in any, args []any) any {
 			word, ok := args[0].(string)
 			want, known := soar.ParseSeverity(word)
 			if !ok || word == "" || !known {
@@ -108,7 +116,7 @@ var functions = []Function{
 	},
 	{
 		Name: "in_list", Args: 1,
-		Summary: "Whether a value is in a list; texts are compared without regard to case.",
+		Summary: "Whether a value is in a list: one of `lists`, by its name, or the items themselves. Texts are compared as a whole and without regard to case; a network is no more than its text: see `cidr`.",
 		Example: `"PowerShell.exe" | in_list(["cmd.exe", "powershell.exe"])`, Result: `true`,
 		call: inList,
 	},
@@ -116,7 +124,7 @@ var functions = []Function{
 		Name: "hash_kind", Args: 0,
 		Summary: "The kind of a file hash by its form: md5, sha1, sha256, sha512, or null.",
 		Example: `"d41d8cd98f00b204e9800998ecf8427e" | hash_kind`, Result: `"md5"`,
-		call: func(_ func() time.Time, in any, _ []any) any {
+		call: func(_ world, in any, _ []any) any {
 			text, _ := in.(string)
 			if _, err := hex.DecodeString(text); err != nil {
 				return nil
@@ -132,7 +140,7 @@ var functions = []Function{
 		Name: "defang", Args: 0,
 		Summary: "Makes links, addresses and host names in a text harmless to click; null stays null.",
 		Example: `"see http://evil.example/a?b=1 or 10.0.0.1" | defang`, Result: `"see hxxp://evil[.]example/a?b=1 or 10[.]0[.]0[.]1"`,
-		call: func(_ func() time.Time, in any, _ []any) any {
+		call: func(_ world, in any, _ []any) any {
 			text, ok := in.(string)
 			if in == nil {
 				return nil
@@ -147,7 +155,8 @@ var functions = []Function{
 	},
 }
 
-func age(now func() time.Time, in any, _ []any) any {
+func age(w world, in any, _ []any) any {
+	now := w.now
 	if seconds, ok := gojq.ToFloat64(in); ok {
 		return float64(now().UnixMicro())/1e6 - seconds
 	}
@@ -167,7 +176,7 @@ func age(now func() time.Time, in any, _ []any) any {
 	return fmt.Errorf("age: the input is no time: %s", gojq.Preview(in))
 }
 
-func cidr(_ func() time.Time, in any, args []any) any {
+func cidr(_ world, in any, args []any) any {
 	networks, ok := args[0].([]any)
 	if !ok {
 		networks = []any{args[0]}
@@ -186,10 +195,17 @@ func cidr(_ func() time.Time, in any, args []any) any {
 	return inside
 }
 
-func inList(_ func() time.Time, in any, args []any) any {
+func inList(w world, in any, args []any) any {
+	if name, ok := args[0].(string); ok {
+		list, err := w.lists.find(name)
+		if err != nil {
+			return err
+		}
+		return list.has(in)
+	}
 	list, ok := args[0].([]any)
 	if !ok {
-		return fmt.Errorf("in_list: expected a list, found %s", gojq.Preview(args[0]))
+		return fmt.Errorf("in_list: expected a list or the name of one, found %s", gojq.Preview(args[0]))
 	}
 	text, isText := in.(string)
 	for _, item := range list {

@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -85,6 +86,38 @@ func (g *groups) load(kvs []soar.KV) error {
 		g.runs[id] = g.open[kv.Key]
 	}
 	return nil
+}
+
+// stillOpen leaves out groups whose run has begun or is gone: when the clock was put
+// back while erbridge was stopped, their windows seem to be open, and who joined would
+// never be heard of.
+func (e *Engine) stillOpen(ctx context.Context, kvs []soar.KV) (open []soar.KV, err error) {
+	for _, kv := range kvs {
+		id, err := soar.ParseRunID(kv.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", kv.Key, err)
+		}
+		run, err := e.journal.GetRun(ctx, id)
+		if errors.Is(err, soar.ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		entries, err := e.journal.Entries(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if run.State == soar.RunWaiting && !slices.ContainsFunc(entries, notesMembers) {
+			open = append(open, kv)
+		}
+	}
+	return open, nil
+}
+
+// notesMembers reports whether an entry says who joined a group.
+func notesMembers(entry soar.Entry) bool {
+	var began BeganNote
+	return entry.Kind == soar.EntryNote && entry.Step == "" && json.Unmarshal(entry.Body, &began) == nil && began.Members != nil
 }
 
 // enter joins the open group under key, or opens one for run. Joined is the group's

@@ -144,3 +144,29 @@ func TestGroupMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A clock that is put back while erbridge is stopped opens no window again.
+func TestGroupsAndClockPutBack(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *store.Store, server *fakeServer, actions map[string]Action) {
+		set := loadText(t, actions, `
+playbook: p
+group: {by: .alert.host.identifier, window: 10m}
+steps: [{do: fake.repeat, with: {a: "${{ [.alerts[].id] | join(\" \") }}"}}]
+`)
+		put(t, s, testAlert("1"))
+		_, stop := running(t, s, actions, set, EngineOptions{Now: func() time.Time { return time.Now().Add(5 * time.Minute) }})
+		time.Sleep(10*time.Minute + time.Second)
+		stop()
+		wantTexts(t, server, "1")
+
+		put(t, s, testAlert("2"))
+		_, stop = running(t, s, actions, set, EngineOptions{})
+		time.Sleep(5 * time.Minute)
+		stop()
+		put(t, s, testAlert("3")) // the group of 2 is open, and stays so over a restart
+		_, stop = running(t, s, actions, set, EngineOptions{})
+		time.Sleep(10 * time.Minute)
+		stop()
+		wantTexts(t, server, "1", "2 3")
+	})
+}

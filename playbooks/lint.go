@@ -62,6 +62,9 @@ func (l *loader) roots(s scope) []string {
 			roots = append(roots, "alerts", "group")
 		}
 	}
+	if len(l.pb.lists.byName) > 0 {
+		roots = append(roots, "lists")
+	}
 	if l.pb.count != nil && s.where != "enrich" {
 		roots = append(roots, countName)
 	}
@@ -81,6 +84,7 @@ var atLeastWord = regexp.MustCompile(`at_least\(\s*"([^"\\]*)"\s*\)`)
 
 // references reports fields that can never be there.
 func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
+	before := len(l.problems)
 	for _, fields := range e.Fields() {
 		depth, message, hint := l.field(fields, scope)
 		if message == "" {
@@ -88,10 +92,11 @@ func (l *loader) references(e *expr, n *yaml.Node, offset int, scope scope) {
 		}
 		place := l.source.place(l.file, n, offset+fieldOffset(e.String(), fields[:depth+1]))
 		problem := registry.Problem{Position: place, Code: referenceCode(fields, depth), Message: message, Hint: hint}
-		if !slices.Contains(l.problems, problem) {
+		if !slices.Contains(l.problems[before:], problem) {
 			l.problems = append(l.problems, problem)
 		}
 	}
+	l.listNames(e, n, offset)
 	for _, m := range atLeastWord.FindAllStringSubmatchIndex(e.String(), -1) {
 		word := e.String()[m[2]:m[3]]
 		if _, known := soar.ParseSeverity(word); !known || word == "" {
@@ -110,6 +115,8 @@ func referenceCode(fields []string, depth int) string {
 		return "unknown-enrichment"
 	case root == "vars":
 		return "unknown-variable"
+	case root == "lists":
+		return "unknown-list"
 	case root == "steps" && depth == 1:
 		return "unknown-step"
 	case root == "steps":
@@ -161,6 +168,11 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 			return 0, "", ""
 		}
 		return 1, fmt.Sprintf("there is no variable %q under vars", name), nearHint(name, sortedNames(l.pb.vars))
+	case "lists":
+		if l.pb.lists.byName[name] != nil || name == "[]" {
+			return 0, "", ""
+		}
+		return 1, fmt.Sprintf("there is no list %q under lists", name), nearHint(name, sortedNames(l.pb.lists.byName))
 	}
 	s := shapes()[root]
 	switch {
@@ -181,7 +193,7 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 		case s.fields != nil && s.fields[field] != nil:
 			s = s.fields[field]
 		default:
-			return i + 1, fmt.Sprintf("there is no field .%s", strings.Join(fields[:i+2], ".")), nearHint(field, sortedNames(s.fields))
+			return i + 1, fmt.Sprintf("there is no field .%s", strings.Join(fields[:i+2], ".")), s.hint(field, strings.Join(fields[:i+1], "."))
 		}
 	}
 	return 0, "", ""
@@ -194,6 +206,7 @@ var rootNeeds = map[string]string{
 	countName:  "it is there with count: {by: ..., window: ...}",
 	"alerts":   "steps see it, with group",
 	"group":    "steps see it, with group",
+	"lists":    "it is there with lists: {name: [...]}",
 }
 
 func nearHint(word string, known []string) string {
@@ -261,6 +274,20 @@ type shape struct {
 }
 
 var leaf = &shape{}
+
+// hint says what may be meant by a field that a value at a path does not have: one
+// that stands deeper, as in .alert.hostname, or one of a name like it.
+func (s *shape) hint(field, path string) string {
+	word := strings.ToLower(strings.ReplaceAll(field, "_", ""))
+	for _, outer := range sortedNames(s.fields) {
+		for _, inner := range sortedNames(s.fields[outer].fields) {
+			if word == strings.ReplaceAll(outer+inner, "_", "") {
+				return fmt.Sprintf("did you mean .%s.%s.%s?", path, outer, inner)
+			}
+		}
+	}
+	return nearHint(field, sortedNames(s.fields))
+}
 
 var shapes = sync.OnceValue(func() map[string]*shape {
 	return map[string]*shape{
@@ -336,31 +363,41 @@ func shapeOf(t reflect.Type) *shape {
 
 // fieldOffset finds where the last name of a path stands in an expression. The
 // parsed form has no positions, so the text is searched: for the path as a whole,
-// then for its last name.
+// then for its names one behind the other, then for the last alone.
 func fieldOffset(src string, fields []string) int {
 	last := fields[len(fields)-1]
-	whole := "." + strings.Join(fields, ".")
-	for from := 0; ; {
-		i := strings.Index(src[from:], whole)
+	if i := wordIndex(src, "."+strings.Join(fields, "."), 0); i >= 0 {
+		return i + len(strings.Join(fields, ".")) - len(last)
+	}
+	at := 0
+	for _, name := range fields[:len(fields)-1] {
+		if name == "[]" {
+			continue
+		}
+		i := wordIndex(src, name, at)
 		if i < 0 {
+			at = 0
 			break
 		}
-		end := from + i + len(whole)
-		if end == len(src) || !isWord(src[end]) {
-			return end - len(last) - 1
-		}
-		from = end
+		at = i + len(name)
 	}
-	for from := 0; ; {
-		i := strings.Index(src[from:], last)
+	at = max(wordIndex(src, last, at), wordIndex(src, last, 0))
+	if at > 0 && src[at-1] == '.' {
+		return at - 1
+	}
+	return max(at, 0)
+}
+
+// wordIndex is where a word begins that stands by itself, or -1. A word that begins
+// with a dot may follow another.
+func wordIndex(src, word string, from int) int {
+	for {
+		i := strings.Index(src[from:], word)
 		if i < 0 {
-			return 0
+			return -1
 		}
-		start, end := from+i, from+i+len(last)
-		if (start == 0 || !isWord(src[start-1])) && (end == len(src) || !isWord(src[end])) {
-			if start > 0 && src[start-1] == '.' {
-				return start - 1
-			}
+		start, end := from+i, from+i+len(word)
+		if (start == 0 || word[0] == '.' || !isWord(src[start-1])) && (end == len(src) || !isWord(src[end])) {
 			return start
 		}
 		from = end
@@ -373,86 +410,134 @@ func isWord(c byte) bool {
 
 // source finds places inside scalars.
 type source struct {
-	lines []string
+	lines []string // without their ends
 }
 
-func newSource(data []byte) *source { return &source{strings.Split(string(data), "\n")} }
+func newSource(data []byte) *source {
+	lines := strings.Split(string(data), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimSuffix(line, "\r")
+	}
+	return &source{lines}
+}
 
 // place is where byte offset of a scalar's value stands in the file. It walks the
 // value along the file's text, through escapes, doubled quotes and folded lines;
 // where they part, the place is the start of the scalar.
 func (s *source) place(file string, n *yaml.Node, offset int) registry.Position {
 	start := registry.At(file, n)
-	line := start.Line - 1
-	if line >= len(s.lines) {
+	if start.Line < 1 || start.Line > len(s.lines) {
 		return start
 	}
-	column := byteColumn(s.lines[line], start.Column)
-	switch n.Style {
-	case yaml.LiteralStyle, yaml.FoldedStyle:
-		line++
-		for line < len(s.lines) && strings.TrimSpace(s.lines[line]) == "" && !strings.HasPrefix(n.Value, "\n") {
-			line++
-		}
-		if line >= len(s.lines) {
-			return start
-		}
-		column = indentation(s.lines[line])
-	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
-		column++
+	var line, column int
+	var ok bool
+	switch offset = min(offset, len(n.Value)); n.Style &^ yaml.TaggedStyle {
+	case yaml.LiteralStyle:
+		line, column, ok = s.inLiteral(n, offset)
+	case yaml.FoldedStyle:
+		line, column, ok = s.inFolded(n, offset)
+	default:
+		line, column, ok = s.inFlow(n, offset)
 	}
-	for i := 0; i < offset && i < len(n.Value); {
-		text := s.lines[line]
-		c := n.Value[i]
-		switch {
-		case column >= len(text) || strings.TrimRight(text[column:], " \r") == "" && (c == ' ' || c == '\n'):
-			// The end of a line of the file is a line break or, folded, a space.
-			if c != ' ' && c != '\n' {
-				return start
-			}
-			i++
-			for line++; line < len(s.lines) && strings.TrimSpace(s.lines[line]) == "" && (i >= len(n.Value) || n.Value[i] != '\n'); {
-				line++
-			}
-			if line >= len(s.lines) {
-				return start
-			}
-			column = min(indentation(s.lines[line]), len(s.lines[line]))
-			if n.Style == yaml.LiteralStyle {
-				for column > 0 && i < len(n.Value) && n.Value[i] == ' ' && column > s.indentOf(n) {
-					column = s.indentOf(n)
-				}
-			}
-		case n.Style == yaml.DoubleQuotedStyle && text[column] == '\\':
-			width := 2
-			if column+1 < len(text) {
-				width = map[byte]int{'x': 4, 'u': 6, 'U': 10}[text[column+1]]
-			}
-			column += max(width, 2)
-			_, size := utf8.DecodeRuneInString(n.Value[i:])
-			i += size
-		case n.Style == yaml.SingleQuotedStyle && strings.HasPrefix(text[column:], "''"):
-			column, i = column+2, i+1
-		case text[column] == c:
-			column, i = column+1, i+1
-		default:
-			return start
-		}
-	}
-	if line >= len(s.lines) || column > len(s.lines[line]) {
+	if !ok || line >= len(s.lines) || column > len(s.lines[line]) {
 		return start
 	}
 	return registry.Position{File: file, Line: line + 1, Column: utf8.RuneCountInString(s.lines[line][:column]) + 1}
 }
 
-// indentOf is the indentation of a block scalar: that of its first line.
-func (s *source) indentOf(n *yaml.Node) int {
+// inLiteral counts lines: each of the value is one of the file. Lines count from 0.
+func (s *source) inLiteral(n *yaml.Node, offset int) (line, column int, ok bool) {
+	indent, ok := s.indentOf(n)
+	before := n.Value[:offset]
+	return n.Line + strings.Count(before, "\n"), indent + len(before) - (strings.LastIndexByte(before, '\n') + 1), ok
+}
+
+// inFolded finds the lines of the file one by one in the value, where blanks or line
+// breaks stand between them.
+func (s *source) inFolded(n *yaml.Node, offset int) (line, column int, ok bool) {
+	indent, ok := s.indentOf(n)
+	if !ok {
+		return 0, 0, false
+	}
+	at := 0
+	for line = n.Line; line < len(s.lines) && at <= offset; line++ {
+		if strings.TrimSpace(s.lines[line]) == "" {
+			continue
+		}
+		if len(s.lines[line]) < indent {
+			return 0, 0, false
+		}
+		text, from := s.lines[line][indent:], at
+		at += len(n.Value[at:]) - len(strings.TrimLeft(n.Value[at:], "\n"))
+		if at == from && at > 0 {
+			at++ // the blank for the end of the line before
+		}
+		if at > len(n.Value) || !strings.HasPrefix(n.Value[at:], text) {
+			return 0, 0, false
+		}
+		if offset <= at+len(text) {
+			return line, indent + max(offset-at, 0), true
+		}
+		at += len(text)
+	}
+	return 0, 0, false
+}
+
+// indentOf is the indentation of a block scalar, which may be given in digits: the
+// blanks before its first line that are not in the value.
+func (s *source) indentOf(n *yaml.Node) (int, bool) {
+	first := strings.TrimLeft(n.Value, "\n")
 	for line := n.Line; line < len(s.lines); line++ {
-		if strings.TrimSpace(s.lines[line]) != "" {
-			return indentation(s.lines[line])
+		if text := s.lines[line]; strings.TrimLeft(text, " ") != "" {
+			indent := indentation(text) - indentation(first)
+			return indent, indent >= 0
 		}
 	}
-	return 0
+	return 0, false
+}
+
+// inFlow walks a plain or quoted scalar character by character.
+func (s *source) inFlow(n *yaml.Node, offset int) (line, column int, ok bool) {
+	line = n.Line - 1
+	column = byteColumn(s.lines[line], registry.At("", n).Column)
+	quote := n.Style &^ yaml.TaggedStyle
+	if quote == yaml.SingleQuotedStyle || quote == yaml.DoubleQuotedStyle {
+		column++
+	}
+	for i := 0; i < offset; {
+		text := s.lines[line]
+		rest := text[min(column, len(text)):]
+		escaped := quote == yaml.DoubleQuotedStyle && strings.HasPrefix(rest, `\`)
+		switch {
+		case strings.TrimLeft(rest, " \t") == "" || escaped && rest == `\`: // the line goes on in the next
+			breaks := 0
+			for line++; line < len(s.lines) && strings.TrimSpace(s.lines[line]) == ""; line++ {
+				breaks++
+			}
+			if line >= len(s.lines) {
+				return 0, 0, false
+			}
+			column = len(s.lines[line]) - len(strings.TrimLeft(s.lines[line], " \t"))
+			if breaks == 0 && rest != `\` {
+				breaks = 1 // a blank, where no line is empty
+			}
+			i += breaks
+		case escaped:
+			width := 2
+			if len(rest) > 1 {
+				width = max(width, map[byte]int{'x': 4, 'u': 6, 'U': 10}[rest[1]])
+			}
+			_, size := utf8.DecodeRuneInString(n.Value[i:])
+			column, i = column+width, i+size
+		case quote == yaml.SingleQuotedStyle && strings.HasPrefix(rest, "''"):
+			column, i = column+2, i+1
+		case rest[0] == n.Value[i]:
+			column, i = column+1, i+1
+		default:
+			return 0, 0, false
+		}
+	}
+	return line, column, true
 }
 
 func indentation(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }

@@ -65,7 +65,7 @@ func load(fsys fs.FS, root string, shown func(string) string, actions map[string
 			problems.Addf(registry.Position{File: name, Line: 1, Column: 1}, "unreadable", "", "playbooks: %v", f.err)
 			continue
 		}
-		p, more := Parse(name, f.data, actions)
+		p, more := parse(name, f.data, f.lists, actions, time.Now)
 		problems = append(problems, more...)
 		if p == nil {
 			continue
@@ -112,82 +112,61 @@ func nameAt(file string, data []byte) registry.Position {
 	return registry.Position{File: file, Line: 1, Column: 1}
 }
 
-// document is a playbook as it stands in YAML.
-type document struct {
-	Playbook    registry.Text   `yaml:"playbook" required:"true"`
-	Description string          `yaml:"description"`
-	Attack      []registry.Text `yaml:"attack"`
-	Mode        registry.Text   `yaml:"mode"`
-	On          yaml.Node       `yaml:"on"`
-	Match       yaml.Node       `yaml:"match"`
-	Enrich      yaml.Node       `yaml:"enrich"`
-	Vars        yaml.Node       `yaml:"vars"`
-	Cooldown    *struct {
-		Key yaml.Node     `yaml:"key" required:"true"`
-		For time.Duration `yaml:"for" required:"true"`
-	} `yaml:"cooldown"`
-	Group *struct {
-		By     yaml.Node     `yaml:"by" required:"true"`
-		Window time.Duration `yaml:"window" required:"true"`
-	} `yaml:"group"`
-	Count *struct {
-		By     yaml.Node     `yaml:"by" required:"true"`
-		Window time.Duration `yaml:"window" required:"true"`
-	} `yaml:"count"`
-	Steps   yaml.Node `yaml:"steps" required:"true"`
-	Finally yaml.Node `yaml:"finally"`
-}
-
-type enrichDocument struct {
-	Do   registry.Text  `yaml:"do" required:"true"`
-	With yaml.Node      `yaml:"with"`
-	TTL  *time.Duration `yaml:"ttl"`
-	// EmptyTTL is for answers that there is nothing.
-	EmptyTTL *time.Duration `yaml:"empty_ttl"`
-	Stale    *time.Duration `yaml:"stale"`
-}
-
 // Parse reads one playbook and reports every mistake in it. The playbook is nil
-// when there is any.
+// when there is any. A list that stands in a file of its own is a mistake here: see
+// ParseIn.
 func Parse(file string, data []byte, actions map[string]Action) (*Playbook, registry.Problems) {
-	return ParseWithClock(file, data, actions, time.Now)
+	return parse(file, data, newListFiles(nil), actions, time.Now)
 }
 
-// ParseWithClock is Parse for a playbook whose expressions tell the time by now:
-// those of jq's now, and of age.
-func ParseWithClock(file string, data []byte, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
+// ParseIn is Parse for a playbook in a folder, which may hold files of its lists.
+func ParseIn(folder fs.FS, file string, data []byte, actions map[string]Action) (*Playbook, registry.Problems) {
+	return parse(file, data, newListFiles(folder), actions, time.Now)
+}
+
+// ParseWithClock reads the Source of a playbook anew. Its expressions tell the time by
+// now: those of jq's now, and of age.
+func ParseWithClock(file string, source []byte, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
+	data, files := splitVersion(source)
+	return parse(file, data, files, actions, now)
+}
+
+func parse(file string, data []byte, files *listFiles, actions map[string]Action, now func() time.Time) (*Playbook, registry.Problems) {
 	root, problems := registry.Parse(file, data)
 	if problems != nil {
 		return nil, problems
 	}
-	sum := sha256.Sum256(data)
 	l := &loader{
-		file: file, source: newSource(data), actions: actions, now: now,
-		pb: &Playbook{File: file, Hash: hex.EncodeToString(sum[:16]), Source: data, Mode: soar.ModeEnforce, On: []string{pendingAlert}},
+		file: file, source: newSource(data), actions: actions, now: now, files: files,
+		pb: &Playbook{File: file, Mode: soar.ModeEnforce, On: []string{pendingAlert}},
 	}
 	var doc document
 	l.problems = registry.Decode(file, root, &doc)
 	l.head(&doc)
-	l.variables(&doc.Vars)
-	l.enrichments(&doc.Enrich)
+	l.variables(doc.Vars)
+	l.lists(&doc.Lists.Node)
+	l.enrichments(&doc.Enrich.Node)
 	if doc.Count != nil {
-		l.count(&doc.Count.By, doc.Count.Window)
+		l.count(&doc.Count.By.Node, doc.Count.Window)
 	}
-	l.match(&doc.Match)
+	l.match(&doc.Match.Node)
 	if doc.Cooldown != nil && doc.Cooldown.Key.Kind != 0 {
-		l.pb.cooldown = &cooldownRule{l.expr(&doc.Cooldown.Key, l.scope("cooldown.key")), doc.Cooldown.For}
+		l.pb.cooldown = &cooldownRule{l.expr(&doc.Cooldown.Key.Node, l.scope("cooldown.key")), doc.Cooldown.For}
 		if doc.Cooldown.For <= 0 && len(l.problems) == 0 {
-			l.problems.Addf(registry.At(file, &doc.Cooldown.Key), "range", "", "a cool-down must be longer than nothing")
+			l.problems.Addf(registry.At(file, &doc.Cooldown.Key.Node), "range", "", "a cool-down must be longer than nothing")
 		}
 	}
 	if doc.Group != nil {
-		l.group(&doc.Group.By, doc.Group.Window)
+		l.group(&doc.Group.By.Node, doc.Group.Window)
 	}
-	l.steps(&doc.Steps, &doc.Finally)
+	l.steps(&doc.Steps.Node, &doc.Finally.Node)
 	if len(l.problems) > 0 {
 		_ = l.problems.Err() // sorts
 		return nil, l.problems
 	}
+	l.pb.Source = versionSource(data, files)
+	sum := sha256.Sum256(l.pb.Source)
+	l.pb.Hash = hex.EncodeToString(sum[:16])
 	return l.pb, nil
 }
 
@@ -196,6 +175,7 @@ type loader struct {
 	source   *source
 	actions  map[string]Action
 	now      func() time.Time // of the expressions
+	files    *listFiles
 	pb       *Playbook
 	problems registry.Problems
 	ids      map[string]*step
@@ -219,19 +199,18 @@ func (l *loader) head(doc *document) {
 		}
 		p.Attack = append(p.Attack, t.Value)
 	}
-	switch mode := doc.Mode; mode.Value {
-	case "observe", "enforce":
+	switch mode := doc.Mode; {
+	case slices.Contains(modeWords, mode.Value):
 		p.Mode = soar.Mode(mode.Value)
-	case "approve":
+	case mode.Value == "approve":
 		l.problems.Addf(mode.At, "mode", "write observe or enforce", "approvals are not part of this release")
-	case "":
-		if mode.At.Line > 0 {
-			l.problems.Addf(mode.At, "mode", "write observe or enforce", "the mode is empty")
-		}
+	case mode.At.Line == 0: // not there
+	case mode.Value == "":
+		l.problems.Addf(mode.At, "mode", "write observe or enforce", "the mode is empty")
 	default:
-		l.problems = append(l.problems, unknownWord(mode.At, "mode", mode.Value, "observe", "enforce"))
+		l.problems = append(l.problems, unknownWord(mode.At, "mode", mode.Value, modeWords...))
 	}
-	l.on(&doc.On)
+	l.on(&doc.On.Node)
 }
 
 func unknownWord(at registry.Position, what, word string, allowed ...string) registry.Problem {
@@ -243,10 +222,9 @@ func unknownWord(at registry.Position, what, word string, allowed ...string) reg
 	return problem
 }
 
-func (l *loader) variables(n *yaml.Node) {
-	l.pb.vars = map[string]any{}
-	if n.Kind != 0 {
-		l.problems = append(l.problems, registry.Decode(l.file, n, &l.pb.vars)...)
+func (l *loader) variables(vars map[string]any) {
+	if l.pb.vars = vars; vars == nil {
+		l.pb.vars = map[string]any{}
 	}
 }
 
@@ -279,8 +257,8 @@ func (l *loader) enrichments(n *yaml.Node) {
 		l.lifetime(value, "ttl", doc.TTL, &e.life.found)
 		l.lifetime(value, "empty_ttl", doc.EmptyTTL, &e.life.empty)
 		l.lifetime(value, "stale", doc.Stale, &e.life.stale)
-		e.action = l.action(doc.Do)
-		e.with = l.arguments(&doc.With, value, l.scope("enrich"), e.action)
+		e.action = l.action(doc.Do.Text)
+		e.with = l.arguments(&doc.With.Node, value, l.scope("enrich"), e.action)
 		e.onHost = e.with.reads("host")
 		if e.action != nil && e.action.Spec().Effect != Reads {
 			l.problems.Addf(doc.Do.At, "effect", "make it a step", "enrichment %s must only read, and %s changes something", e.name, e.do)
@@ -333,26 +311,12 @@ func (l *loader) match(n *yaml.Node) {
 		l.wrong(n, "all, any or none, each with a list of conditions")
 		return
 	}
-	seen := map[string]bool{}
+	var doc matchDocument
+	l.problems = append(l.problems, registry.Decode(l.file, n, &doc)...)
 	names := map[string]bool{}
-	for key, list := range registry.Pairs(n) {
-		block := Block(key.Value)
-		switch {
-		case block != All && block != Any && block != None:
-			problem := unknownWord(l.at(key), "setting", key.Value, "all", "any", "none")
-			problem.Code = "unknown-key"
-			l.problems = append(l.problems, problem)
-			continue
-		case seen[key.Value]:
-			l.problems.Addf(l.at(key), "repeated-key", "", "%q stands here twice", key.Value)
-			continue
-		case list.Kind != yaml.SequenceNode || len(list.Content) == 0:
-			l.wrong(list, "a list of conditions, each a name and a jq expression")
-			continue
-		}
-		seen[key.Value] = true
+	for _, list := range doc.inOrder() {
 		for _, item := range list.Content {
-			l.condition(block, item, names)
+			l.condition(list.block, item, names)
 		}
 	}
 	if len(l.pb.match.conditions) > maxConditions {
@@ -541,7 +505,7 @@ func (l *loader) embedded(n *yaml.Node, offset int, scope scope) (*expr, int) {
 			break
 		}
 		end := from + i
-		e, err := compileExpr(rest[:end], l.now)
+		e, err := compileExpr(rest[:end], l.world())
 		if err == nil {
 			l.references(e, n, offset, scope)
 			return e, end
@@ -565,7 +529,7 @@ func (l *loader) expr(n *yaml.Node, scope scope) *expr {
 		l.wrong(n, "a jq expression")
 		return nil
 	}
-	e, err := compileExpr(n.Value, l.now)
+	e, err := compileExpr(n.Value, l.world())
 	if err != nil {
 		l.syntax(err, n, 0, n.Value)
 		return nil

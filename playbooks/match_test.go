@@ -99,7 +99,7 @@ func TestShortCutsChangeNothing(t *testing.T) {
 func TestFunctions(t *testing.T) {
 	fixed := func() time.Time { return time.Date(2026, 11, 22, 3, 22, 30, 0, time.UTC) }
 	eval := func(src string) (any, error) {
-		e, err := compileExpr(src, fixed)
+		e, err := compileExpr(src, world{fixed, new(namedLists)})
 		if err != nil {
 			return nil, err
 		}

@@ -65,18 +65,9 @@ func (l *loader) onWord(n *yaml.Node) {
 	l.problems = append(l.problems, unknownWord(l.at(n), "on", n.Value, onWords...))
 }
 
-// scheduleDocument is a schedule as it stands in YAML.
-type scheduleDocument struct {
-	Every *time.Duration `yaml:"every"`
-	Cron  registry.Text  `yaml:"cron"`
-	Zone  registry.Text  `yaml:"zone"`
-}
-
 // timed reads {schedule: {...}}.
 func (l *loader) timed(n *yaml.Node) {
-	var doc struct {
-		Schedule yaml.Node `yaml:"schedule" required:"true"`
-	}
+	var doc timedDocument
 	before := len(l.problems)
 	l.problems = append(l.problems, registry.Decode(l.file, n, &doc)...)
 	if len(l.problems) > before {
@@ -87,11 +78,11 @@ func (l *loader) timed(n *yaml.Node) {
 		return
 	}
 	var times scheduleDocument
-	l.problems = append(l.problems, registry.Decode(l.file, &doc.Schedule, &times)...)
+	l.problems = append(l.problems, registry.Decode(l.file, &doc.Schedule.Node, &times)...)
 	if len(l.problems) > before {
 		return
 	}
-	s, at, err := times.schedule(l.at(&doc.Schedule))
+	s, at, err := times.schedule(l.at(&doc.Schedule.Node))
 	if err != nil {
 		l.problems.Addf(at, "schedule", "", "%v", err)
 		return

@@ -1,16 +1,25 @@
 package playbooks
 
-import "time"
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+)
 
 // Outline is what a playbook consists of, for drawing it.
 type Outline struct {
 	Playbook   string
 	On         []string
+	Schedule   string // when it is due: every 6h, or a cron expression and its time zone; empty: never
 	Conditions []ConditionInfo
 	Enrich     []EnrichInfo
-	Cooldown   time.Duration // zero: none
-	Steps      []OutlineStep
-	Finally    []OutlineStep
+	// Cooldown, Group and Count are how long each of them reaches; zero: there is none.
+	Cooldown, Group, Count time.Duration
+
+	Steps   []OutlineStep
+	Finally []OutlineStep
 }
 
 // ConditionInfo describes a condition for people.
@@ -28,11 +37,13 @@ type EnrichInfo struct {
 // OutlineStep is a step with those that stand inside it.
 type OutlineStep struct {
 	StepInfo
-	If       string // the expression, or empty
-	Attempts int
-	CarryOn  bool // on_error: continue
-	Handlers []OutlineStep
-	Branches [][]OutlineStep // of a parallel group
+	If          string // the expression, or empty
+	Attempts    int
+	MaxParallel int  // items of a for_each at the same time
+	Bounded     bool // it has a Timeout of its own
+	CarryOn     bool // on_error: continue
+	Handlers    []OutlineStep
+	Branches    [][]OutlineStep // of a parallel group
 }
 
 // Outline tells what the playbook consists of.
@@ -44,8 +55,26 @@ func (p *Playbook) Outline() *Outline {
 	if p.cooldown != nil {
 		o.Cooldown = p.cooldown.dur
 	}
+	if p.group != nil {
+		o.Group = p.group.window
+	}
+	if p.count != nil {
+		o.Count = p.count.window
+	}
+	if p.schedule != nil {
+		o.Schedule = p.schedule.text
+		if every, zone, _ := strings.Cut(o.Schedule, " "); zone != "" {
+			if d, err := time.ParseDuration(every); err == nil && d > 0 {
+				o.Schedule = "every " + registry.FormatDuration(d)
+			}
+		}
+	}
 	return o
 }
+
+// ReadsHost reports whether an expression of it looks at the host record, which is read
+// as host.get reads it.
+func (p *Playbook) ReadsHost() bool { return p.matchNeedsHost || p.stepsNeedHost }
 
 // Enrichments lists what the playbook reads before it starts, in the order of the file.
 func (p *Playbook) Enrichments() []EnrichInfo {
@@ -58,7 +87,10 @@ func (p *Playbook) Enrichments() []EnrichInfo {
 
 func outlines(steps []*step) (list []OutlineStep) {
 	for _, s := range steps {
-		o := OutlineStep{StepInfo: s.info(), Attempts: s.retry.attempts, CarryOn: s.carryOn, Handlers: outlines(s.handlers)}
+		o := OutlineStep{
+			StepInfo: s.info(), Attempts: s.retry.attempts, MaxParallel: s.maxParallel, Bounded: s.action != nil && s.timeout != cmp.Or(s.spec.Timeout, defaultStepTimeout),
+			CarryOn: s.carryOn, Handlers: outlines(s.handlers),
+		}
 		if s.cond != nil {
 			o.If = s.cond.String()
 		}

@@ -45,7 +45,8 @@ type planner struct {
 	run     soar.Run
 	// withheld: nothing was read, so that nobody knows .enrich and the host record.
 	withheld bool
-	limit    int // of the items of a for_each that are listed; 0: all
+	lacks    unknowns // what else nobody knows here
+	limit    int      // of the items of a for_each that are listed; 0: all
 
 	steps   []PlannedStep
 	results map[string]Result // of steps that end without a call
@@ -180,6 +181,9 @@ func (w *planner) unknown(e *expr, f *frame) string {
 	if e == nil {
 		return ""
 	}
+	if why := w.lacks.of(e); why != "" {
+		return "depends on what nobody knows here: " + why
+	}
 	for _, fields := range e.Fields() {
 		switch fields[0] {
 		case "steps":
@@ -190,6 +194,9 @@ func (w *planner) unknown(e *expr, f *frame) string {
 				}
 			}
 		case "run":
+			if _, another := f.found.extra["run"]; another { // the failed run that started this one
+				continue
+			}
 			if len(w.open) > 0 && w.run.Error == "" && (len(fields) == 1 || fields[1] == "error") {
 				return "depends on whether earlier steps fail"
 			}
@@ -197,7 +204,7 @@ func (w *planner) unknown(e *expr, f *frame) string {
 			if w.withheld && (len(f.playbook().enrich) > 0 || fields[0] != "enrich") {
 				return "depends on enrichment, which was not read"
 			}
-		case "group":
+		case "group", "alerts":
 			return "depends on what else happens in the meantime"
 		case "host":
 			if w.withheld {
@@ -297,7 +304,9 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 		}
 	}
 	if why := w.unknownIn(s.with, f); why != "" {
+		at := len(w.steps)
 		w.doubtful(s, key, f, why)
+		w.steps[at].made = true
 		return going, nil
 	}
 	switch {
@@ -376,6 +385,12 @@ func (w *planner) call(s *step, key string, f *frame) (status, any) {
 	vars, err := callVars(w.ctx, s, callee, f.input(w.ev.plain, &w.run))
 	if err != nil {
 		return w.fails(s, key, "with: "+err.Error())
+	}
+	for _, e := range callee.enrich {
+		if why := w.lacks.in(e.with); why != "" {
+			w.doubtful(s, key, f, "calls playbook "+callee.Name+", which depends on what nobody knows here: "+why)
+			return going, nil
+		}
 	}
 	w.say(s, key, PlanGroup, "calls playbook "+callee.Name, nil)
 	ev := newEvaluation(w.ev.reader, w.ev.alert, w.ev.plain, callee)

@@ -18,17 +18,22 @@ type Playbook struct {
 	On          []string // what it takes: alert, alert.updated, run.failed, schedule, manual
 	File        string
 	Hash        string // of Source; names the version
-	Source      []byte
+	// Source is the text of the file and, where lists stand in files of their own, what
+	// those held, as a second YAML document. ParseWithClock reads it.
+	Source []byte
 
-	match    *matcher
-	enrich   []*enrichment
-	vars     map[string]any
-	cooldown *cooldownRule
-	group    *groupRule
-	count    *countRule
-	schedule *schedule // nil: none
-	steps    []*step
-	finally  []*step
+	match  *matcher
+	enrich []*enrichment
+	vars   map[string]any
+	lists  namedLists
+	// listValues are the lists as expressions see them.
+	listValues map[string]any
+	cooldown   *cooldownRule
+	group      *groupRule
+	count      *countRule
+	schedule   *schedule // nil: none
+	steps      []*step
+	finally    []*step
 	// program holds all steps in the order of the file: those inside a step stand
 	// right after it.
 	program []*step
@@ -148,10 +153,6 @@ func (p *Playbook) Steps() []StepInfo {
 // Takes reports whether word is among the triggers of the playbook: it looks at
 // alerts pending as alert, at failed runs as run.failed.
 func (p *Playbook) Takes(word string) bool { return slices.Contains(p.On, word) }
-
-func (p *Playbook) version() soar.PlaybookVersion {
-	return soar.PlaybookVersion{Hash: p.Hash, Name: p.Name, Source: p.Source}
-}
 
 // Set is the playbooks of one loading, sorted by name. It never changes.
 type Set struct {

@@ -150,7 +150,7 @@ func (s *schedule) next(t time.Time) time.Time {
 			year, month, day := t.Date()
 			midnight := time.Date(year, month, day+1, 0, 0, 0, 0, s.zone)
 			if !midnight.After(t) { // a day that begins later than at midnight
-				midnight = t.Add(time.Hour)
+				midnight = t.Add(time.Duration(60-t.Minute()) * time.Minute)
 			}
 			t = midnight
 			continue
@@ -213,6 +213,24 @@ func clockChange(start time.Time, direction int) time.Duration {
 	_, before := start.Add(-time.Second).Zone()
 	_, after := start.Zone()
 	return time.Duration(direction*(after-before)) * time.Second
+}
+
+// first is the first time of the schedule at t or after it.
+func (s *schedule) first(t time.Time) time.Time { return s.next(t.Add(-time.Nanosecond)) }
+
+// before is when the schedule must have been looked at, so that at a time of it, so
+// many others are found to have passed.
+func (s *schedule) before(at time.Time, missed int) time.Time {
+	for span := time.Hour; ; span *= 2 {
+		since := at.Add(-span)
+		times := []time.Time{since}
+		for t := s.next(since); t.Before(at); t = s.next(t) {
+			times = append(times, t)
+		}
+		if len(times) > missed+1 || span > 50*366*24*time.Hour {
+			return times[max(len(times)-1-missed, 0)]
+		}
+	}
 }
 
 // due looks which times of the schedule have come since the one before, up to now:

@@ -26,6 +26,7 @@ func TestScheduleTimes(t *testing.T) {
 		{"a time that comes twice", "30 2 * * *", "Europe/Berlin", 0, "2026-10-24T23:00:00Z", []string{"2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"}},
 		{"every hour while the clock goes back", "", "Europe/Berlin", time.Hour, "2026-10-25T00:00:00Z", []string{"2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"}},
 		{"every hour while it goes forward", "", "Europe/Berlin", time.Hour, "2026-03-29T00:00:00Z", []string{"2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z"}},
+		{"a midnight that the clock leaves out", "0 0 * * sun", "America/Havana", 0, "2026-03-08T04:29:00Z", []string{"2026-03-08T05:00:00Z", "2026-03-15T04:00:00Z"}},
 		{"half an hour forward", "15 2 * * *", "Australia/Lord_Howe", 0, "2026-10-03T00:00:00Z", []string{"2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

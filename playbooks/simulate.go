@@ -17,6 +17,8 @@ type Simulation struct {
 
 	mu  sync.Mutex
 	now time.Time // guarded by mu
+
+	answers []Started // of what no alert started, since the last look at them
 }
 
 // ErrNoEnd means that a simulation has not come to its end within the time that it
@@ -36,6 +38,7 @@ func NewSimulation(j Journal, actions map[string]Action, set *Set, start time.Ti
 		return nil, err
 	}
 	s.engine = e
+	e.asked = s.heard
 	return s, nil
 }
 
@@ -101,6 +104,9 @@ const maxEvaluations = 5
 // look does what can be done now; idle means that there was nothing.
 func (s *Simulation) look(ctx context.Context, looked map[int64]int) (idle bool, err error) {
 	e := s.engine
+	if err := s.ready(ctx); err != nil {
+		return false, err
+	}
 	p := &pool{e: e, ctx: ctx, wg: &sync.WaitGroup{}, evaluations: make(chan struct{}, 1), runs: make(chan struct{}, e.options.Workers)}
 	pending, err := e.journal.Pending(ctx, 0, pageSize)
 	if err != nil {

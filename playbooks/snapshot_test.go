@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func writeFiles(t *testing.T, dir string, files map[string]string) {
@@ -54,19 +55,19 @@ func mounted(t *testing.T) (dir string) {
 	return dir
 }
 
-// opening calls before for each file that is opened, with the number of it.
+// opening calls before for each file that is about to be read, with the number of it.
 type opening struct {
 	fs.FS
 	n      int
 	before func(n int)
 }
 
-func (o *opening) Open(name string) (fs.File, error) {
+func (o *opening) Stat(name string) (fs.FileInfo, error) {
 	if isPlaybookFile(name) {
 		o.n++
 		o.before(o.n)
 	}
-	return o.FS.Open(name)
+	return fs.Stat(o.FS, name)
 }
 
 func generations(set *Set) string {
@@ -81,7 +82,7 @@ func generations(set *Set) string {
 func TestLoadDuringSwap(t *testing.T) {
 	actions := newFakeServer().actions()
 	for swap := 1; swap <= 7; swap++ {
-		t.Run(fmt.Sprint("before opening ", swap), func(t *testing.T) {
+		t.Run(fmt.Sprint("before reading ", swap), func(t *testing.T) {
 			dir := mounted(t)
 			fsys := &opening{FS: os.DirFS(dir), before: func(n int) {
 				if n == swap {
@@ -168,3 +169,68 @@ func TestLoadSaysWhatCannotBeRead(t *testing.T) {
 		t.Errorf("%v, %v", set, problems)
 	}
 }
+
+// A mounted configuration with folders has links to folders; any other is not followed.
+func TestLoadOfMountedFolders(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"..1/sub/a.yaml": generation("a", "old"), "..1/b.yaml": generation("b", "old"),
+		"..2/sub/a.yaml": generation("a", "new"), "..2/b.yaml": generation("b", "new"), "..2/sub/deep/c.yaml": generation("c", "new"),
+	})
+	link(t, "..1", filepath.Join(dir, "..data"))
+	link(t, "..data/sub", filepath.Join(dir, "sub"))
+	link(t, "..data/b.yaml", filepath.Join(dir, "b.yaml"))
+	link(t, ".", filepath.Join(dir, "circle"))
+	link(t, "sub", filepath.Join(dir, "again"))
+	folder := newFolder(os.DirFS(dir), time.Now)
+	for _, tt := range []struct{ to, want string }{{"..1", "a old, b old"}, {"..2", "a new, b new, c new"}} {
+		before := folder.Look()
+		link(t, tt.to, filepath.Join(dir, "..data"))
+		if seen := folder.Look(); (seen != before) != (tt.to == "..2") {
+			t.Errorf("%s is seen as another folder: %t", tt.to, seen != before)
+		}
+		set, problems := LoadDir(dir, newFakeServer().actions())
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		if got := generations(set); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
+// A folder of a mounted configuration that is swapped away while it is read is no
+// mistake of what comes next.
+func TestLoadDuringSwapOfAMountedFolder(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"..1/sub/b.yaml": generation("b", "old"), "a.yaml": generation("a", "stays"), "..2/sub/b.yaml": generation("b", "new")})
+	link(t, "..1", filepath.Join(dir, "..data"))
+	link(t, "..data/sub", filepath.Join(dir, "sub"))
+	fsys := &vanishing{root: os.DirFS(dir), once: func() { link(t, "..2", filepath.Join(dir, "..data")) }}
+	set, problems := LoadFS(fsys, ".", newFakeServer().actions())
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	if got, want := generations(set), "a stays, b new"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// vanishing is a file system in which the folder sub is gone once it is opened.
+type vanishing struct {
+	root fs.FS
+	once func() // what happens then
+}
+
+func (v *vanishing) Open(name string) (fs.File, error) {
+	if name == "sub" && v.once != nil {
+		v.once()
+		v.once = nil
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return v.root.Open(name)
+}
+
+func (v *vanishing) Stat(name string) (fs.FileInfo, error)  { return fs.Stat(v.root, name) }
+func (v *vanishing) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(v.root, name) }
+func (v *vanishing) ReadLink(name string) (string, error)   { return fs.ReadLink(v.root, name) }

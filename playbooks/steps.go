@@ -3,31 +3,11 @@ package playbooks
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
 )
-
-// stepDocument is a step as it stands in YAML.
-type stepDocument struct {
-	ID          registry.Text  `yaml:"id"`
-	Do          registry.Text  `yaml:"do"`
-	Call        registry.Text  `yaml:"call"`
-	Parallel    yaml.Node      `yaml:"parallel"`
-	If          yaml.Node      `yaml:"if"`
-	ForEach     yaml.Node      `yaml:"for_each"`
-	MaxParallel *int           `yaml:"max_parallel"`
-	With        yaml.Node      `yaml:"with"`
-	Timeout     *time.Duration `yaml:"timeout"`
-	Retry       *struct {
-		Attempts int           `yaml:"attempts" required:"true"`
-		Delay    time.Duration `yaml:"delay"`
-		On       string        `yaml:"on" enum:"transient,failed"`
-	} `yaml:"retry"`
-	OnError yaml.Node `yaml:"on_error"`
-}
 
 // surroundings are what a step stands in.
 type surroundings struct {
@@ -73,7 +53,7 @@ func (l *loader) step(n *yaml.Node, around surroundings) *step {
 	var doc stepDocument
 	l.problems = append(l.problems, registry.Decode(l.file, n, &doc)...)
 	s := &step{
-		index: len(l.pb.program), at: l.at(n), do: doc.Do.Value, id: doc.ID.Value, call: doc.Call,
+		index: len(l.pb.program), at: l.at(n), do: doc.Do.Value, id: doc.ID.Value, call: doc.Call.Text,
 		handler: around.parent != nil, last: around.last, within: around.within, retry: retryRule{attempts: 1},
 	}
 	l.pb.program = append(l.pb.program, s)
@@ -93,34 +73,48 @@ func (l *loader) step(n *yaml.Node, around surroundings) *step {
 	scope := l.scope("step")
 	scope.step, scope.parent = s, around.parent
 	if doc.If.Kind != 0 {
-		s.cond = l.expr(&doc.If, scope)
+		s.cond = l.expr(&doc.If.Node, scope)
 	}
 	if doc.ForEach.Kind != 0 {
-		s.forEach = l.expr(&doc.ForEach, scope)
+		s.forEach = l.expr(&doc.ForEach.Node, scope)
 		scope.item = true
 	}
 	l.maxParallel(n, s, &doc)
-	s.with = l.arguments(&doc.With, n, scope, s.action)
+	s.with = l.arguments(&doc.With.Node, n, scope, s.action)
 	if s.call.Value != "" {
 		l.pb.calls, s.withPlaces = append(l.pb.calls, s), map[string]registry.Position{}
-		for key := range registry.Pairs(&doc.With) {
+		for key := range registry.Pairs(&doc.With.Node) {
 			s.withPlaces[key.Value] = l.at(key)
 		}
 	}
-	l.branches(&doc.Parallel, s, around)
-	l.onError(&doc.OnError, s, around)
+	l.branches(&doc.Parallel.Node, s, around)
+	l.onError(&doc.OnError.Node, s, around)
 	return s
+}
+
+// stepKinds are the keys of which a step has one, each with those that do not go
+// with it.
+var stepKinds = []struct {
+	key     string
+	foreign []string
+}{
+	{"do", nil},
+	{"call", []string{"timeout", "retry"}},
+	{"parallel", []string{"timeout", "retry", "with", "for_each"}},
 }
 
 // kind sees to it that a step is one of the three kinds, and has the keys of that.
 func (l *loader) kind(n *yaml.Node, doc *stepDocument) {
-	if n.Kind != yaml.MappingNode {
+	if n.Kind != yaml.MappingNode && n.Tag != "!!null" {
 		return
 	}
 	var kinds []string
+	var foreign []string
 	for key := range registry.Pairs(n) {
-		if slices.Contains([]string{"do", "call", "parallel"}, key.Value) {
-			kinds = append(kinds, key.Value)
+		for _, kind := range stepKinds {
+			if kind.key == key.Value {
+				kinds, foreign = append(kinds, kind.key), kind.foreign
+			}
 		}
 	}
 	switch {
@@ -133,13 +127,6 @@ func (l *loader) kind(n *yaml.Node, doc *stepDocument) {
 	case kinds[0] == "call" && doc.Call.At.Line > 0 && !playbookName.MatchString(doc.Call.Value):
 		l.problems.Addf(doc.Call.At, "name", "small letters, digits, - and _", "%q is no name for a playbook", doc.Call.Value)
 	}
-	var foreign []string
-	switch kinds[0] {
-	case "call":
-		foreign = []string{"timeout", "retry"}
-	case "parallel":
-		foreign = []string{"timeout", "retry", "with", "for_each"}
-	}
 	for key := range registry.Pairs(n) {
 		if slices.Contains(foreign, key.Value) {
 			l.problems.Addf(l.at(key), "step-kind", "write it with the steps inside", "%s does not go with %s", key.Value, kinds[0])
@@ -150,7 +137,7 @@ func (l *loader) kind(n *yaml.Node, doc *stepDocument) {
 // bounds reads the action, how long it may take and how often it is tried.
 func (l *loader) bounds(n *yaml.Node, s *step, doc *stepDocument) {
 	s.timeout = defaultStepTimeout
-	if s.action = l.action(doc.Do); s.action != nil {
+	if s.action = l.action(doc.Do.Text); s.action != nil {
 		if s.spec = s.action.Spec(); s.spec.Timeout > 0 {
 			s.timeout = s.spec.Timeout
 		}
@@ -161,22 +148,22 @@ func (l *loader) bounds(n *yaml.Node, s *step, doc *stepDocument) {
 		}
 	}
 	if doc.Retry != nil {
-		l.retry(n, s, doc.Retry.Attempts, doc.Retry.Delay, doc.Retry.On)
+		l.retry(n, s, doc.Retry)
 	}
 	if doc.Do.Value == "" {
 		s.timeout = 0
 	}
 }
 
-func (l *loader) retry(n *yaml.Node, s *step, attempts int, delay time.Duration, on string) {
-	doc := child(n, "retry")
-	if attempts < 1 || attempts > maxAttempts {
-		l.problems.Addf(l.at(child(doc, "attempts")), "range", "", "attempts must lie between 1 and %d", maxAttempts)
+func (l *loader) retry(n *yaml.Node, s *step, doc *retryDocument) {
+	place := child(n, "retry")
+	if doc.Attempts < 1 || doc.Attempts > maxAttempts {
+		l.problems.Addf(l.at(child(place, "attempts")), "range", "", "attempts must lie between 1 and %d", maxAttempts)
 	}
-	if on == "failed" && s.spec.Effect == Once {
-		l.problems.Addf(l.at(child(doc, "on")), "effect", "write on: transient", "%s must not happen twice, so it is not repeated after a failure", s.do)
+	if doc.On == "failed" && s.spec.Effect == Once {
+		l.problems.Addf(l.at(child(place, "on")), "effect", "write on: transient", "%s must not happen twice, so it is not repeated after a failure", s.do)
 	}
-	s.retry = retryRule{attempts, delay, on == "failed"}
+	s.retry = retryRule{int(doc.Attempts), doc.Delay, doc.On == "failed"}
 }
 
 func (l *loader) maxParallel(n *yaml.Node, s *step, doc *stepDocument) {
@@ -184,7 +171,7 @@ func (l *loader) maxParallel(n *yaml.Node, s *step, doc *stepDocument) {
 	if doc.MaxParallel == nil {
 		return
 	}
-	s.maxParallel = *doc.MaxParallel
+	s.maxParallel = int(*doc.MaxParallel)
 	if value := child(n, "max_parallel"); value.Tag == "!!int" && (s.maxParallel < 1 || s.maxParallel > maxAtOnce) {
 		l.problems.Addf(l.at(value), "range", "", "max_parallel must lie between 1 and %d", maxAtOnce)
 	}
@@ -220,11 +207,10 @@ func (l *loader) branches(n *yaml.Node, s *step, around surroundings) {
 func (l *loader) onError(n *yaml.Node, s *step, around surroundings) {
 	switch {
 	case n.Kind == 0:
-	case n.Kind == yaml.ScalarNode && n.Value == "stop":
-	case n.Kind == yaml.ScalarNode && n.Value == "continue":
-		s.carryOn = true
+	case n.Kind == yaml.ScalarNode && slices.Contains(failureWords, n.Value):
+		s.carryOn = n.Value == carryOn
 	case n.Kind == yaml.ScalarNode:
-		l.problems = append(l.problems, unknownWord(l.at(n), "on_error", n.Value, "stop", "continue", "a list of steps"))
+		l.problems = append(l.problems, unknownWord(l.at(n), "on_error", n.Value, append(failureWords[:2:2], "a list of steps")...))
 	case n.Kind != yaml.SequenceNode || len(n.Content) == 0:
 		l.wrong(n, "stop, continue or a list of steps")
 	case around.parent != nil:

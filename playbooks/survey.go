@@ -67,7 +67,7 @@ func (f *frame) place(s *step) int {
 func (f *frame) input(alert map[string]any, run *soar.Run) *input {
 	object := map[string]any{
 		"alert": orNothing(alert), "host": f.found.host, "enrich": f.found.values, "enrich_errors": f.found.errors, "vars": f.vars, "steps": f.steps,
-		statusName: f.found.status,
+		statusName: f.found.status, "lists": f.playbook().lists.values,
 		"run": map[string]any{
 			"id": run.ID.String(), "playbook": run.Playbook, "mode": string(run.Mode), "started_at": run.StartedAt.Format(time.RFC3339Nano),
 			"error": orNull(run.Error),

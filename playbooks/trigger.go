@@ -28,12 +28,25 @@ const (
 )
 
 // noteFailure leaves word of a failed run for the playbooks with on: run.failed. A
-// run that such a failure started leaves none, so that failures do not go round.
+// run that such a failure started leaves none, so that failures do not go round. An
+// engine that has no playbooks, because it only settles a run while erbridge is
+// stopped, leaves word for the one that has.
 func (r *runner) noteFailure() {
-	if r.on == onRunFailed || len(r.e.Set().taking(onRunFailed)) == 0 {
+	if r.on == onRunFailed || !r.e.hearsFailures() {
 		return
 	}
-	r.change.KV = append(r.change.KV, soar.KV{Key: failedPrefix + r.run.ID.String(), Value: r.run.Playbook, Expires: r.now().Add(keepFailed)})
+	r.change.KV = append(r.change.KV, failedMark(&r.run, r.now()))
+}
+
+func failedMark(run *soar.Run, now time.Time) soar.KV {
+	return soar.KV{Key: failedPrefix + run.ID.String(), Value: run.Playbook, Expires: now.Add(keepFailed)}
+}
+
+// hearsFailures reports whether a playbook has on: run.failed, or may have.
+func (e *Engine) hearsFailures() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unread || len(e.Set().taking(onRunFailed)) > 0
 }
 
 // noticeFailures wakes the loop of triggers when a commit had word of a failed run.
@@ -99,7 +112,7 @@ func (e *Engine) fireFailures(ctx context.Context) error {
 			return err
 		case run.State == soar.RunFailed: // and not settled otherwise since
 			o.books = e.Set().taking(onRunFailed)
-			o.extra = map[string]any{"run": plainRun(&run)}
+			o.extra = seenOfFailure(&run)
 			if o.alert, err = e.alertOf(ctx, &run); err != nil {
 				return err
 			}
@@ -107,8 +120,16 @@ func (e *Engine) fireFailures(ctx context.Context) error {
 		if _, err := e.consider(ctx, o); err != nil {
 			return err
 		}
+		e.told(o)
 	}
 	return nil
+}
+
+// told hands on what came of an occasion.
+func (e *Engine) told(o *occasion) {
+	if e.asked != nil {
+		e.asked(o)
+	}
 }
 
 // alertOf is the alert of a run; an empty one when there is none, or none any more.
@@ -177,13 +198,25 @@ func (e *Engine) fireSchedules(ctx context.Context, now time.Time) (next time.Ti
 // fireSchedule asks a playbook whose time has come. Whatever it says, that time is
 // done with.
 func (e *Engine) fireSchedule(ctx context.Context, pb *Playbook, at time.Time, missed int) error {
-	_, err := e.consider(ctx, &occasion{
+	o := &occasion{
 		on: onSchedule, alert: &soar.StoredAlert{}, books: []*Playbook{pb}, verdicts: map[string]string{},
-		extra:  map[string]any{"schedule": map[string]any{"at": timeText(at), "missed": float64(missed)}},
-		change: soar.Change{KV: []soar.KV{scheduleMark(pb, at)}},
-	})
-	return err
+		extra: seenOfSchedule(at, missed), change: soar.Change{KV: []soar.KV{scheduleMark(pb, at)}},
+	}
+	if _, err := e.consider(ctx, o); err != nil {
+		return err
+	}
+	e.told(o)
+	return nil
 }
+
+// What expressions see of what started a run, beside the alert.
+func seenOfFailure(run *soar.Run) map[string]any { return map[string]any{"run": plainRun(run)} }
+
+func seenOfSchedule(at time.Time, missed int) map[string]any {
+	return map[string]any{"schedule": map[string]any{"at": timeText(at), "missed": float64(missed)}}
+}
+
+func seenOfPerson(input any) map[string]any { return map[string]any{"input": input} }
 
 func scheduleMark(pb *Playbook, at time.Time) soar.KV {
 	return soar.KV{Key: schedulePrefix + pb.Name, Value: at.UTC().Format(time.RFC3339) + " " + pb.schedule.text}
@@ -228,26 +261,25 @@ func (e *Engine) Start(ctx context.Context, m Manual) (soar.Run, error) {
 	if err := e.waitLoaded(ctx); err != nil { // cool-downs are known then
 		return soar.Run{}, err
 	}
-	o := &occasion{on: onManual, alert: m.Alert, books: []*Playbook{pb}, verdicts: map[string]string{}, extra: map[string]any{"input": m.Input}, by: m.By}
+	o := &occasion{on: onManual, alert: m.Alert, books: []*Playbook{pb}, verdicts: map[string]string{}, extra: seenOfPerson(m.Input), by: m.By}
 	if o.alert == nil {
 		o.alert = &soar.StoredAlert{}
 	}
 	if mode, _ := effectiveMode(pb, e.options.Ceiling, &o.alert.Alert); mode == soar.ModeEnforce && !m.Enforce {
 		return soar.Run{}, fmt.Errorf("playbook %s enforces: %w", pb.Name, ErrNotAgreed)
 	}
-	var run soar.Run
-	o.began = func(r *soar.Run) { run = *r }
 	if _, err := e.consider(ctx, o); err != nil {
 		return soar.Run{}, err
 	}
-	if run.ID == 0 {
+	e.told(o)
+	if len(o.runs) == 0 {
 		verdict := o.verdicts[pb.Name]
 		if verdict == "" {
 			verdict = "its conditions do not match"
 		}
 		return soar.Run{}, fmt.Errorf("playbook %s was %w: %s", pb.Name, ErrNotStarted, verdict)
 	}
-	return run, nil
+	return o.runs[0], nil
 }
 
 func nearName(name string, set *Set) string {

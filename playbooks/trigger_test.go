@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -232,6 +233,74 @@ func TestFailedRuns(t *testing.T) {
 				}
 				if a, b := runsOf(t, s, "watcher"), runsOf(t, s, "every"); stateOf(a) != "failed" || stateOf(b) != "done" || a[0].Alert != "er-1" {
 					t.Errorf("runs %+v and %+v", a, b)
+				}
+				if kv, err := s.KV(t.Context(), failedPrefix); err != nil || len(kv) > 0 {
+					t.Errorf("left over: %v %v", kv, err)
+				}
+			})
+		})
+	}
+}
+
+// A run that fails because a person settles it while erbridge is stopped is heard of
+// afterwards: once, whatever dies in between, and not for ever when those who hear of it
+// fail as well.
+func TestFailedWhileStopped(t *testing.T) {
+	const doubtful = "playbook: doubtful\nsteps: [{id: hit, do: fake.blind}]"
+	const hears = `
+playbook: hears
+on: run.failed
+steps: [{do: fake.repeat, with: {a: "${{ .run.playbook }}: ${{ .run.error }}"}}, {do: fake.repeat, with: {a: "${{ error }}"}}]
+`
+	for _, tt := range []struct {
+		name  string
+		gone  bool // the playbook of the run no longer loads
+		die   func(soar.Change) bool
+		after bool
+	}{
+		{name: "no crash"},
+		{name: "the playbook is gone", gone: true},
+		{name: "before the run that follows", die: startsRun("hears")},
+		{name: "after the run that follows", die: startsRun("hears"), after: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *store.Store, server *fakeServer, actions map[string]Action) {
+				server.add(actions, "fake.blind", Once, func(context.Context, Call) (Outcome, error) { return Outcome{}, ErrUncertain })
+				put(t, s, testAlert("1"))
+				_, stop := running(t, s, actions, loadText(t, actions, doubtful, hears), EngineOptions{})
+				time.Sleep(time.Hour)
+				stop()
+				run := runsOf(t, s, "doubtful")[0]
+				if run.State != soar.RunUnknown {
+					t.Fatalf("the run is %s", run.State)
+				}
+				known := maps.Clone(actions)
+				if tt.gone {
+					delete(known, "fake.blind")
+				}
+				offline, err := NewEngine(s, known, nil, EngineOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := offline.Settle(t.Context(), run.ID, "hit", false, "ann", ""); err != nil {
+					t.Fatal(err)
+				}
+				set := loadText(t, actions, hears)
+				if tt.die != nil {
+					_, stop := running(t, &commitsUntil{Store: s, die: tt.die, after: tt.after}, actions, set, EngineOptions{Drain: time.Second})
+					time.Sleep(500 * time.Millisecond)
+					stop()
+				}
+				for range 3 {
+					_, stop := running(t, s, actions, set, EngineOptions{})
+					time.Sleep(time.Hour)
+					stop()
+				}
+				if got := server.texts("fake.repeat"); len(got) != 1 || !strings.HasPrefix(got[0], "doubtful: step hit: settled by ann: it did not happen") {
+					t.Errorf("heard %q", got)
+				}
+				if runs := runsOf(t, s, "hears"); stateOf(runs) != "failed" {
+					t.Errorf("runs %+v", runs)
 				}
 				if kv, err := s.KV(t.Context(), failedPrefix); err != nil || len(kv) > 0 {
 					t.Errorf("left over: %v %v", kv, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/playtest"
 )
@@ -22,10 +23,10 @@ func newAlertsCapture() *cobra.Command {
 		Use:   "capture ALERT",
 		Short: "write an alert of the store as a file to test playbooks with, names replaced",
 		Long: `capture writes the alert into a file that tests of playbooks take. Names of hosts and
-users, domains, addresses, mail addresses and serials are replaced, the same word by
-the same word everywhere; what was replaced is listed on standard error. Read the file
-before you hand it on: a name that stands nowhere but in a command line is not known
-to be one.
+users, domains, addresses, mail addresses and serials are replaced, and secrets that
+stand in a command line as they usually do; the same word by the same word everywhere.
+What was replaced is listed on standard error. Read the file before you hand it on:
+not every name in a command line can be told to be one.
 
 With --playbook, it writes tests of that playbook too, as they pass now, unless it
 has tests. Else it prints how a test would begin.`,
@@ -33,8 +34,14 @@ has tests. Else it prints how a test would begin.`,
   erbridge alerts capture er-4711 --keep host.name --keep event.remote_address`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			alert, err := storedAlert(cmd.Context(), &file, given[0])
+			pb, err := testedPlaybook(playbook)
 			if err != nil {
+				return err
+			}
+			alert, err := storedAlert(cmd.Context(), &file, given[0])
+			if errors.Is(err, soar.ErrNotFound) {
+				return fmt.Errorf("%w; erbridge alerts list names those of the store", err)
+			} else if err != nil {
 				return err
 			}
 			redacted, replaced, err := playtest.Redact(&alert, keep)
@@ -55,12 +62,15 @@ has tests. Else it prints how a test would begin.`,
 				return err
 			}
 			for _, r := range replaced {
+				if r.Kind == "secret" {
+					r.Old = hidden
+				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "%-8s %s -> %s\n", r.Kind, clean(r.Old), clean(r.New))
 			}
 			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "wrote %s\n", clean(path)); err != nil {
 				return err
 			}
-			return captureTest(cmd, path, playbook)
+			return captureTest(cmd, path, playbook, pb)
 		},
 	}
 	file.flags(cmd)
@@ -82,18 +92,29 @@ func fileName(ref string) string {
 	}, ref)
 }
 
-// captureTest writes the tests of a playbook on an alert, or shows how they begin.
-func captureTest(cmd *cobra.Command, fixture, playbook string) error {
-	if playbook == "" {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "\nA test begins like this, in NAME_test.yaml beside NAME.yaml:\n\nalert: %s\ntests:\n  - name: what it is about\n    expect:\n      verdict: match\n",
-			clean(filepath.ToSlash(fixture)))
-		return err
+// testedPlaybook reads the playbook that is to get tests; nil when none is.
+func testedPlaybook(file string) (*playbooks.Playbook, error) {
+	if file == "" {
+		return nil, nil
 	}
-	pb, problems, err := readPlaybook(playbook, testActions(nil))
+	pb, problems, err := readPlaybook(file, testActions(nil))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	if !pb.Takes("alert") && !pb.Takes("alert.updated") && !pb.Takes("manual") {
+		return nil, usagef("playbook %s takes no alerts, so that one tells nothing about it", pb.Name)
+	}
+	return pb, nil
+}
+
+// captureTest writes the tests of a playbook on an alert, or shows how they begin.
+func captureTest(cmd *cobra.Command, fixture, playbook string, pb *playbooks.Playbook) error {
+	if pb == nil {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "\nA test begins like this, in NAME_test.yaml beside NAME.yaml:\n\nalert: %s\ntests:\n  - name: what it is about\n    expect:\n      verdict: match\n",
+			clean(filepath.ToSlash(fixture)))
 		return err
 	}
 	path, err := relative(filepath.Dir(playbook), fixture)
@@ -113,6 +134,14 @@ func writeTests(cmd *cobra.Command, pb *playbooks.Playbook, playbook, fixture st
 	if err := createFile(test, playtest.Skeleton(pb, fixture, "the alert that was captured")); err != nil {
 		return err
 	}
+	if err := completeTests(cmd, test); err != nil {
+		return errors.Join(fmt.Errorf("%s was not written: %w", test, err), os.Remove(test))
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "wrote %s\n", clean(test))
+	return err
+}
+
+func completeTests(cmd *cobra.Command, test string) error {
 	places, err := placesOf([]string{test})
 	if err != nil {
 		return err
@@ -121,9 +150,5 @@ func writeTests(cmd *cobra.Command, pb *playbooks.Playbook, playbook, fixture st
 	if err != nil {
 		return err
 	}
-	if err := report.Complete(); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "wrote %s\n", clean(test))
-	return err
+	return report.Complete()
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,7 +26,8 @@ func newDoctor() *cobra.Command {
 		Long: `doctor goes the way from the configuration to the server step by step and prints a
 line for each: the configuration, the name, the connection, the certificate, the
 base path, the clocks, the login, release and edition, the role, the sources of
-alerts, the documented calls, the hosts, and whether they take response actions.
+alerts, the documented calls, the hosts, and whether they take response actions;
+then whether the playbooks can be used, and whether a daemon that runs uses them.
 Below a line that is not ok stands what to do about it.
 
 It changes nothing on the server, and it works when the server is down: what
@@ -46,6 +49,7 @@ warnings do not count.`,
 				NewClient: func(cfg *config.Config) (*connector.Client, error) {
 					return daemon.NewClient(cfg, daemon.Options{Version: buildVersion()})
 				},
+				Playbooks: examinePlaybooks,
 			}, func(r doctor.Result) {
 				results = append(results, r)
 				if format == "text" {
@@ -65,6 +69,18 @@ warnings do not count.`,
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long one answer of the server may take (default server.timeout, at most 10s)")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// examinePlaybooks asks the running daemon whether it refuses what is on disk, since it
+// knows since when, and loads the playbooks here if it does not.
+func examinePlaybooks(ctx context.Context, cfg *config.Config) (int, error) {
+	if cfg.Console.Listen != "" {
+		if ready, err := askReady(ctx, cfg.Console.Listen); err == nil && ready.Warnings["playbooks"] != "" {
+			return 0, errors.New(ready.Warnings["playbooks"])
+		}
+	}
+	set, err := daemon.LoadPlaybooks(cfg, daemon.LintActions(cfg))
+	return len(set.Playbooks()), err
 }
 
 // printResult prints a check, and its hint on a line below.

@@ -2,6 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -47,5 +52,42 @@ func TestDoctorOfADeadServer(t *testing.T) {
 		if _, stderr, code := erbridge(t, "", append([]string{"doctor", "-c", file}, line...)...); code != exitUsage {
 			t.Errorf("%q: exit code %d: %s", line, code, stderr)
 		}
+	}
+}
+
+func TestDoctorOfPlaybooks(t *testing.T) {
+	_, file := simulated(t, ersim.Options{})
+	dir := filepath.Dir(file)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := `{"ready": true}`
+	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
+	defer running.Close()
+	write(t, dir, "erbridge.yaml", string(data)+"playbooks: {dir: books}\nconsole: {listen: \""+running.Listener.Addr().String()+"\"}\n")
+	if err := os.Mkdir(filepath.Join(dir, "books"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	look := func(wantCode int, want string) {
+		t.Helper()
+		stdout, stderr, code := erbridge(t, "", "doctor", "-c", file)
+		if code != wantCode || !strings.Contains(stdout, want) {
+			t.Errorf("exit code %d, no %q in\n%s%s", code, want, stdout, stderr)
+		}
+	}
+	look(exitOK, "warn  playbooks       none is configured")
+	good := "playbook: one\nsteps: [{do: alert.note, with: {text: seen}}]\n"
+	book := write(t, filepath.Join(dir, "books"), "one.yaml", good)
+	look(exitOK, "ok    playbooks       1 playbook can be used")
+	write(t, filepath.Join(dir, "books"), "one.yaml", "playbook: one\nsteps: [{do: alert.nte}, {do: alert.note}]\n")
+	look(exitFailed, "fail  playbooks       "+book+`:2:14: unknown action "alert.nte" [unknown-action]; did you mean "alert.note"? (and 1 more)`)
+	// It is mended, and the daemon has not taken it yet.
+	write(t, filepath.Join(dir, "books"), "one.yaml", good)
+	answer = `{"ready": true, "warnings": {"playbooks": "what is on disk is refused since noon"}}`
+	look(exitFailed, "fail  playbooks       what is on disk is refused since noon")
+	stdout, _, code := erbridge(t, "", "health", "-c", file)
+	if code != exitOK || !strings.Contains(stdout, "warning: playbooks: what is on disk is refused since noon") {
+		t.Errorf("health: exit code %d: %s", code, stdout)
 	}
 }

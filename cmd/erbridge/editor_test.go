@@ -1,210 +1,82 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net/textproto"
-	"net/url"
-	"os/exec"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/erbridge/erbridge/internal/testenv"
 )
 
-// languageServer is yaml-language-server, spoken to as an editor does: the Language
-// Server Protocol, 3.17, over standard input and output.
-type languageServer struct {
-	*testing.T
-	in      io.Writer
-	out     *textproto.Reader
-	id      int
-	reports map[string][]diagnostic // the last ones, by URI
-}
+// The lines that docs/howto/editor.md says to put on top of files.
+const (
+	playbookModeline = "# yaml-language-server: $schema=.erbridge/playbook.schema.json\n"
+	testModeline     = "# yaml-language-server: $schema=.erbridge/playbook-test.schema.json\n"
+	configModeline   = "# yaml-language-server: $schema=.erbridge/config.schema.json\n"
+)
 
-type diagnostic struct {
-	Range   struct{ Start struct{ Line int } }
-	Message string
-}
-
-type message struct {
-	ID     json.RawMessage `json:"id,omitempty"`
-	Method string          `json:"method,omitempty"`
-	Params json.RawMessage `json:"params,omitempty"`
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  json.RawMessage `json:"error,omitempty"`
-}
-
-func startLanguageServer(t *testing.T) *languageServer {
+// editor follows the guide in an empty folder: it has the schemas written there, and
+// opens files that name them.
+func editor(t *testing.T) (s *languageServer, dir string) {
 	t.Helper()
-	program := testenv.Need(t, "yaml-language-server")[0]
-	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, program, "--stdio")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // killed
-	})
-	s := &languageServer{T: t, in: in, out: textproto.NewReader(bufio.NewReader(out)), reports: map[string][]diagnostic{}}
-	s.call("initialize", map[string]any{
-		"processId": nil, "rootUri": nil, "capabilities": map[string]any{"workspace": map[string]any{"configuration": true}},
-	}, nil)
-	s.send(map[string]any{"method": "initialized", "params": map[string]any{}})
-	return s
-}
-
-func (s *languageServer) send(m map[string]any) {
-	s.Helper()
-	m["jsonrpc"] = "2.0"
-	data, err := json.Marshal(m)
-	if err != nil {
-		s.Fatal(err)
-	}
-	if _, err := fmt.Fprintf(s.in, "Content-Length: %d\r\n\r\n%s", len(data), data); err != nil {
-		s.Fatal(err)
-	}
-}
-
-// read takes one message and does what it asks for.
-func (s *languageServer) read() message {
-	s.Helper()
-	header, err := s.out.ReadMIMEHeader()
-	if err != nil {
-		s.Fatal(err)
-	}
-	n, err := strconv.Atoi(header.Get("Content-Length"))
-	if err != nil {
-		s.Fatal(err)
-	}
-	data := make([]byte, n)
-	if _, err := io.ReadFull(s.out.R, data); err != nil {
-		s.Fatal(err)
-	}
-	var m message
-	if err := json.Unmarshal(data, &m); err != nil {
-		s.Fatal(err)
-	}
-	switch {
-	case m.Method == "textDocument/publishDiagnostics":
-		var p struct {
-			URI         string
-			Diagnostics []diagnostic
-		}
-		if err := json.Unmarshal(m.Params, &p); err != nil {
-			s.Fatal(err)
-		}
-		s.reports[p.URI] = p.Diagnostics
-	case m.Method != "" && m.ID != nil: // it asks us
-		s.send(map[string]any{"id": m.ID, "result": s.answer(&m)})
-	}
-	return m
-}
-
-// answer keeps the server from looking for schemas on the internet.
-func (s *languageServer) answer(m *message) any {
-	if m.Method != "workspace/configuration" {
-		return nil
-	}
-	var p struct{ Items []struct{ Section string } }
-	if err := json.Unmarshal(m.Params, &p); err != nil {
-		s.Fatal(err)
-	}
-	answers := make([]any, len(p.Items))
-	for i, item := range p.Items {
-		answers[i] = map[string]any{}
-		if item.Section == "yaml" {
-			answers[i] = map[string]any{"validate": true, "completion": true, "hover": true, "schemaStore": map[string]any{"enable": false}}
-		}
-	}
-	return answers
-}
-
-// call sends a request and waits for its result.
-func (s *languageServer) call(method string, params, result any) {
-	s.Helper()
-	s.id++
-	id := strconv.Itoa(s.id)
-	s.send(map[string]any{"id": s.id, "method": method, "params": params})
-	for {
-		m := s.read()
-		if m.Method != "" || string(m.ID) != id {
-			continue
-		}
-		if m.Error != nil {
-			s.Fatalf("%s: %s", method, m.Error)
-		}
-		if result != nil {
-			if err := json.Unmarshal(m.Result, result); err != nil {
-				s.Fatal(err)
-			}
-		}
-		return
-	}
-}
-
-// open shows a file to the server and waits for what it says of it.
-func (s *languageServer) open(path, text string) (uri string, found []diagnostic) {
-	s.Helper()
-	uri = (&url.URL{Scheme: "file", Path: path}).String()
-	s.send(map[string]any{"method": "textDocument/didOpen", "params": map[string]any{
-		"textDocument": map[string]any{"uri": uri, "languageId": "yaml", "version": 1, "text": text},
-	}})
-	for {
-		if found, ok := s.reports[uri]; ok {
-			return uri, found
-		}
-		s.read()
-	}
-}
-
-// complete lists what the server proposes at a place, counted from 0.
-func (s *languageServer) complete(uri string, line, character int) (labels []string) {
-	s.Helper()
-	var list struct{ Items []struct{ Label string } }
-	s.call("textDocument/completion", map[string]any{
-		"textDocument": map[string]any{"uri": uri}, "position": map[string]any{"line": line, "character": character},
-	}, &list)
-	for _, item := range list.Items {
-		labels = append(labels, item.Label)
-	}
-	return labels
-}
-
-// An editor helps with playbooks and their tests by the first line of the files.
-func TestEditor(t *testing.T) {
-	s := startLanguageServer(t)
-	dir := t.TempDir()
+	s = startLanguageServer(t)
+	dir = t.TempDir()
 	if _, stderr, code := erbridge(t, "", "playbook", "schema", "--write", dir); code != exitOK {
 		t.Fatal(stderr)
 	}
-	const playbook = "# yaml-language-server: $schema=.erbridge/playbook.schema.json\n"
-	const test = "# yaml-language-server: $schema=.erbridge/playbook-test.schema.json\n"
+	return s, dir
+}
+
+// open writes a file and opens it, with the cursor where ¦ stands.
+func (s *languageServer) openAtCursor(dir, name, text string) (uri string, line, character int) {
+	s.Helper()
+	before, after, found := strings.Cut(text, "¦")
+	if !found {
+		s.Fatalf("%s: no cursor", name)
+	}
+	text = before + after
+	uri, _ = s.open(write(s.T, dir, name, text), text)
+	lines := strings.Split(before, "\n")
+	return uri, len(lines) - 1, len(lines[len(lines)-1])
+}
+
+func TestEditorMarksMistakes(t *testing.T) {
+	s, dir := editor(t)
+	const head = playbookModeline + "playbook: a\n"
+	const note = head + "steps:\n  - do: alert.note\n"
 	for _, tt := range []struct {
 		name, text string
 		line       int    // of the mistake, from 0
-		want       string // part of the message; empty when there is none
+		want       string // a pattern of the message; empty when there is no mistake
 	}{
-		{"good.yaml", playbook + strings.TrimPrefix(goodPlaybook, "\n"), 0, ""},
-		{"key.yaml", playbook + "playbook: a\nsteps:\n  - do: alert.note\n    wiht: {text: a}\n", 4, "wiht"},
-		{"action.yaml", playbook + "playbook: a\nsteps:\n  - do: alert.nte\n    with: {text: a}\n", 3, "Value is not accepted"},
-		{"argument.yaml", playbook + "playbook: a\nsteps:\n  - do: alert.note\n    with: {txt: a}\n", 4, "txt"},
-		{"good_test.yaml", test + strings.TrimPrefix(goodTest, "\n"), 0, ""},
-		{"verdict_test.yaml", test + "alert: {}\ntests:\n  - name: a\n    expect:\n      verdict: mtch\n", 5, "Value is not accepted"},
+		{"good.yaml", playbookModeline + strings.TrimPrefix(goodPlaybook, "\n"), 0, ""},
+		{"key.yaml", head + "mtach: {}\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, "mtach is not allowed"},
+		{"key-of-a-step.yaml", note + "    wiht: {text: a}\n", 4, "wiht is not allowed"},
+		{"key-of-a-retry.yaml", note + "    with: {text: a}\n    retry:\n      attempts: 2\n      dealy: 1s\n", 7, "dealy is not allowed"},
+		{"mode.yaml", head + "mode: sometimes\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, `not accepted.*"observe", "enforce"`},
+		{"trigger.yaml", head + "on: alerts\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, `not accepted.*"alert.updated"`},
+		{"action.yaml", head + "steps:\n  - do: alert.nte\n    with: {text: a}\n", 3, `not accepted.*"alert.note"`},
+		{"enrichment-that-acts.yaml", head + "enrich:\n  a:\n    do: alert.note\n    with: {text: a}\nsteps: [{do: alert.note, with: {text: a}}]\n", 4, `not accepted.*"host.get"`},
+		{"argument.yaml", note + "    with: {txt: a}\n", 4, "txt is not allowed"},
+		{"type-of-an-argument.yaml", note + "    with:\n      text: 7\n", 5, `Incorrect type.*string`},
+		{"truth-for-a-number.yaml", head + "steps:\n  - do: process.kill\n    with:\n      host: h\n      pid: true\n      name: x\n", 6, `Incorrect type`},
+		{"word-of-an-argument.yaml", head + "steps:\n  - do: alert.resolve\n    with:\n      verdict: maybe\n", 5, `not accepted.*"true_positive"`},
+		{"no-steps.yaml", head, 1, `Missing property "steps"`},
+		{"no-argument.yaml", note + "    with: {}\n", 4, `Missing property "text"`},
+		{"no-key.yaml", head + "cooldown: {for: 1h}\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, `Missing property "key"`},
+		{"number.yaml", note + "    with: {text: a}\n    retry: {attempts: 0}\n", 5, "minimum"},
+		{"for-each-alone.yaml", note + "    with: {text: a}\n    max_parallel: 2\n", 3, "for_each"},
+		{"duration.yaml", note + "    with: {text: a}\n    timeout: soon\n", 5, "expected a duration"},
+		{"conditions.yaml", head + "match:\n  all: .alert.status == \"open\"\nsteps: [{do: alert.note, with: {text: a}}]\n", 3, "Incorrect type.*array"},
+
+		{"good_test.yaml", testModeline + strings.TrimPrefix(goodTest, "\n"), 0, ""},
+		{"key_test.yaml", testModeline + "alert: {}\ntest: []\ntests: [{name: a, expect: {verdict: match}}]\n", 2, "test is not allowed"},
+		{"verdict_test.yaml", testModeline + "alert: {}\ntests:\n  - name: a\n    expect:\n      verdict: mtch\n", 5, `not accepted.*"no match"`},
+		{"name_test.yaml", testModeline + "alert: {}\ntests:\n  - expect: {verdict: match}\n", 3, `Missing property "name"`},
+
+		{"good-config.yaml", configModeline + "server: {url: \"https://er.example.org\", username: a, password: {env: B}}\n", 0, ""},
+		{"config.yaml", configModeline + "server: {url: \"https://er.example.org\", username: a, password: b}\n", 1, "Incorrect type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, found := s.open(write(t, dir, tt.name, tt.text), tt.text)
@@ -214,20 +86,86 @@ func TestEditor(t *testing.T) {
 				}
 				return
 			}
-			if !slices.ContainsFunc(found, func(d diagnostic) bool { return d.Range.Start.Line == tt.line && strings.Contains(d.Message, tt.want) }) {
+			pattern := regexp.MustCompile(tt.want)
+			if !slices.ContainsFunc(found, func(d diagnostic) bool { return d.Range.Start.Line == tt.line && pattern.MatchString(d.Message) }) {
 				t.Errorf("said %+v, want %q in line %d", found, tt.want, tt.line)
 			}
 		})
 	}
+}
 
-	text := playbook + "playbook: a\nsteps:\n  - do: \n"
-	uri, _ := s.open(write(t, dir, "writing.yaml", text), text)
-	if labels := s.complete(uri, 3, 8); !slices.Contains(labels, "host.contain") || !slices.Contains(labels, "alert.note") {
-		t.Errorf("actions proposed: %q", labels)
+func TestEditorCompletes(t *testing.T) {
+	s, dir := editor(t)
+	const head = playbookModeline + "playbook: a\n"
+	const body = "steps:\n  - do: alert.note\n    with: {text: a}\n"
+	for _, tt := range []struct {
+		name, text string
+		want       []string
+		not        string
+	}{
+		{"keys.yaml", head + "¦\n" + body, []string{"match", "enrich", "cooldown", "group", "finally", "mode"}, "playbook"},
+		{"modes.yaml", head + "mode: ¦\n" + body, []string{"observe", "enforce"}, "approve"},
+		{"triggers.yaml", head + "on: ¦\n" + body, []string{"alert", "alert.updated", "run.failed", "manual"}, "schedule"},
+		{"blocks.yaml", head + "match:\n  ¦\n" + body, []string{"all", "any", "none"}, "steps"},
+		{"condition.yaml", head + "match:\n  all:\n    - ¦\n" + body, []string{"condition"}, "do"},
+		{"keys-of-a-step.yaml", head + "steps:\n  - do: alert.note\n    ¦\n", []string{"with", "if", "for_each", "retry", "on_error"}, "do"},
+		{"actions.yaml", head + "steps:\n  - do: ¦\n", []string{"host.contain", "alert.note", "process.kill"}, "text"},
+		{"look-ups.yaml", head + "enrich:\n  a:\n    do: ¦\n" + body, []string{"host.get", "live.query"}, "host.contain"},
+		{"arguments.yaml", head + "steps:\n  - do: process.kill\n    with:\n      ¦\n", []string{"host", "pid", "name"}, "text"},
+		{"word-of-an-argument.yaml", head + "steps:\n  - do: alert.resolve\n    with:\n      verdict: ¦\n", []string{"true_positive", "false_positive"}, "observe"},
+		{"in-a-branch.yaml", head + "steps:\n  - parallel:\n      - do: host.tag\n        with:\n          ¦\n", []string{"host", "tag", "remove"}, "text"},
+		{"on-error.yaml", head + "steps:\n  - do: alert.note\n    with: {text: a}\n    on_error: ¦\n", []string{"stop", "continue"}, "transient"},
+
+		{"keys_test.yaml", testModeline + "tests:\n  - name: a\n    ¦\n", []string{"expect", "patch", "given"}, "steps"},
+		{"verdicts_test.yaml", testModeline + "tests:\n  - name: a\n    expect:\n      verdict: ¦\n", []string{"match", "no match", "suppressed"}, "done"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			uri, line, character := s.openAtCursor(dir, tt.name, tt.text)
+			var labels []string
+			for _, p := range s.complete(uri, line, character) {
+				labels = append(labels, p.Label)
+			}
+			for _, want := range tt.want {
+				if !slices.Contains(labels, want) {
+					t.Errorf("%q is not among what is proposed: %q", want, labels)
+				}
+			}
+			if slices.Contains(labels, tt.not) {
+				t.Errorf("%q is among what is proposed: %q", tt.not, labels)
+			}
+		})
 	}
-	text = playbook + "playbook: a\nsteps:\n  - do: process.kill\n    with:\n      \n"
-	uri, _ = s.open(write(t, dir, "arguments.yaml", text), text)
-	if labels := s.complete(uri, 5, 6); !slices.Contains(labels, "pid") || slices.Contains(labels, "sink") {
-		t.Errorf("arguments proposed: %q", labels)
+}
+
+func TestEditorExplains(t *testing.T) {
+	s, dir := editor(t)
+	for _, tt := range []struct{ name, text, want string }{
+		{"key.yaml", playbookModeline + "play¦book: a\nsteps: [{do: alert.note, with: {text: a}}]\n", "what runs, metrics and cool-downs go by"},
+		{"action.yaml", playbookModeline + "playbook: a\nsteps:\n  - do: host.cont¦ain\n    with: {host: h}\n", "`host.contain`: Blocks the traffic"},
+		{"argument.yaml", playbookModeline + "playbook: a\nsteps:\n  - do: alert.note\n    with:\n      te¦xt: a\n", "The note. A line that names the run"},
+		{"jq.yaml", playbookModeline + "playbook: a\nsteps:\n  - do: alert.note\n    i¦f: .alert.status == \"open\"\n    with: {text: a}\n", "jq expression"},
+		{"text.yaml", playbookModeline + "playbook: a\nsteps:\n  - do: alert.note\n    with:\n      text: ${{ .alert.st¦atus }}\n", "jq"},
+		{"verdict_test.yaml", testModeline + "tests:\n  - name: a\n    expect:\n      ver¦dict: match\n", "cool-down holds it back"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			uri, line, character := s.openAtCursor(dir, tt.name, tt.text)
+			got := strings.ReplaceAll(s.hover(uri, line, character), "\\", "") // Markdown
+			if !strings.Contains(got, tt.want) {
+				t.Errorf("said %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// The lines of this test are those of the guide.
+func TestEditorGuide(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "howto", "editor.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{playbookModeline, testModeline, configModeline, "erbridge playbook schema --write playbooks"} {
+		if !strings.Contains(string(guide), strings.TrimSpace(line)) {
+			t.Errorf("the guide does not say %q", line)
+		}
 	}
 }

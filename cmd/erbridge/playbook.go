@@ -46,7 +46,7 @@ func readPlaybook(path string, actions map[string]playbooks.Action) (*playbooks.
 	if err != nil {
 		return nil, nil, fmt.Errorf("playbook %s: %w", path, err)
 	}
-	pb, problems := playbooks.Parse(path, data, actions)
+	pb, problems := playbooks.ParseIn(os.DirFS(filepath.Dir(path)), path, data, actions)
 	return pb, problems, nil
 }
 
@@ -100,11 +100,16 @@ func newPlaybookList() *cobra.Command {
 	return cmd
 }
 
-// findPlaybook takes a file when there is one, and else looks in the
-// configuration and the library. Names of sinks are not checked: that is lint's.
+// errFolder is wrapped by findPlaybook when the name is that of a folder.
+var errFolder error = &usageError{"it is a folder: name a file in it"}
+
+// findPlaybook takes a file when there is one, and else looks in the configuration
+// and then in the library: who has changed a playbook of the library under its name
+// means his own. Names of sinks are not checked: that is lint's.
 func findPlaybook(name string, file *configFlag) (*playbooks.Playbook, error) {
 	lint := daemon.LintActions(nil)
-	if _, err := os.Stat(name); err == nil {
+	info, err := os.Stat(name)
+	if err == nil && !info.IsDir() {
 		pb, problems, err := readPlaybook(name, lint)
 		if err != nil {
 			return nil, err
@@ -114,25 +119,38 @@ func findPlaybook(name string, file *configFlag) (*playbooks.Playbook, error) {
 		}
 		return pb, linkCalled(pb, filepath.Dir(name), lint)
 	}
-	if slices.Contains(config.LibraryNames(), name) {
+	cfg, noConfig := file.load()
+	names := config.LibraryNames()
+	if noConfig == nil {
+		set, err := daemon.LoadPlaybooks(cfg, lint)
+		if err != nil {
+			return nil, err
+		}
+		if pb := set.Get(name); pb != nil {
+			return pb, nil
+		}
+		for _, pb := range set.Playbooks() {
+			names = append(names, pb.Name)
+		}
+	}
+	switch {
+	case slices.Contains(config.LibraryNames(), name):
 		pb, err := libraryPlaybook(name, lint)
 		if err != nil {
 			return nil, err
 		}
 		return pb, playbooks.Link([]*playbooks.Playbook{pb}, shipped(lint)...).Err()
+	case err == nil:
+		return nil, fmt.Errorf("playbook %s: %w", name, errFolder)
 	}
-	cfg, err := file.load()
-	if err != nil {
-		return nil, fmt.Errorf("playbook %q is no file and not in the library; %w", name, err)
+	err = fmt.Errorf("playbook %q: %w", name, soar.ErrNotFound)
+	if noConfig != nil {
+		err = fmt.Errorf("playbook %q is no file and not in the library; %w", name, noConfig)
 	}
-	set, err := daemon.LoadPlaybooks(cfg, daemon.LintActions(cfg))
-	if err != nil {
-		return nil, err
+	if near := registry.Near(name, names, 1); len(near) > 0 {
+		return nil, fmt.Errorf("%w; did you mean %q?", err, near[0])
 	}
-	if pb := set.Get(name); pb != nil {
-		return pb, nil
-	}
-	return nil, fmt.Errorf("playbook %q: %w", name, soar.ErrNotFound)
+	return nil, err
 }
 
 func libraryPlaybook(name string, known map[string]playbooks.Action) (*playbooks.Playbook, error) {

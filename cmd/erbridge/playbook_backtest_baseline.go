@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -12,10 +14,16 @@ import (
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/library"
 )
 
-// isShipped reports whether a playbook is one of the binary.
-func isShipped(pb *playbooks.Playbook) bool { return strings.HasPrefix(pb.File, "library/") }
+// isShipped reports whether a playbook is one of the binary, and not one that stands
+// in a folder of that name.
+func isShipped(pb *playbooks.Playbook) bool {
+	name, inside := strings.CutPrefix(pb.File, "library/")
+	data, err := fs.ReadFile(library.FS, name)
+	return inside && err == nil && bytes.Equal(data, pb.Source)
+}
 
 // playbooksIn reads a playbook, or those of a folder.
 func playbooksIn(place string, known map[string]playbooks.Action) ([]*playbooks.Playbook, error) {
@@ -76,7 +84,7 @@ func playbooksAt(ctx context.Context, folder, ref string, known map[string]playb
 		if err != nil {
 			return nil, err
 		}
-		pb, more := playbooks.Parse(ref+":"+filepath.Join(folder, filepath.FromSlash(name)), []byte(data), known)
+		pb, more := playbooks.ParseIn(&gitFolder{ctx, folder, ref, path.Dir(name)}, ref+":"+filepath.Join(folder, filepath.FromSlash(name)), []byte(data), known)
 		problems = append(problems, more...)
 		if pb != nil {
 			list = append(list, pb)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -29,8 +30,7 @@ func storeAlerts(t *testing.T, dir string, alerts ...soar.Alert) *store.Store {
 	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-ended
-		if err := s.Close(); err != nil {
+		if err := errors.Join(<-ended, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -119,6 +119,29 @@ func TestBacktestCommand(t *testing.T) {
 		t.Errorf("nothing: %+v", r)
 	}
 
+	folder, human := run(filepath.Join(dir, "playbooks"), "--baseline", "git:HEAD")
+	if len(folder.Results) != 2 || folder.Results[0].Change != "added" || folder.Results[1].Change != "changed" || !strings.Contains(human, "SINCE THE BASELINE") {
+		t.Errorf("a folder: %+v\n%s", folder.Results, human)
+	}
+	// A playbook of the library that was changed under its name, in a folder that has
+	// the name of the library's.
+	t.Chdir(dir)
+	write(t, dir, "library/triage-note.yaml", strings.Replace(goodPlaybook, "playbook: note", "playbook: triage-note", 1))
+	moved := write(t, dir, "moved.yaml", strings.Replace(goodConfig, "dir: playbooks", "dir: library", 1))
+	for _, line := range [][]string{{"triage-note", "-c", moved}, {"library/triage-note.yaml"}} {
+		if own, _ := run(append(line, "--baseline", "git:HEAD")...); !strings.HasSuffix(own.Results[0].File, "library/triage-note.yaml") || own.Results[0].Matched != 433 || own.Results[0].Change != "added" {
+			t.Errorf("%v: %+v", line, own.Results[0])
+		}
+	}
+	write(t, dir, "none/.hidden.yaml", goodPlaybook)
+	if none, human := run(filepath.Join(dir, "none")); len(none.Results) != 0 || !strings.Contains(human, "there are no playbooks\n") {
+		t.Errorf("an empty folder: %+v\n%s", none.Results, human)
+	}
+	hand := write(t, dir, "hand.yaml", "playbook: hand\non: manual\nsteps: [{do: alert.note, with: {text: a}}]")
+	if _, human := run(hand); !strings.Contains(human, "it takes no alerts") {
+		t.Errorf("started by hand:\n%s", human)
+	}
+
 	for _, tt := range []struct {
 		line   []string
 		code   int
@@ -126,12 +149,14 @@ func TestBacktestCommand(t *testing.T) {
 	}{
 		{[]string{"--baseline", "git:nothing"}, exitUsage, "git knows no such commit"},
 		{[]string{"--baseline", "git:--output=x"}, exitUsage, "expected a commit"},
-		{[]string{"--baseline", filepath.Join(dir, "absent")}, exitNotFound, "absent"},
+		{[]string{"--baseline", filepath.Join(dir, "absent")}, exitNotFound, "expected git:REF, live, or a file or folder"},
 		{[]string{"note", "--baseline", other}, exitUsage, `there is no playbook "note" in it`},
 		{[]string{"--since", "ages"}, exitUsage, "--since"},
 		{[]string{"--output", "yaml"}, exitUsage, "human or json"},
 		{[]string{"--listed", "0"}, exitUsage, "--listed"},
-		{[]string{"absent"}, exitNotFound, "absent"},
+		{[]string{"absent"}, exitNotFound, `playbook "absent": not found`},
+		{[]string{"not"}, exitNotFound, `did you mean "note"?`},
+		{[]string{"triage-not"}, exitNotFound, `did you mean "triage-note"?`},
 	} {
 		if _, stderr, code := erbridge(t, "", append([]string{"playbook", "backtest", "-c", cfg}, tt.line...)...); code != tt.code || !strings.Contains(stderr, tt.stderr) {
 			t.Errorf("%v: code %d, want %d: %s", tt.line, code, tt.code, stderr)
@@ -156,10 +181,10 @@ func TestExplainCommand(t *testing.T) {
 		{"of the store", []string{"--alert", "er-7"}, exitOK, "- severity is high\n        .alert.severity is \"low\"\n", ""},
 		{"what stands against it", []string{"--alert", "er-7"}, exitOK, "against a match: severity is high; it is fresh", ""},
 		{"a file, then", []string{"--alert", file, "--expect", "match"}, exitOK, "step step1: alert.note is not sent: observe: all playbooks are held at observe", ""},
-		{"not as expected", []string{"--alert", file, "--expect", "no-match"}, exitFailed, "note on er-8: match", "playbook note says match of alert er-8, and --expect no-match"},
+		{"not as expected", []string{"--alert", file, "--expect", "no-match"}, exitFailed, "note on er-8: match", "playbook note on er-8 says match, and --expect no-match"},
 		{"as expected", []string{"er-7", "--expect", "no-match"}, exitOK, "", ""},
-		{"no verdict", []string{"er-7", "--expect", "perhaps"}, exitUsage, "", "match, no-match or error"},
-		{"two alerts", []string{"er-7", "--alert", file}, exitUsage, "", "name an alert"},
+		{"no verdict", []string{"er-7", "--expect", "perhaps"}, exitUsage, "", "match, no-match, error or unknown"},
+		{"two alerts", []string{"er-7", "--alert", file}, exitUsage, "", "name one alert"},
 		{"no alert", []string{"--alert", "er-9"}, exitNotFound, "", "er-9"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -90,7 +90,7 @@ func importCACAO(stdin io.Reader, path, dir string) (*importReport, error) {
 	if err := createFile(file, imported.YAML); err != nil {
 		return nil, err
 	}
-	set, err := readLintSet([]string{file}, nil)
+	set, err := readLintSet(stdin, []string{file}, nil)
 	if err != nil {
 		return nil, err
 	}

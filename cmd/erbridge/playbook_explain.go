@@ -23,29 +23,43 @@ type explanation struct {
 	out       output
 	alert     string
 	alertFile string
+	on        string
+	run       string
+	input     string
 	expect    string
 	online    bool
 }
 
 // expectations are what --expect takes, and the verdicts that it means.
-var expectations = map[string]playbooks.Verdict{"match": playbooks.Match, "no-match": playbooks.NoMatch, "error": playbooks.Failed}
+var expectations = map[string]playbooks.Verdict{
+	"match": playbooks.Match, "no-match": playbooks.NoMatch, "error": playbooks.Failed, "unknown": playbooks.Unknown,
+}
 
 func newPlaybookExplain() *cobra.Command {
 	var e explanation
 	cmd := &cobra.Command{
 		Use:   "explain PLAYBOOK [ALERT]",
 		Short: "show condition by condition what a playbook makes of an alert, and what it would do",
-		Long: `explain evaluates one playbook on one alert and sends nothing that has an effect.
+		Long: `explain evaluates one playbook on one alert, or on what else starts its runs, and sends
+nothing that has an effect.
 
 PLAYBOOK is a file, or the name of a playbook of the configuration or the library.
 ALERT is an alert of the store, such as er-4711, or a JSON file in the form that
 alerts show --output json prints. The clock stands at the time at which it came in,
 where that is known.
 
+A playbook that takes no alerts needs none: it is explained for the next time of its
+schedule, for a person who starts it, or for a failed run, in the order of its on;
+--on names another. What a person gives stands in --input, and the failed run is named
+with --run.
+
 A + stands before what speaks for a match, a - before what does not, and a ! before
-what could not be evaluated. Enrichment is read from the server with --online;
-without, it counts as failed.`,
+what could not be evaluated. A ? stands before what nobody knows here: how many like
+alerts there are, where no alerts are stored, or what a failed run is, without --run.
+Where that decides, the verdict is unknown. Enrichment is read from the server with
+--online; without, it counts as failed.`,
 		Example: `  erbridge playbook explain kill-miner.yaml --alert er-4711
+  erbridge playbook explain release-expired-containments
   erbridge playbook explain triage-note --alert alert.json --expect match`,
 		Args: args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -53,13 +67,13 @@ without, it counts as failed.`,
 				return err
 			}
 			if _, known := expectations[e.expect]; !known && e.expect != "" {
-				return usagef("--expect %q: expected match, no-match or error", e.expect)
+				return usagef("--expect %q: expected match, no-match, error or unknown", e.expect)
 			}
 			alerts := slices.DeleteFunc(append(given[1:len(given):len(given)], e.alert, e.alertFile), func(s string) bool { return s == "" })
-			if len(alerts) != 1 {
-				return usagef("name an alert of the store, or a file, with --alert")
+			if len(alerts) > 1 {
+				return usagef("name one alert of the store, or one file, with --alert")
 			}
-			x, err := e.explain(cmd, given[0], alerts[0])
+			x, err := e.explain(cmd, given[0], alerts)
 			if err != nil {
 				return err
 			}
@@ -67,7 +81,7 @@ without, it counts as failed.`,
 				return err
 			}
 			if e.expect != "" && expectations[e.expect] != x.Verdict {
-				return fmt.Errorf("playbook %s says %s of alert %s, and --expect %s", x.Playbook, x.Verdict, x.Alert, e.expect)
+				return fmt.Errorf("playbook %s%s says %s, and --expect %s", x.Playbook, x.Occasion(), x.Verdict, e.expect)
 			}
 			return nil
 		},
@@ -77,29 +91,28 @@ without, it counts as failed.`,
 	f := cmd.Flags()
 	f.StringVar(&e.alert, "alert", "", "an alert of the store, or a JSON file; - is standard input")
 	f.StringVar(&e.alertFile, "alert-file", "", "a JSON file with the alert; - is standard input")
-	f.StringVar(&e.expect, "expect", "", "fail unless this is the verdict: match, no-match or error")
+	f.StringVar(&e.on, "on", "", "what starts the run: "+strings.Join(playbooks.Triggers(), ", "))
+	f.StringVar(&e.run, "run", "", "the failed run of the store that on: run.failed is about")
+	f.StringVar(&e.input, "input", "", "what a person gives, as JSON")
+	f.StringVar(&e.expect, "expect", "", "fail unless this is the verdict: match, no-match, error or unknown")
 	f.BoolVar(&e.online, "online", false, "log in to the server to read what the playbook enriches with")
-	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions([]string{"match", "no-match", "error"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("on", cobra.FixedCompletions(playbooks.Triggers(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("expect", cobra.FixedCompletions([]string{"match", "no-match", "error", "unknown"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func (e *explanation) explain(cmd *cobra.Command, name, ref string) (*playbooks.Explanation, error) {
+func (e *explanation) explain(cmd *cobra.Command, name string, alerts []string) (*playbooks.Explanation, error) {
 	pb, err := findPlaybook(name, &e.file)
 	if err != nil {
 		return nil, err
 	}
-	var stored soar.StoredAlert
-	if e.alertFile != "" || isFile(ref) {
-		stored, err = readStored(cmd.InOrStdin(), ref)
-	} else {
-		stored, err = storedAlertWith(cmd.Context(), &e.file, ref)
-	}
+	trigger, at, err := e.trigger(cmd, pb, alerts)
 	if err != nil {
 		return nil, err
 	}
 	options := playbooks.ExplainOptions{Now: time.Now}
-	if !stored.ReceivedAt.IsZero() {
-		options.Now = func() time.Time { return stored.ReceivedAt }
+	if !at.IsZero() {
+		options.Now = func() time.Time { return at }
 	}
 	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
 		options.Ceiling = cfg.Playbooks.Mode
@@ -122,7 +135,7 @@ func (e *explanation) explain(cmd *cobra.Command, name, ref string) (*playbooks.
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Minute)
 	defer cancel()
-	return playbooks.ExplainWith(ctx, pb, stored.Alert, options)
+	return playbooks.ExplainTrigger(ctx, pb, trigger, options)
 }
 
 // isFile reports whether a word that may name an alert names a file.

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,15 +52,15 @@ PLAYBOOK is a file, or the name of a playbook of the configuration or the librar
 // drawText is the playbook as an indented list.
 func drawText(w io.Writer, o *playbooks.Outline) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s on %s\n", o.Playbook, strings.Join(o.On, ", "))
+	fmt.Fprintf(&b, "%s on %s\n", o.Playbook, triggers(o))
 	for _, c := range o.Conditions {
 		fmt.Fprintf(&b, "  %s %s\n", c.Block, clean(c.Name))
 	}
 	for _, e := range o.Enrich {
 		fmt.Fprintf(&b, "  enrich %s: %s\n", e.Name, e.Action)
 	}
-	if o.Cooldown > 0 {
-		fmt.Fprintf(&b, "  cool-down %s\n", registry.FormatDuration(o.Cooldown))
+	for _, hold := range holds(o) {
+		fmt.Fprintf(&b, "  %s\n", hold)
 	}
 	textSteps(&b, o.Steps, "  ")
 	if len(o.Finally) > 0 {
@@ -88,6 +90,30 @@ func textSteps(b *strings.Builder, steps []playbooks.OutlineStep, indent string)
 	}
 }
 
+// triggers is what starts runs.
+func triggers(o *playbooks.Outline) string {
+	words := slices.Clone(o.On)
+	for i := range words {
+		if words[i] == "schedule" {
+			words[i] += " " + o.Schedule
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// holds are what makes fewer runs than alerts, or looks at several alerts.
+func holds(o *playbooks.Outline) (words []string) {
+	for _, hold := range []struct {
+		word  string
+		reach time.Duration
+	}{{"counts like alerts of", o.Count}, {"one run for the like alerts of", o.Group}, {"cool-down", o.Cooldown}} {
+		if hold.reach > 0 {
+			words = append(words, hold.word+" "+registry.FormatDuration(hold.reach))
+		}
+	}
+	return words
+}
+
 // stepWord is what a step does.
 func stepWord(s *playbooks.OutlineStep) string {
 	switch {
@@ -99,15 +125,28 @@ func stepWord(s *playbooks.OutlineStep) string {
 	return s.Action
 }
 
+// stepNotes are how a step is done.
 func stepNotes(s *playbooks.OutlineStep) (notes []string) {
 	if s.If != "" {
 		notes = append(notes, "if "+oneLine(s.If))
 	}
+	return append(notes, boxNotes(s)...)
+}
+
+// boxNotes are stepNotes without the condition, which a drawing has in a shape of its own.
+func boxNotes(s *playbooks.OutlineStep) (notes []string) {
 	if s.ForEach != "" {
-		notes = append(notes, "for each of "+oneLine(s.ForEach))
+		note := "for each of " + oneLine(s.ForEach)
+		if s.MaxParallel > 1 {
+			note += fmt.Sprintf(", %d at a time", s.MaxParallel)
+		}
+		notes = append(notes, note)
 	}
 	if s.Attempts > 1 {
 		notes = append(notes, fmt.Sprintf("%d attempts", s.Attempts))
+	}
+	if s.Bounded {
+		notes = append(notes, "within "+registry.FormatDuration(s.Timeout))
 	}
 	if s.CarryOn {
 		notes = append(notes, "goes on after a failure")
@@ -143,18 +182,18 @@ type end struct{ from, label string }
 
 func newGraph(o *playbooks.Outline) *graph {
 	g := &graph{}
-	g.node("match", o.Playbook+"\n"+matchWords(o), rhombus)
+	g.node("match", headWords(o), rhombus)
 	open := []end{{"match", "match"}}
 	g.node("done", "done", round)
 	g.node("failed", "failed", round)
-	open, broken := g.steps(o.Steps, open)
+	open, broken := g.steps(o.Steps, open, false)
 	if len(o.Finally) > 0 { // every run comes here, and ends as it would have ended
 		g.node("finally", "finally", round)
 		g.join(open, "finally")
 		g.join(broken, "finally")
 		var failed []end
-		open, failed = g.steps(o.Finally, []end{{from: "finally"}})
-		if broken != nil {
+		open, failed = g.steps(o.Finally, []end{{from: "finally"}}, true)
+		if broken != nil || len(o.Finally) > 1 {
 			failed = append(failed, labelled(open, "after a failure")...)
 		}
 		broken = failed
@@ -164,13 +203,16 @@ func newGraph(o *playbooks.Outline) *graph {
 	return g
 }
 
-func matchWords(o *playbooks.Outline) string {
-	switch n := len(o.Conditions); n {
-	case 0:
-		return "every " + strings.Join(o.On, " and ")
-	default:
-		return count(n, "condition")
+// headWords are what starts a run, in a few words.
+func headWords(o *playbooks.Outline) string {
+	lines := []string{o.Playbook, "on " + triggers(o)}
+	if n := len(o.Conditions); n > 0 {
+		lines = append(lines, count(n, "condition"))
 	}
+	for _, e := range o.Enrich {
+		lines = append(lines, "enrich "+e.Name+": "+e.Action)
+	}
+	return strings.Join(append(lines, holds(o)...), "\n")
 }
 
 func labelled(ends []end, label string) (list []end) {
@@ -188,34 +230,30 @@ func (g *graph) join(ends []end, to string) {
 	}
 }
 
-// steps draws a list. It returns where a run goes on after it, and where it breaks off.
-func (g *graph) steps(list []playbooks.OutlineStep, open []end) (after, broken []end) {
+// steps draws a list. It returns where a run goes on after it, and where it breaks
+// off: never before the last step where all are done, as under finally.
+func (g *graph) steps(list []playbooks.OutlineStep, open []end, all bool) (after, broken []end) {
 	for i := range list {
 		s := &list[i]
-		id := "step_" + s.ID
-		label := s.ID + "\n" + stepWord(s)
-		if s.ForEach != "" {
-			label += "\nfor each of " + oneLine(s.ForEach)
-		}
-		g.node(id, label, box)
+		id, asked := "step_"+s.ID, "if_"+s.ID
+		g.node(id, strings.Join(append([]string{s.ID, stepWord(s)}, boxNotes(s)...), "\n"), box)
 		if s.If != "" {
-			g.node(id+"_if", oneLine(s.If), rhombus)
-			g.join(open, id+"_if")
-			g.edges = append(g.edges, edge{id + "_if", id, "true"})
+			g.node(asked, oneLine(s.If), rhombus)
+			g.join(open, asked)
+			g.edges = append(g.edges, edge{asked, id, "true"})
 		} else {
 			g.join(open, id)
 		}
 		open = []end{{from: id}}
-		var inside []end
+		inside := []end{{id, "failure"}}
 		if len(s.Branches) > 0 {
-			open = nil
+			open, inside = nil, nil
 			for _, branch := range s.Branches {
-				ends, more := g.steps(branch, []end{{from: id}})
+				ends, more := g.steps(branch, []end{{from: id}}, false)
 				open, inside = append(open, ends...), append(inside, more...)
 			}
-		} else {
-			inside = []end{{id, "failure"}}
 		}
+		var off []end // where the run breaks off
 		switch {
 		case s.CarryOn:
 			for _, e := range inside {
@@ -224,13 +262,18 @@ func (g *graph) steps(list []playbooks.OutlineStep, open []end) (after, broken [
 				}
 			}
 		case len(s.Handlers) > 0:
-			ends, more := g.steps(s.Handlers, inside)
-			broken = append(append(broken, ends...), more...)
+			ends, more := g.steps(s.Handlers, inside, false)
+			off = slices.Concat(ends, more)
 		default:
-			broken = append(broken, inside...)
+			off = inside
+		}
+		if all && i+1 < len(list) {
+			open = append(open, off...)
+		} else {
+			broken = append(broken, off...)
 		}
 		if s.If != "" {
-			open = append(open, end{id + "_if", "false"})
+			open = append(open, end{asked, "false"})
 		}
 	}
 	return open, broken
@@ -258,8 +301,10 @@ func drawMermaid(w io.Writer, o *playbooks.Outline) error {
 	return err
 }
 
+// mermaidText writes what Mermaid reads as markup as entities: %%{...}%% would be a
+// directive even between quotes, and a backtick begins Markdown.
 func mermaidText(text string) string {
-	return strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "\n", "<br>").Replace(text)
+	return strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;", "&", "#amp;", "%", "#37;", "`", "#96;", "\n", "<br>").Replace(text)
 }
 
 // drawDot writes the language of Graphviz.

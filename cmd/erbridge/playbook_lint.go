@@ -39,6 +39,9 @@ then the names of sinks are checked too.
 A comment # lint:ignore CODE reason suppresses a finding on its line, or in what
 begins on the line below it. What the engine refuses cannot be suppressed.
 
+The file - is standard input. With --changed-since, what a change brings about in
+files that did not change is reported too: a call of a playbook that was deleted.
+
 The exit code is 78 when there are findings. Warnings do not count.`,
 		Example: `  erbridge playbook lint playbooks/
   erbridge playbook lint --fix playbooks/kill-miner.yaml
@@ -55,12 +58,15 @@ The exit code is 78 when there are findings. Warnings do not count.`,
 				}
 			}
 			actions := daemon.LintActions(cfg)
-			set, err := readLintSet(paths, cfg)
+			set, err := readLintSet(cmd.InOrStdin(), paths, cfg)
 			if err != nil {
 				return err
 			}
-			if since != "" {
-				if err := set.changedSince(cmd.Context(), since); err != nil {
+			if _, piped := set.indexOf(stdinName); piped && (fix || cmd.Flags().Changed("changed-since")) {
+				return usagef("standard input has no file to correct or to compare: neither --fix nor --changed-since goes with -")
+			}
+			if cmd.Flags().Changed("changed-since") {
+				if err := set.changedSince(cmd.Context(), since, actions); err != nil {
 					return err
 				}
 			}
@@ -74,7 +80,7 @@ The exit code is 78 when there are findings. Warnings do not count.`,
 	}
 	file.flags(cmd)
 	cmd.Flags().StringVarP(&format, "output", "o", "human", "human, json (one list), sarif, github or junit")
-	cmd.Flags().StringVar(&since, "changed-since", "", "report only what is in files that differ from this commit or branch of git")
+	cmd.Flags().StringVar(&since, "changed-since", "", "report only what is in files that differ from this commit or branch of git, or comes of their change")
 	cmd.Flags().BoolVar(&fix, "fix", false, "correct what can be corrected without knowing what is meant; comments and formatting stay")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(lint.Formats(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -99,12 +105,19 @@ type lintSet struct {
 	known []lint.File
 	// shown are the files that are reported on; nil is all.
 	shown map[string]bool
+	// before is what there was to say of the others already.
+	before map[said]bool
+	// folders are those that were named.
+	folders []string
 	// shipped are the files that stand in the binary.
 	shipped map[string]bool
 }
 
+// stdinName is how findings name standard input.
+const stdinName = "stdin"
+
 // readLintSet reads the paths, or what the configuration names.
-func readLintSet(paths []string, cfg *config.Config) (*lintSet, error) {
+func readLintSet(stdin io.Reader, paths []string, cfg *config.Config) (*lintSet, error) {
 	set := &lintSet{shipped: map[string]bool{}}
 	if len(paths) == 0 {
 		if err := set.readLibrary(cfg); err != nil {
@@ -114,9 +127,17 @@ func readLintSet(paths []string, cfg *config.Config) (*lintSet, error) {
 			paths = []string{cfg.Playbooks.Dir}
 		}
 	}
-	seen := map[string]bool{}
-	var folders []string
+	seen := map[string]bool{} // by absolute paths
+	var beside []string
 	for _, path := range paths {
+		if path == "-" {
+			data, err := io.ReadAll(io.LimitReader(stdin, maxPlaybookBytes))
+			if err != nil {
+				return nil, fmt.Errorf("playbook from standard input: %w", err)
+			}
+			set.files = append(set.files, lint.File{Name: stdinName, Data: data})
+			continue
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, fmt.Errorf("playbook %w", notFound(err))
@@ -124,21 +145,34 @@ func readLintSet(paths []string, cfg *config.Config) (*lintSet, error) {
 		var files []lint.File
 		if info.IsDir() {
 			files, err = lint.Collect(os.DirFS(path), ".", func(name string) string { return filepath.Join(path, filepath.FromSlash(name)) })
+			set.folders = append(set.folders, path)
 		} else {
 			files, err = readLintFile(path)
-			folders = append(folders, filepath.Dir(path))
+			beside = append(beside, filepath.Dir(path))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("playbook %w", err)
 		}
 		for _, f := range files {
-			if !seen[filepath.Clean(f.Name)] {
-				set.files = append(set.files, f)
+			if absolute := absolutePath(f.Name); !seen[absolute] {
+				set.files, seen[absolute] = append(set.files, f), true
 			}
-			seen[filepath.Clean(f.Name)] = true
 		}
 	}
-	return set, set.readNeighbours(folders, seen)
+	return set, set.readNeighbours(beside, seen)
+}
+
+func absolutePath(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
+	}
+	return filepath.Clean(path)
+}
+
+// indexOf finds a file by its name.
+func (s *lintSet) indexOf(name string) (i int, found bool) {
+	i = slices.IndexFunc(s.files, func(f lint.File) bool { return f.Name == name })
+	return i, i >= 0
 }
 
 func (s *lintSet) readLibrary(cfg *config.Config) error {
@@ -167,7 +201,7 @@ func readLintFile(path string) ([]lint.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return []lint.File{{Name: path, Data: data}}, nil
+	return []lint.File{{Name: path, Data: data, Folder: os.DirFS(filepath.Dir(path))}}, nil
 }
 
 // readNeighbours reads the playbooks beside files that were named one by one, when
@@ -184,7 +218,7 @@ func (s *lintSet) readNeighbours(folders []string, seen map[string]bool) error {
 		}
 		for _, entry := range entries {
 			path := filepath.Join(folder, entry.Name())
-			if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") || !playbooks.IsPlaybookFile(entry.Name()) || seen[path] {
+			if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") || !playbooks.IsPlaybookFile(entry.Name()) || seen[absolutePath(path)] {
 				continue
 			}
 			if files, err := readLintFile(path); err == nil {
@@ -208,21 +242,21 @@ func (s *lintSet) fix(w io.Writer, actions map[string]playbooks.Action) error {
 			return fmt.Errorf("fix %s: %w", fixed.Name, err)
 		}
 		fmt.Fprintf(w, "fixed %s\n", clean(fixed.Name))
-		i := slices.IndexFunc(s.files, func(f lint.File) bool { return f.Name == fixed.Name })
-		s.files[i] = fixed
+		if i, found := s.indexOf(fixed.Name); found {
+			s.files[i] = fixed
+		}
 	}
 	return nil
 }
 
 func (s *lintSet) report(cmd *cobra.Command, format string, actions map[string]playbooks.Action) error {
-	findings := lint.Run(s.files, s.known, actions)
+	findings := slices.DeleteFunc(lint.Run(s.files, s.known, actions), func(f lint.Finding) bool { return !s.reports(f) })
 	var names []string
 	for _, f := range s.files {
-		if s.shown == nil || s.shown[f.Name] {
+		if s.shown == nil || s.shown[f.Name] || slices.ContainsFunc(findings, func(found lint.Finding) bool { return found.File == f.Name }) {
 			names = append(names, f.Name)
 		}
 	}
-	findings = slices.DeleteFunc(findings, func(f lint.Finding) bool { return s.shown != nil && !s.shown[f.File] })
 	w := cmd.OutOrStdout()
 	if err := lint.Write(w, format, findings, names, buildVersion()); err != nil {
 		return err

@@ -148,7 +148,7 @@ func TestLintChangedSince(t *testing.T) {
 	if _, stderr, code := erbridge(t, "", "playbook", "lint", "--changed-since", "HEAD", "--fix", books); code != exitConfig || strings.Contains(stderr, "fixed") {
 		t.Errorf("exit code %d, stderr %s", code, stderr)
 	}
-	for _, since := range []string{"no-such-branch", "--output=x"} {
+	for _, since := range []string{"no-such-branch", "--output=x", ""} {
 		if _, stderr, code := erbridge(t, "", "playbook", "lint", "--changed-since="+since, books); code != exitUsage {
 			t.Errorf("since %s: exit code %d, stderr %s", since, code, stderr)
 		}
@@ -157,6 +157,89 @@ func TestLintChangedSince(t *testing.T) {
 	write(t, outside, "a.yaml", "playbook: a\n"+noteStep)
 	if _, stderr, code := erbridge(t, "", "playbook", "lint", "--changed-since", "HEAD", outside); code != exitFailed || !strings.Contains(stderr, "not a git repository") {
 		t.Errorf("outside of git: exit code %d, stderr %s", code, stderr)
+	}
+}
+
+// A change is at fault for what it does to files that stayed as they are, and for
+// nothing else that is wrong with these.
+func TestLintChangedSinceReportsWhatBreaksElsewhere(t *testing.T) {
+	testenv.Need(t, "git")
+	dir := t.TempDir()
+	books := filepath.Join(dir, "books")
+	gitIn := func(arguments ...string) {
+		t.Helper()
+		if out, err := git(t.Context(), dir, append([]string{"-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"}, arguments...)...); err != nil {
+			t.Fatalf("git %v: %v\n%s", arguments, err, out)
+		}
+	}
+	gitIn("init", "-q")
+	write(t, books, "caller.yaml", "playbook: caller\ndescripton: d\nsteps:\n  - {call: callee, with: {limit: 2}}\n")
+	write(t, books, "second.yaml", "playbook: second\nsteps:\n  - {call: callee, with: {limit: 2}}\n")
+	write(t, books, "callee.yaml", "playbook: callee\nvars: {limit: 1}\n"+noteStep)
+	write(t, books, "contains.yaml", "playbook: contains\nmatch: {all: [{it is it: '.alert.rule.name == \"x\"'}]}\nsteps:\n  - {do: host.contain, with: {host: h}}\n")
+	write(t, books, "sub/releases.yaml", "playbook: releases\non: {schedule: {every: 1h}}\nsteps:\n  - {do: host.release, with: {host: h}}\n")
+	gitIn("add", ".")
+	gitIn("commit", "-q", "-m", "first")
+	since := func(paths ...string) []string {
+		return lintedFiles(t, append([]string{"--changed-since", "HEAD"}, paths...)...)
+	}
+	if got := since(books); got != nil {
+		t.Errorf("nothing changed: %v", got)
+	}
+	for _, tt := range []struct {
+		name   string
+		change func()
+		want   []string
+	}{
+		{"a variable of the callee goes", func() { write(t, books, "callee.yaml", "playbook: callee\n"+noteStep) }, []string{"second.yaml PB309"}},
+		{"the callee goes", func() { gitIn("rm", "-qf", "books/callee.yaml") }, []string{"second.yaml PB603"}},
+		{"the callee moves", func() {
+			gitIn("checkout", "-q", "HEAD", "--", ".")
+			gitIn("mv", "books/callee.yaml", "books/sub/moved.yaml")
+		}, nil},
+		{"the last of a folder goes", func() {
+			gitIn("reset", "-q", "--hard")
+			gitIn("rm", "-q", "books/sub/releases.yaml")
+		}, []string{"contains.yaml PB502"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.change()
+			if got := since(books); !slices.Equal(got, tt.want) {
+				t.Errorf("findings %v, want %v", got, tt.want)
+			}
+		})
+	}
+	gitIn("reset", "-q", "--hard")
+	gitIn("rm", "-q", "books/callee.yaml")
+	if got := since(filepath.Join(books, "second.yaml")); !slices.Equal(got, []string{"second.yaml PB603"}) {
+		t.Errorf("a file by its name: %v", got)
+	}
+	// As in a hook of a commit in another working tree.
+	t.Setenv("GIT_DIR", filepath.Join(dir, ".git"))
+	t.Setenv("GIT_INDEX_FILE", filepath.Join(dir, "elsewhere"))
+	if got := since(books); !slices.Equal(got, []string{"second.yaml PB603"}) {
+		t.Errorf("in a hook: %v", got)
+	}
+}
+
+func TestLintOfStandardInput(t *testing.T) {
+	const text = "playbook: p\nsteps:\n  - {do: alert.nte, with: {text: x}}\n"
+	if stdout, _, code := erbridge(t, text, "playbook", "lint", "-"); code != exitConfig || !strings.HasPrefix(stdout, "stdin:3:10 PB401") {
+		t.Errorf("exit code %d, stdout %s", code, stdout)
+	}
+	for _, flag := range []string{"--fix", "--changed-since=HEAD"} {
+		if _, stderr, code := erbridge(t, text, "playbook", "lint", "-", flag); code != exitUsage {
+			t.Errorf("%s: exit code %d, stderr %s", flag, code, stderr)
+		}
+	}
+}
+
+func TestLintOfOneFileByTwoNames(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", "playbook: a\n"+noteStep)
+	t.Chdir(dir)
+	if stdout, stderr, code := erbridge(t, "", "playbook", "lint", "a.yaml", filepath.Join(dir, "a.yaml"), "."); code != exitOK || stdout != "1 playbook: good\n" {
+		t.Errorf("exit code %d\nstdout %s\nstderr %s", code, stdout, stderr)
 	}
 }
 

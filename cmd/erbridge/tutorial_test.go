@@ -117,6 +117,10 @@ func tutorialBlocks(t *testing.T, page string) []tutorialBlock {
 			case "sh", "sh fails":
 				blocks = append(blocks, tutorialBlock{line: start, code: code, fails: kind != "sh"})
 			case "text":
+				if len(blocks) == 0 || blocks[len(blocks)-1].shown {
+					t.Errorf("line %d: there is no block of which this is the output", start)
+					break
+				}
 				last := &blocks[len(blocks)-1]
 				last.output, last.shown = code, true
 			default:
@@ -125,7 +129,12 @@ func tutorialBlocks(t *testing.T, page string) []tutorialBlock {
 			kind = ""
 		case kind != "":
 			body = append(body, line)
+		case strings.HasPrefix(strings.TrimSpace(line), "```"), strings.HasPrefix(line, "~~~"):
+			t.Errorf("line %d: a block that is not run", n)
 		}
+	}
+	if kind != "" {
+		t.Errorf("line %d: the block has no end", start)
 	}
 	return blocks
 }

@@ -153,6 +153,12 @@ func (c *checker) file(path string, where ...string) {
 	}
 }
 
+// Bounds of playbooks.watch: less is work for nothing, more would be taken for broken.
+const (
+	minWatch = 100 * time.Millisecond
+	maxWatch = time.Hour
+)
+
 func (c *checker) checkPlaybooks() {
 	p := c.cfg.Playbooks
 	if p.Dir != "" {
@@ -163,6 +169,9 @@ func (c *checker) checkPlaybooks() {
 		case !info.IsDir():
 			c.addf([]string{"playbooks", "dir"}, "no-folder", "", "playbooks: %s is not a folder", p.Dir)
 		}
+	}
+	if p.Watch != 0 && (p.Watch < minWatch || p.Watch > maxWatch) {
+		c.addf([]string{"playbooks", "watch"}, "out-of-range", "0s turns it off", "watch is %s, and must be from %s to %s", p.Watch, minWatch, maxWatch)
 	}
 	names := LibraryNames()
 	for i, name := range p.Library {

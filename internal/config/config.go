@@ -102,6 +102,12 @@ type Playbooks struct {
 	// except *_test.yaml.
 	Dir string `yaml:"dir" path:"true"`
 
+	// Watch is how often dir is looked at. A folder that has changed, and is the same
+	// twice in a row, is taken in as a whole; if there is any mistake in it, or no
+	// playbook any more, those loaded before stay in force. 0s turns it off: then
+	// erbridge reload and SIGHUP take changes in.
+	Watch time.Duration `yaml:"watch"`
+
 	// Library names playbooks that ship with erbridge, or holds the one word all.
 	Library []string `yaml:"library"`
 
@@ -215,7 +221,7 @@ func Default() Config {
 	return Config{
 		Server:    Server{Name: "er", API: "v1", Timeout: 30 * time.Second, Retries: 4},
 		Sources:   Sources{Poll: connector.DefaultPoll()},
-		Playbooks: Playbooks{Mode: soar.ModeObserve},
+		Playbooks: Playbooks{Mode: soar.ModeObserve, Watch: 2 * time.Second},
 		Actions:   Actions{MaxCarveBytes: 2 << 30},
 		Console:   Console{Listen: "127.0.0.1:8088"},
 		Store: Store{

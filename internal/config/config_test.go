@@ -33,7 +33,7 @@ func TestDefaults(t *testing.T) {
 	if problems != "" {
 		t.Fatal(problems)
 	}
-	if cfg.Server.Name != "er" || cfg.Server.API != "v1" || cfg.Playbooks.Mode != "observe" || cfg.Console.Listen != "127.0.0.1:8088" ||
+	if cfg.Server.Name != "er" || cfg.Server.API != "v1" || cfg.Playbooks.Mode != "observe" || cfg.Playbooks.Watch != 2*time.Second || cfg.Console.Listen != "127.0.0.1:8088" ||
 		cfg.Sources.Poll.Interval != 15*time.Second || cfg.Sources.Push != nil || cfg.Store.Retention.Alerts != 90*day || cfg.Limits.Settle != 5*time.Minute {
 		t.Errorf("defaults: %+v", cfg)
 	}
@@ -71,6 +71,8 @@ func TestMistakes(t *testing.T) {
 			`c.yaml:3:26: console listens on 127.0.0.1:514 already [conflict]`},
 		{"absent playbooks", least + `playbooks: {dir: nowhere}`,
 			`c.yaml:2:18: playbooks: stat nowhere: no such file or directory [no-folder]`},
+		{"watch", least + `playbooks: {watch: 20ms}`,
+			`c.yaml:2:20: watch is 20ms, and must be from 100ms to 1h0m0s [out-of-range]; 0s turns it off`},
 		{"mode", least + `playbooks: {mode: aprove}`,
 			`c.yaml:2:19: unknown value "aprove" [unknown-name]; allowed: observe, enforce`},
 		{"no time at all", least + "sources: {poll: {interval: 0s}}\nserver2: {}",

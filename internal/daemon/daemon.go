@@ -59,6 +59,9 @@ type Daemon struct {
 	health *health
 	ready  chan struct{} // closed when all stages have started
 
+	reloads *prometheus.CounterVec // by outcome
+	rewatch chan struct{}          // a reload may have changed how playbooks are watched; room for one
+
 	reloading sync.Mutex  // held while parts are replaced
 	stopping  atomic.Bool // set before shutdown waits for reloading
 	replaying sync.Mutex  // held while dead letters are read and replayed
@@ -90,7 +93,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	d := &Daemon{o: o, log: o.Log, first: cfg, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{})}
+	d := &Daemon{o: o, log: o.Log, first: cfg, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{}), rewatch: make(chan struct{}, 1)}
 	var err error
 	if d.client, err = NewClient(cfg, o); err != nil {
 		return nil, err
@@ -101,8 +104,15 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "erbridge_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": o.Version}})
 	build.Set(1)
+	d.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "erbridge_playbook_reloads_total", Help: "Reloads that brought other playbooks, by outcome: taken, or refused for the mistakes in them."}, []string{"outcome"})
+	for _, outcome := range []string{"taken", "refused"} {
+		d.reloads.WithLabelValues(outcome)
+	}
+	refused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "erbridge_playbooks_refused", Help: "1 while the playbooks on disk are refused, and those loaded before stay in force."}, d.health.playbooksRefused)
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, d.reloads, refused,
 	} {
 		if err := o.Metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -185,6 +195,7 @@ type stages struct {
 	store  *part
 	front  []*part // console, control socket, login
 	engine *part
+	watch  *part // of the playbook folder
 }
 
 // start starts everything but the store. After an error, what was started is in
@@ -250,6 +261,7 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 		d.sources = append(d.sources, s)
 		d.mu.Unlock()
 	}
+	running.watch = g.start("playbook watch", d.watchPlaybooks)
 	return nil
 }
 
@@ -299,6 +311,9 @@ func (d *Daemon) shutdown(running *stages) error {
 	var parts []*part
 	for _, s := range sources {
 		parts = append(parts, s.part)
+	}
+	if running.watch != nil {
+		parts = append(parts, running.watch)
 	}
 	problems := []error{stop(share, parts...)}
 	if running.engine != nil {

@@ -109,7 +109,7 @@ func (s *site) write(name, text string) {
 func (s *site) configure(more string) {
 	s.write("erbridge.yaml", fmt.Sprintf(`
 server: {url: %q, username: admin, password: {file: pw}, ca_file: ca.pem%s}
-playbooks: {dir: playbooks, mode: enforce}
+playbooks: {dir: playbooks, mode: enforce, watch: 0s}
 console: {listen: "127.0.0.1:0"}
 store: {path: data}
 limits: {shutdown: 9s}

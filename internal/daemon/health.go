@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +21,12 @@ type health struct {
 	mu    sync.Mutex // guards everything below
 	phase string     // why the daemon as a whole is not ready; empty while it runs
 	login error
-	store *store.Store
-	parts func() ([]*sinkPart, *connector.Poller)
+	// refused is why the playbooks on disk are not those in force, and since when; nil
+	// when they are.
+	refused      error
+	refusedSince time.Time
+	store        *store.Store
+	parts        func() ([]*sinkPart, *connector.Poller)
 }
 
 var errNotYet = errors.New("not logged in yet")
@@ -52,6 +57,45 @@ func (h *health) loggedIn(err error) {
 	h.login = err
 }
 
+// refusedPlaybooks notes why the playbooks on disk cannot be used. It is one refusal
+// until they can be.
+func (h *health) refusedPlaybooks(why error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refused == nil {
+		h.refusedSince = now
+	}
+	h.refused = why
+}
+
+// tookPlaybooks ends a refusal, and reports whether there was one.
+func (h *health) tookPlaybooks() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	mended := h.refused != nil
+	h.refused = nil
+	return mended
+}
+
+// playbooksRefused is 1 while there is a refusal.
+func (h *health) playbooksRefused() float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refused != nil {
+		return 1
+	}
+	return 0
+}
+
+// refusal is one line about a refusal: the first mistake, and how many there are.
+func (h *health) refusal() string {
+	first, rest, _ := strings.Cut(h.refused.Error(), "\n")
+	if rest != "" {
+		first += fmt.Sprintf(" (and %d more)", 1+strings.Count(rest, "\n"))
+	}
+	return fmt.Sprintf("what is on disk is refused since %s, and what was loaded before stays in force: %s", h.refusedSince.UTC().Format(time.RFC3339), first)
+}
+
 // readiness names what keeps alerts from being worked on (missing) and what
 // needs a person while work goes on (warnings). A sink that is paused keeps its
 // events and holds nobody up: that is a warning.
@@ -69,6 +113,9 @@ func (h *health) readiness(context.Context) console.Readiness {
 	}
 	if h.login != nil {
 		r.Missing["server"] = h.login.Error()
+	}
+	if h.refused != nil {
+		r.Warnings["playbooks"] = h.refusal()
 	}
 	if h.parts != nil {
 		sinkParts, poller := h.parts()

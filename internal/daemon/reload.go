@@ -44,7 +44,7 @@ func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
 		return Reloaded{}, errStopping
 	}
 	d.mu.Lock()
-	old, g, engine := d.cfg, d.group, d.engine
+	old, before, g, engine := d.cfg, d.set, d.group, d.engine
 	d.mu.Unlock()
 	select {
 	case <-d.ready:
@@ -70,6 +70,7 @@ func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
 	}
 	set, err := d.loadBound(cfg)
 	if err != nil {
+		d.refused(err)
 		return Reloaded{}, err
 	}
 	next, err := d.plan(ctx, cfg)
@@ -83,8 +84,14 @@ func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
 	d.mu.Lock()
 	d.cfg, d.set = cfg, set
 	d.mu.Unlock()
+	news := d.taken(before, set)
+	select {
+	case d.rewatch <- struct{}{}:
+	default:
+	}
 	result.Playbooks = len(set.Playbooks())
-	d.log.Info("configuration reloaded", "playbooks", result.Playbooks, "started", result.Started, "stopped", result.Stopped)
+	d.log.Info("configuration reloaded", "playbooks", result.Playbooks, "added", news.added, "changed", news.changed, "removed", news.removed,
+		"started", result.Started, "stopped", result.Stopped)
 	return result, err
 }
 

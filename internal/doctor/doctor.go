@@ -36,12 +36,16 @@ type Result struct {
 	Hint string `json:"hint"`
 }
 
-// Options says what to look at. All but Now and Timeout is needed.
+// Options says what to look at. Config and NewClient are needed.
 type Options struct {
 	// Config is the path of the configuration.
 	Config string
 	// NewClient makes the client of a configuration.
 	NewClient func(*config.Config) (*connector.Client, error)
+	// Playbooks loads the playbooks of a configuration and counts them. Its error, a line
+	// for each mistake, says why they cannot be used, or why the running daemon does not
+	// use them. Nil leaves the check out.
+	Playbooks func(context.Context, *config.Config) (int, error)
 	// Timeout bounds one request; default is that of the configuration, at most 10s.
 	Timeout time.Duration
 	// Now is the clock; default time.Now.
@@ -112,6 +116,7 @@ var checks = []check{
 	{"endpoints", []string{"release"}, (*doctor).endpoints},
 	{"hosts", []string{"login"}, (*doctor).hosts},
 	{"response", []string{"login", "release"}, (*doctor).response},
+	{"playbooks", []string{"config"}, (*doctor).playbooks},
 }
 
 // doctor is one examination. It belongs to one goroutine.

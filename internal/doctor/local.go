@@ -55,6 +55,25 @@ func (d *doctor) password(context.Context) finding {
 	return finding{OK, "what server.password names can be read", ""}
 }
 
+// playbooks says whether what is on disk can be used, and is by the daemon if it runs.
+func (d *doctor) playbooks(ctx context.Context) finding {
+	if d.o.Playbooks == nil {
+		return finding{Skip, "not looked at", ""}
+	}
+	n, err := d.o.Playbooks(ctx, d.cfg)
+	switch {
+	case err != nil:
+		first, rest, more := strings.Cut(err.Error(), "\n")
+		if more {
+			first += fmt.Sprintf(" (and %d more)", 1+strings.Count(rest, "\n"))
+		}
+		return finding{Fail, first, "erbridge check tells every mistake with its place; what is mended is taken by itself, or by erbridge reload"}
+	case n == 0:
+		return finding{Warn, "none is configured", "name some in playbooks.library, or a folder in playbooks.dir"}
+	}
+	return finding{OK, number(n, "playbook") + " can be used", ""}
+}
+
 func (d *doctor) push(ctx context.Context) finding {
 	if d.cfg.Sources.Push == nil {
 		return finding{Skip, "not configured; the poller alone looks for alerts", ""}

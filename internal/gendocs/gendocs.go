@@ -48,7 +48,7 @@ func Generate(root string) (map[string][]byte, error) {
 		"docs/reference/config.md":   configPage(src),
 		"docs/reference/sinks.md":    sinksPage(src),
 		"docs/reference/actions.md":  actionsPage(src),
-		"docs/reference/playbook.md": playbookPage(),
+		"docs/reference/playbook.md": playbookPage(src),
 
 		"docs/reference/playbook-test.md": playbookTestPage(src),
 
@@ -141,10 +141,26 @@ var (
 	durationName = "Duration"
 )
 
+// Types that read their own YAML say what they are.
+type (
+	namer  interface{ TypeName() string } // in Markdown
+	holder interface{ Holds() any }       // a pointer to the settings inside
+)
+
 // typeName is the word for a type, and the struct behind it, if there is one to describe.
 func typeName(v reflect.Value, enum string) (string, reflect.Value) {
 	t := v.Type()
+	self := reflect.New(t).Interface()
+	var inner reflect.Value
+	if h, ok := self.(holder); ok {
+		inner = reflect.ValueOf(h.Holds()).Elem()
+	}
+	if n, ok := self.(namer); ok {
+		return n.TypeName(), inner
+	}
 	switch {
+	case inner.IsValid():
+		return "settings", inner
 	case t.Implements(secretType):
 		return "secret", reflect.Value{}
 	case t == textType:

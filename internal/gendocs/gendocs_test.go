@@ -294,7 +294,7 @@ func TestYAMLInTheDocumentation(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "tools") {
+		if entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "tools" || entry.Name() == "bin") {
 			return fs.SkipDir
 		}
 		if !strings.HasSuffix(path, ".md") {

@@ -37,8 +37,8 @@ func (w *schemaWalk) walk(schema object, value any, all bool, place string) {
 	}
 	fields, _ := value.(map[string]any)
 	if then, ok := schema["then"].(object); ok {
-		do := schema["if"].(object)["properties"].(object)["do"].(object)["const"].(string)
-		if all || fields["do"] == do {
+		do, _ := schema["if"].(object)["properties"].(object)["do"].(object)["const"].(string)
+		if do != "" && (all || fields["do"] == do) {
 			w.walk(then, value, all, do)
 		}
 	}
@@ -70,6 +70,8 @@ func (w *schemaWalk) walk(schema object, value any, all bool, place string) {
 	}
 }
 
+type object = map[string]any
+
 const validPlaybooks = root + "/playbooks/testdata/valid"
 
 func readValid(t *testing.T) map[string]any {
@@ -78,6 +80,11 @@ func readValid(t *testing.T) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
+	below, err := filepath.Glob(validPlaybooks + "/*/*.y*ml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, below...)
 	values := map[string]any{}
 	for _, file := range files {
 		data, err := os.ReadFile(file)

@@ -22,9 +22,10 @@ import (
 
 // Bounds of every program.
 const (
-	// DefaultTimeout bounds one Run. Together with what a call under way may still
-	// take, a program has ended after 250 ms.
-	DefaultTimeout = 200 * time.Millisecond
+	// DefaultTimeout bounds one Run, not counting the time in which others have the
+	// processor. Together with what a call under way may still take, a program has
+	// ended after 250 ms.
+	DefaultTimeout = 125 * time.Millisecond
 
 	maxSource   = 64 << 10 // bytes of program text
 	maxNesting  = 500      // levels of nesting in the program text
@@ -34,14 +35,20 @@ const (
 	maxDepth    = 256      // levels of nesting of such a value
 	maxIndex    = 65_536   // highest array index that an assignment may create
 	maxDigits   = 400      // digits of a number in text
-	maxSteps    = 20e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
-	totalSteps  = 60e6     // of all searches of one Run
+	maxSteps    = 16e6     // of one search: the product of two sizes, or a regular expression's instructions times bytes of text
+	totalSteps  = 40e6     // of all searches of one Run
 	maxMatches  = 20_000   // matches of one regular expression
-	maxRegexp   = 20_000   // instructions of one regular expression
+	maxRegexp   = 20_000   // instructions of one regular expression, and of all that one program keeps
+	regexpBytes = 256      // bytes of the budget for one of them
 	totalBudget = 36 << 20 // bytes that one Run may build in all, roughly; the process grows by less than 64 MB
 	instruction = 32       // bytes of it for every instruction of the interpreter: its stacks, small values
 	recursive   = 160      // the same where functions are defined, which may call themselves
 )
+
+// slots are taken by programs while they run, as many as there are processors. More
+// would get no further in a burst of alerts, and would need the memory of all of them
+// at the same moment.
+var slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 
 // ErrLimit is wrapped by errors of programs that ran into a bound.
 var ErrLimit = errors.New("jq limit reached")
@@ -70,6 +77,7 @@ type Program struct {
 	isPath  bool       // plain is set, possibly to no fields at all: .
 	paths   [][]string // see Fields
 	quick   bool       // it needs no clock to end
+	direct  direct     // a way around the interpreter, where there is one
 	price   int        // bytes of the budget for one instruction
 	regexps regexpCache
 }
@@ -132,6 +140,7 @@ func Compile(src string, opts ...Option) (p *Program, err error) {
 	p = &Program{source: src, timeout: s.timeout, now: s.now, vars: s.vars}
 	p.plain, p.isPath = plainPath(query)
 	p.paths, p.quick = fieldPaths(query), quick(query)
+	p.direct = (&director{s.vars, s.functions}).query(query)
 	rewritten, defines, err := rewrite(src, query)
 	if err != nil {
 		return nil, err
@@ -168,6 +177,9 @@ func (p *Program) Run(ctx context.Context, input any, vars ...any) ([]any, error
 func (p *Program) Value(ctx context.Context, input any, vars ...any) (any, error) {
 	if p.isPath {
 		return p.follow(input)
+	}
+	if v, sure := p.directly(ctx, input, vars); sure {
+		return v, nil
 	}
 	out, err := p.run(ctx, 1, input, vars)
 	if err != nil {
@@ -214,20 +226,22 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 			out, err = nil, fmt.Errorf("jq: not plain JSON, or a fault of the interpreter: %v", r)
 		}
 	}()
-	state := &run{program: p, budget: totalBudget, steps: totalSteps}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	state := &run{program: p, ctx: ctx, budget: totalBudget, steps: totalSteps}
 	values := append(append(make([]any, 0, len(vars)+1), vars...), state)
-	limited := ctx
 	var iter gojq.Iter
 	if p.quick {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
 		iter = p.code.Run(input, values...)
 	} else {
-		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, p.timeout)
-		defer cancel()
-		iter = p.code.RunWithContext(&meter{Context: limited, run: state, done: limited.Done()}, input, values...)
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		iter = p.code.RunWithContext(&meter{Context: ctx, run: state}, input, values...)
 	}
 	for {
 		v, ok := iter.Next()
@@ -235,7 +249,7 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 			break
 		}
 		if err, isErr := v.(error); isErr {
-			return nil, p.runError(ctx, limited, err)
+			return nil, runError(ctx, err)
 		}
 		if limit == 1 && len(out) == 1 {
 			return nil, fmt.Errorf("%w, got several; wrap the expression in any(...), first(...) or [...]", ErrOutputs)
@@ -248,6 +262,9 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 		}
 		out = append(out, v)
 	}
+	if state.over != nil {
+		return nil, state.over // a quick program has caught it
+	}
 	if limit == 1 && len(out) == 0 {
 		return nil, fmt.Errorf("%w, got none; add // and a default", ErrOutputs)
 	}
@@ -256,14 +273,11 @@ func (p *Program) run(ctx context.Context, limit int, input any, vars []any) (ou
 
 // runError makes an error whose text is computed here, under run's recover, and
 // is short: the text of gojq's own errors can be as large as their values.
-func (p *Program) runError(parent, limited context.Context, err error) error {
+func runError(ctx context.Context, err error) error {
 	switch {
-	case parent.Err() != nil:
-		return context.Cause(parent)
-	case limited.Err() != nil:
-		return fmt.Errorf("%w: took longer than %s", ErrLimit, p.timeout)
-	}
-	if errors.Is(err, ErrLimit) {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, ErrLimit):
 		return err
 	}
 	return errors.New(shorten(err.Error()))

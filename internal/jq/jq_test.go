@@ -143,6 +143,43 @@ func TestBombsStop(t *testing.T) {
 	}
 }
 
+// A limit is an error of the whole program: what catches errors, // as well, does not
+// turn it into a value.
+func TestLimitsAreNotCaught(t *testing.T) {
+	for _, src := range []string{
+		`try ("x" * 1e9) catch "caught"`, `("x" * 1e9)? // "caught"`, `"x" * 1e9 // "caught"`, `[.[]?, ("x" * 1e9)?]`, `try ("a" * 1000000 | test("(a{0,30}){0,30}b")) catch "caught"`,
+		`("[" * 9000 + "]" * 9000 | fromjson) // "caught"`, `[limit(3; repeat(try ("x" * 1e9) catch 1))]`, `("a" * 1000000 | explode) // "caught"`, `label $out | try ([range(1e9)]) catch (1, break $out)`,
+	} {
+		p, err := Compile(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := p.Run(t.Context(), nil); !errors.Is(err, ErrLimit) {
+			t.Errorf("%s yields %v, %v", src, out, err)
+		}
+	}
+}
+
+// What patterns made from data compile to is not kept for ever.
+func TestRegexpsKept(t *testing.T) {
+	p, err := Compile(`test("k" * 4000 + .)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if _, err := p.Run(t.Context(), fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, re := range p.regexps.known {
+			size += re.size
+		}
+		if size > maxRegexp || size != p.regexps.size {
+			t.Fatalf("%d instructions are kept, %d counted", size, p.regexps.size)
+		}
+	}
+}
+
 func allocated() uint64 {
 	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(s)
@@ -309,7 +346,12 @@ func TestPaths(t *testing.T) {
 		`. as $all | $all.alrt`:                                           ".alrt",
 		`.alert as $a | .steps | $a.id`:                                   ".alert .alert.id .steps",
 		`{id: .alert.id, alrt}`:                                           ".alert.id .alrt",
-		`[.alert.id, .alert.event[.vars.key]]`:                            ".alert.id .vars.key",
+		`[.alert.id, .alert.event[.vars.key]]`:                            ".alert.event .alert.id .vars.key",
+		`.enrich.seen.rows[-1].pid`:                                       ".enrich.seen.rows[].pid",
+		`.enrich.seen.rows[1 + 1].pid`:                                    ".enrich.seen.rows",
+		`.enrich.seen["a" + .alert.id]`:                                   ".alert.id .enrich.seen",
+		`. as {enrich: {$seen, other: [$x]}} | [$seen.id, $x]`:            ".enrich .enrich.other .enrich.other[] .enrich.seen .enrich.seen.id",
+		`nth(.alert.n; .enrich.seen.rows[])`:                              ".alert.n .enrich.seen.rows[]",
 		`reduce .steps.a.output[] as $x (.vars.start; . + $x)`:            ".steps.a.output[] .vars.start",
 		`def f: .nope; f`:                                                 "",
 		`.alert.id | in_list(.vars.ids)`:                                  ".alert.id .alert.id.vars.ids",

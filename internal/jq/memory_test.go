@@ -43,6 +43,13 @@ var hoarders = []string{
 	// Paths.
 	`reduce range(250) as $i (1; [.]) | [range(1e5) as $i | paths]`, `reduce range(20000) as $i (1; [.]) | [paths]`, `reduce range(20000) as $i (1; [.]) | [tostream]`, `reduce range(20000) as $i (1; [.]) | [path(..)]`, `reduce range(20000) as $i (1; [.]) | [paths(true)]`, `reduce range(20000) as $i (1; [.]) | del(..)`, `reduce range(20000) as $i (1; [.]) | .. |= 1`, `reduce range(20000) as $i (1; {a: .}) | [leaf_paths?]`,
 	`[range(250) | "a"] as $p | [range(1e5) | null | path(getpath($p))]`, `[range(250) | "a"] as $p | [range(1e5) | null | setpath($p; 1)]`, `[range(250) | "a"] as $p | [range(1e5) | null | getpath($p) = 1]`, `[range(250) | 60000] as $p | null | setpath($p; 1)`, `[range(1e5)] | [tostream]`, `[range(1e5)] | [paths]`, `[range(1e5)] | .. |= 1`, `[range(1e5)] | walk(.)`, `[range(1e5)] | walk([.])`, `[range(1e5)] | pick(.[])`, `[[range(1e5)]] | .[0] |= map([.])`,
+	// What takes long or much in one piece.
+	`jn(1000000000; 999999999)`, `yn(1000000000; 1000000001)`, `"[" * 9000 + "]" * 9000 | [range(1e5) as $i | try fromjson catch 1]`, `"ab" * 500000 | [range(1e5) as $i | indices("ab")]`, `"ab" * 120000 | split("") | sort | unique | sort | unique | sort | unique | sort | unique`,
+	`[range(1e5) | "\(.)x"] as $x | [range(1e5) | $x | unique]`, `[range(1e5)] as $x | [range(1e5) | $x | min, max, min_by(.), max_by(.)]`, `"x" * 800000 | [match("(x*)(x*)(x*)(x*)(x*)y$")]`, `"(a|b)" * 1600 | . as $re | [range(1e5) as $i | "x" | test($re + "\($i)")]`, `"k" * 8000 | . as $re | [range(1e5) as $i | "x" | test($re + "\($i)"; "i")]`,
+	`"x" * 1000000 | until(length == 0; .[1:])`, `"ä" * 500000 | [range(1e5) as $i | .[-1:]]`, `"x" * 500000 | [test("(.*)(.*)(.*)y"), test("(.*)(.*)(.*)z"), test("(.*)(.*)(.*)a"), test("(.*)(.*)(.*)b"), test("(.*)(.*)(.*)c")]`,
+	`[range(1e5)] as $x | [range(1e5) | $x | join(",")]`, `[range(1e5)] as $x | [range(1e5) | $x | @csv, @sh]`, `" " * 1000000 | [range(1e5) as $i | trim, ltrim, rtrim]`,
+	// Catching limits.
+	`repeat(try ("x" * 1e9) catch .)`, `def f: try ([range(1e6)]) catch f; f`, `[repeat(try (reduce range(100) as $i (1; [., .]) | tojson) catch .)]`, `repeat(try ("a" * 1000000 | test("(a{0,30}){0,30}b")) catch .) | empty`, `[range(1e9) | ([range(1e5)] | . - .) // 1]`, `def f: (f | error)? // f; f`,
 	// Shared parts.
 	`reduce range(100) as $i (1; [., .])`, `reduce range(100) as $i (1; [., .]) | [..]`, `reduce range(100) as $i (1; [., .]) | tojson`, `reduce range(17) as $i (1; [., .]) | [range(1e5) as $i | tojson | fromjson]`, `reduce range(17) as $i (1; [., .]) | [range(1e5) as $i | walk(.)]`, `reduce range(17) as $i ("x" * 100000; [., .]) | tojson`, `reduce range(17) as $i (1; [., .]) | [range(1e5) as $i | flatten]`,
 }

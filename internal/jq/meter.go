@@ -3,7 +3,9 @@ package jq
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"strings"
+	"time"
 
 	"github.com/itchyny/gojq"
 )
@@ -11,12 +13,13 @@ import (
 // meter is the context of one Run. gojq asks Done before each instruction, which
 // makes it the place to count them: a program has an end that does not depend on
 // how fast the machine is, and what the interpreter keeps for itself (the stacks of
-// a recursion, the items of an array) is paid for.
+// a recursion, the items of an array) is paid for. When it is over, gojq drops what
+// a try has set up to catch, so that no program goes on by catching limits.
 type meter struct {
 	context.Context
-	run  *run
-	done <-chan struct{}
-	over error
+	run   *run
+	count uint
+	over  error
 }
 
 var closed = func() chan struct{} {
@@ -25,15 +28,27 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-// Done charges for one instruction.
+// lookEvery is how many instructions pass between two looks at the clock. Several of
+// them can go through a long text each, and that takes milliseconds.
+const lookEvery = 8
+
+// Done charges for one instruction. It is never closed by itself, which spares a
+// timer for every condition of every playbook.
 func (m *meter) Done() <-chan struct{} {
+	if m.over == nil {
+		m.over = m.run.over
+	}
+	if m.over == nil {
+		m.over = m.run.charge(m.run.program.price)
+	}
+	if m.over == nil && m.count%lookEvery == 0 {
+		m.over = m.run.look()
+	}
+	m.count++
 	if m.over != nil {
 		return closed
 	}
-	if m.over = m.run.charge(m.run.program.price); m.over != nil {
-		return closed
-	}
-	return m.done
+	return nil
 }
 
 func (m *meter) Err() error {
@@ -41,6 +56,38 @@ func (m *meter) Err() error {
 		return m.over
 	}
 	return m.Context.Err()
+}
+
+// What counts at most of the time from one look to the next: as long as instructions
+// take, and as a call in one piece takes. Beyond that, others had the processor.
+// Without it, what an expression says would depend on the load of the machine.
+const (
+	longestGap  = 10 * time.Millisecond
+	longestCall = 50 * time.Millisecond
+)
+
+// look tells when the time is over, which runs from the first look.
+func (r *run) look() error {
+	now := time.Now()
+	if !r.looked.IsZero() {
+		most := longestGap
+		if r.long {
+			most = longestCall
+		}
+		r.spent += min(now.Sub(r.looked), most)
+	}
+	r.looked, r.long = now, false
+	if r.spent > r.program.timeout {
+		return fmt.Errorf("%w: took longer than %s", ErrLimit, r.program.timeout)
+	}
+	return r.ctx.Err()
+}
+
+// lookBefore is look ahead of a call that may take long.
+func (r *run) lookBefore() error {
+	err := r.look()
+	r.long = true
+	return err
 }
 
 // result makes a value that the program yields plain, and charges for the copy.
@@ -62,6 +109,35 @@ func (r *run) room(v, factor any) any {
 		return err
 	}
 	return v
+}
+
+// sorted charges for a sort of items, which keeps a key and a place for each of
+// them, and a group of its own besides.
+func (r *run) sorted(v, keys any) any {
+	if err, failed := r.small(keys).(error); failed {
+		return err
+	}
+	items, _ := v.([]any)
+	if err := r.search(float64(4 * len(items) * bits.Len(uint(len(items))))); err != nil {
+		return err
+	}
+	if err := r.charge(128 * len(items)); err != nil {
+		return err
+	}
+	return v
+}
+
+// places charges for the search of a part: texts become arrays of characters, of
+// which each place is compared.
+func (r *run) places(v, part any) any {
+	w := walker{}
+	if err := w.walk(v, 0); err != nil {
+		return err
+	}
+	if err := r.charge(128 * (w.nodes + w.bytes)); err != nil {
+		return err
+	}
+	return r.product(v, part)
 }
 
 // pieces charges for what splitting a text makes.

@@ -1,6 +1,7 @@
 package jq
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/itchyny/gojq"
@@ -21,14 +23,29 @@ import (
 // variable that programs cannot name.
 type run struct {
 	program *Program
+	ctx     context.Context
+	looked  time.Time // at the clock
+	spent   time.Duration
+	long    bool    // what was begun since may take long
 	budget  int     // bytes left to build
 	steps   float64 // left to search
+	over    error   // the limit that the program ran into
 }
+
+// What takes so many steps or bytes in one piece is worth a look at the clock. Quick
+// programs have no other.
+const (
+	longSearch  = 100_000
+	largeCharge = 32 << 10
+)
 
 // search takes the steps of a search that nothing can interrupt.
 func (r *run) search(steps float64) error {
 	if r.steps -= steps; steps > maxSteps || r.steps < 0 {
 		return fmt.Errorf("%w: too much to search through", ErrLimit)
+	}
+	if steps > longSearch {
+		return r.lookBefore()
 	}
 	return nil
 }
@@ -36,6 +53,9 @@ func (r *run) search(steps float64) error {
 func (r *run) charge(bytes int) error {
 	if r.budget -= bytes; r.budget < 0 {
 		return fmt.Errorf("%w: the expression builds too much", ErrLimit)
+	}
+	if bytes > largeCharge {
+		return r.lookBefore()
 	}
 	return nil
 }
@@ -47,18 +67,27 @@ type nativeFunc struct {
 	call func(in any, args []any) any
 }
 
-// with hands the run to a function of the input alone.
-func with(f func(r *run, in any) any) func(any, []any) any {
-	return func(in any, args []any) any { return f(args[0].(*run), in) }
+// note remembers that a limit was reached: it ends the program, whatever tries to
+// catch it.
+func (r *run) note(v any) any {
+	if err, failed := v.(error); failed && errors.Is(err, ErrLimit) {
+		r.over = err
+	}
+	return v
 }
 
-// with2 hands on the input and one argument, with3 the two operands.
+// with hands the run to a function of the input alone.
+func with(f func(r *run, in any) any) func(any, []any) any {
+	return func(in any, args []any) any { r := args[0].(*run); return r.note(f(r, in)) }
+}
+
+// with2 hands on the input and one argument, operands the two operands.
 func with2(f func(r *run, in, arg any) any) func(any, []any) any {
-	return func(in any, args []any) any { return f(args[0].(*run), in, args[1]) }
+	return func(in any, args []any) any { r := args[0].(*run); return r.note(f(r, in, args[1])) }
 }
 
 func operands(f func(r *run, left, right any) any) func(any, []any) any {
-	return func(_ any, args []any) any { return f(args[0].(*run), args[1], args[2]) }
+	return func(_ any, args []any) any { r := args[0].(*run); return r.note(f(r, args[1], args[2])) }
 }
 
 func comparing(ok func(c int) bool) func(any, []any) any {
@@ -84,6 +113,8 @@ var natives = []nativeFunc{
 	{"_erb_small", 1, with((*run).small)},
 	{"_erb_check", 2, with2(func(r *run, in, arg any) any { return pass(in, r.small(arg)) })},
 	{"_erb_product", 2, with2((*run).product)},
+	{"_erb_places", 2, with2((*run).places)},
+	{"_erb_sorted", 2, with2((*run).sorted)},
 	{"_erb_rows", 1, with((*run).rows)},
 	{"_erb_room", 2, with2((*run).room)},
 	{"_erb_pieces", 2, with2((*run).pieces)},
@@ -99,7 +130,8 @@ var natives = []nativeFunc{
 	{"_erb_key", 1, with(key)},
 	{"_erb_route", 1, with((*run).route)},
 	{"_erb_regexp", 4, func(in any, args []any) any {
-		return args[0].(*run).regexp(in, args[1], args[2], args[3] == true)
+		r := args[0].(*run)
+		return r.note(r.regexp(in, args[1], args[2], args[3] == true))
 	}},
 }
 
@@ -510,6 +542,9 @@ func (r *run) join(v, separator any) any {
 	if !ok && len(items) > 1 {
 		return fmt.Errorf("join: expected a text between the parts but got: %s", preview(separator))
 	}
+	if err := r.charge(96 * len(items)); err != nil { // numbers become texts first
+		return err
+	}
 	var b strings.Builder
 	for i, item := range items {
 		if i > 0 {
@@ -600,11 +635,35 @@ func (r *run) decode(v any) any {
 	if err := r.charge(16*len(s) + objectBytes(0)*strings.Count(s, "{")); err != nil {
 		return err
 	}
+	if deeper(s, maxDepth) { // the decoder calls itself for each level
+		return fmt.Errorf("%w: a value is nested deeper than %d levels", ErrLimit, maxDepth)
+	}
 	var out any
 	if err := json.Unmarshal([]byte(s), &out); err != nil {
 		return fmt.Errorf("fromjson: %s", shorten(err.Error()))
 	}
 	return out
+}
+
+// deeper reports whether JSON text has more levels of nesting.
+func deeper(text string, levels int) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '[' || c == '{':
+			if depth++; depth > levels {
+				return true
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 func key(_ *run, v any) any {
@@ -652,6 +711,7 @@ func sortedKeys(m map[string]any) []string {
 type regexpCache struct {
 	mu    sync.Mutex
 	known map[[2]string]*sizedRegexp // guarded by mu
+	size  int                        // instructions of all of them; guarded by mu
 }
 
 type sizedRegexp struct {
@@ -659,13 +719,30 @@ type sizedRegexp struct {
 	size int // instructions
 }
 
-func (c *regexpCache) get(pattern, flags string) (*sizedRegexp, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *regexpCache) get(r *run, pattern, flags string) (*sizedRegexp, error) {
 	id := [2]string{pattern, flags}
-	if re := c.known[id]; re != nil {
+	c.mu.Lock()
+	re := c.known[id]
+	c.mu.Unlock()
+	if re != nil {
 		return re, nil
 	}
+	re, err := r.compile(pattern, flags)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Patterns made from data would fill it for ever.
+	if c.size += re.size; c.known == nil || len(c.known) >= 64 || c.size > maxRegexp {
+		c.known, c.size = map[[2]string]*sizedRegexp{}, re.size
+	}
+	c.known[id] = re
+	return re, nil
+}
+
+// compile compiles a regular expression and charges for it.
+func (r *run) compile(pattern, flags string) (*sizedRegexp, error) {
 	if i := strings.IndexFunc(flags, func(f rune) bool { return !strings.ContainsRune("gim", f) }); i >= 0 {
 		return nil, fmt.Errorf("regular expression flags %q: only g, i and m are known", shorten(flags))
 	}
@@ -679,12 +756,19 @@ func (c *regexpCache) get(pattern, flags string) (*sizedRegexp, error) {
 	if len(full) > 8192 {
 		return nil, fmt.Errorf("%w: a regular expression has more than 8192 bytes", ErrLimit)
 	}
+	if err := r.charge(regexpBytes * len(full)); err != nil {
+		return nil, err
+	}
 	parsed, err := syntax.Parse(full, syntax.Perl)
 	if err != nil {
 		return nil, fmt.Errorf("regular expression %s: %s", gojq.Preview(pattern), shorten(err.Error()))
 	}
-	if instructions(parsed) > maxRegexp {
+	size := instructions(parsed)
+	if size > maxRegexp {
 		return nil, fmt.Errorf("%w: the repetitions of a regular expression multiply to more than %d parts", ErrLimit, maxRegexp)
+	}
+	if err := r.charge(int(regexpBytes * size)); err != nil {
+		return nil, err
 	}
 	re, err := regexp.Compile(full)
 	if err != nil {
@@ -694,12 +778,7 @@ func (c *regexpCache) get(pattern, flags string) (*sizedRegexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.known) >= 64 || c.known == nil { // patterns made from data would fill it for ever
-		c.known = map[[2]string]*sizedRegexp{}
-	}
-	sized := &sizedRegexp{re, len(prog.Inst)}
-	c.known[id] = sized
-	return sized, nil
+	return &sizedRegexp{re, len(prog.Inst)}, nil
 }
 
 // instructions tells roughly how many a regular expression compiles to, before it
@@ -733,11 +812,15 @@ func (r *run) regexp(in, pattern, flags any, testing bool) any {
 	if !ok && flags != nil {
 		return fmt.Errorf("expected regular expression flags but got: %s", preview(flags))
 	}
-	re, err := r.program.regexps.get(source, letters)
+	re, err := r.program.regexps.get(r, source, letters)
 	if err != nil {
 		return err
 	}
-	if err := r.search(float64(re.size) * float64(len(text))); err != nil {
+	steps := float64(re.size) * float64(len(text))
+	if !testing {
+		steps *= 1.5 // what is captured is copied along
+	}
+	if err := r.search(steps); err != nil {
 		return fmt.Errorf("a text of %d bytes is too long for regular expressions of this size: %w", len(text), err)
 	}
 	if testing {

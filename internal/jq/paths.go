@@ -120,9 +120,7 @@ func (t *tracer) query(q *gojq.Query, in place) place {
 		}
 		saved := maps.Clone(t.vars)
 		for _, p := range q.Patterns {
-			if p.Name != "" {
-				t.vars[p.Name] = left
-			}
+			t.pattern(p, left)
 		}
 		out := t.query(q.Right, in)
 		t.vars = saved
@@ -135,6 +133,39 @@ func (t *tracer) query(q *gojq.Query, in place) place {
 	return place{}
 }
 
+// pattern gives the variables of a destructuring their places.
+func (t *tracer) pattern(p *gojq.Pattern, in place) {
+	if p == nil {
+		return
+	}
+	if p.Name != "" {
+		t.vars[p.Name] = in
+	}
+	for _, item := range p.Array {
+		t.pattern(item, t.uses(in.field("[]")))
+	}
+	for _, kv := range p.Object {
+		name := kv.Key
+		switch {
+		case kv.KeyString != nil && kv.KeyString.Queries == nil:
+			name = kv.KeyString.Str
+		case kv.KeyString != nil || kv.KeyQuery != nil:
+			name = ""
+		}
+		at := place{}
+		switch {
+		case strings.HasPrefix(name, "$"): // {$name} is {name: $name}
+			at = t.uses(in.field(name[1:]))
+			t.vars[name] = at
+		case name != "":
+			at = t.uses(in.field(name))
+		default:
+			t.uses(in)
+		}
+		t.pattern(kv.Val, at)
+	}
+}
+
 func (t *tracer) term(term *gojq.Term, in place) place {
 	p := t.head(term, in)
 	for _, s := range term.SuffixList {
@@ -145,7 +176,7 @@ func (t *tracer) term(term *gojq.Term, in place) place {
 			}
 			t.query(s.Index.Start, in)
 			t.query(s.Index.End, in)
-			p = step(p, s.Index)
+			p = t.step(p, s.Index)
 		case s.Iter:
 			p = p.field("[]")
 		}
@@ -153,17 +184,31 @@ func (t *tracer) term(term *gojq.Term, in place) place {
 	return t.uses(p)
 }
 
-func step(p place, x *gojq.Index) place {
+// step goes to a field or an item. Where only the run tells which, all of it is read.
+func (t *tracer) step(p place, x *gojq.Index) place {
 	if name := fieldName(x); name != "" {
 		return p.field(name)
 	}
 	if x.IsSlice {
 		return p
 	}
-	if x.Start != nil && x.Start.Term != nil && x.Start.Term.Type == gojq.TermTypeNumber {
+	if isNumber(x.Start) {
 		return p.field("[]")
 	}
+	t.uses(p)
 	return place{}
+}
+
+// isNumber reports whether an index is a number as it stands: 1 or -1.
+func isNumber(q *gojq.Query) bool {
+	if q == nil || q.Term == nil {
+		return false
+	}
+	term := q.Term
+	if term.Type == gojq.TermTypeUnary {
+		term = term.Unary.Term
+	}
+	return term.Type == gojq.TermTypeNumber
 }
 
 func (t *tracer) text(s *gojq.String, in place) {
@@ -182,7 +227,7 @@ func (t *tracer) head(term *gojq.Term, in place) place {
 		}
 		t.query(term.Index.Start, in)
 		t.query(term.Index.End, in)
-		return step(in, term.Index)
+		return t.step(in, term.Index)
 	case gojq.TermTypeFunc:
 		return t.function(term.Func, in)
 	case gojq.TermTypeObject:
@@ -239,7 +284,8 @@ func (t *tracer) head(term *gojq.Term, in place) place {
 var (
 	sameInput = strings.Fields(`test match capture scan split splits sub gsub startswith endswith ltrimstr rtrimstr trimstr
 		contains inside has in index rindex indices join IN at_least in_list cidr age first last limit isempty path paths del
-		getpath flatten range error strftime strptime pick delpaths`)
+		getpath flatten range error strftime strptime pick delpaths
+		nth skip add until while repeat recurse setpath bsearch combinations pow atan2 fmin fmax fmod ldexp`)
 	passesInput = strings.Fields("select")
 	itemsInput  = strings.Fields("map map_values any all sort_by group_by unique_by min_by max_by")
 	narrowing   = strings.Fields("arrays objects iterables strings numbers booleans values nulls scalars")

@@ -61,6 +61,7 @@ var forbidden = map[string]string{
 	"halt": "use error(...)", "halt_error": "use error(...)",
 	"builtins": "the manual of jq lists them", "modulemeta": "there are no modules", "get_search_list": "there are no modules",
 	"fromstream": "it cannot be bounded", "truncate_stream": "it cannot be bounded", "JOIN": "it cannot be bounded",
+	"jn": "it cannot be bounded", "yn": "it cannot be bounded",
 }
 
 type rewriter struct {

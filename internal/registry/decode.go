@@ -131,7 +131,8 @@ func syntaxProblem(file string, err error) Problem {
 //
 // Struct tags: `yaml:"name"` (a struct without the tag on a field ignores that
 // field; ",inline" embeds), `required:"true"`, `enum:"a,b"`, `path:"true"` (a path
-// in the file is relative to the file, not to where erbridge was started).
+// in the file is relative to the file, not to where erbridge was started). Schema
+// also takes `example:"text"`, for editors.
 func Decode(file string, n *yaml.Node, dst any) Problems {
 	d := decoder{file: file}
 	d.value(n, reflect.ValueOf(dst).Elem(), "")

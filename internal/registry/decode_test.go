@@ -337,6 +337,27 @@ func TestSchemaCarriesDefaultsAndDocs(t *testing.T) {
 	}
 }
 
+// Editors show examples, Markdown as such, and defaults behind pointers too.
+func TestSchemaHelpsEditors(t *testing.T) {
+	minute := time.Minute
+	s := struct {
+		Plain string         `yaml:"plain" example:"so"`
+		Code  *time.Duration `yaml:"code"`
+	}{Code: &minute}
+	schema := Schema(&s, func(_ reflect.Type, field string) string {
+		return map[string]string{"Plain": "A text.", "Code": "Such as `1m`."}[field]
+	})
+	properties := schema["properties"].(map[string]any)
+	plain := properties["plain"].(map[string]any)
+	if _, ok := plain["markdownDescription"]; ok || plain["description"] != "A text." || !reflect.DeepEqual(plain["examples"], []any{"so"}) {
+		t.Errorf("plain: %v", plain)
+	}
+	code := properties["code"].(map[string]any)
+	if code["markdownDescription"] != "Such as `1m`." || code["description"] != "Such as `1m`." || code["default"] != "1m" {
+		t.Errorf("code: %v", code)
+	}
+}
+
 func TestSet(t *testing.T) {
 	set := NewSet[int]("sink type")
 	set.Add("slack", 1)

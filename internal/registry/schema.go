@@ -56,7 +56,10 @@ func (s *schemaWriter) value(v reflect.Value, enum string) map[string]any {
 	case durationType:
 		return map[string]any{
 			"anyOf": []any{
-				map[string]any{"type": "string", "pattern": durationPattern, "minLength": 1},
+				map[string]any{
+					"type": "string", "pattern": durationPattern, "minLength": 1,
+					"patternErrorMessage": "expected a duration such as 30s, 5m, 4h or 7d",
+				},
 				map[string]any{"const": 0},
 			},
 			"examples": []any{"30s", "5m", "4h", "7d"},
@@ -131,11 +134,21 @@ func (s *schemaWriter) structure(v reflect.Value) map[string]any {
 		schema["type"], schema["required"] = "object", required
 	}
 	if s.docs != nil {
-		if doc := s.docs(t, ""); doc != "" {
-			schema["description"] = doc
-		}
+		annotate(schema, s.docs(t, ""))
 	}
 	return schema
+}
+
+// annotate says what a value is for. Editors show Markdown where it is called that,
+// and description as it stands.
+func annotate(schema map[string]any, doc string) {
+	if doc == "" {
+		return
+	}
+	schema["description"] = doc
+	if strings.Contains(doc, "`") {
+		schema["markdownDescription"] = doc
+	}
 }
 
 // reference describes a struct that contains itself once, under $defs.
@@ -161,9 +174,10 @@ func (s *schemaWriter) fields(v reflect.Value, properties map[string]any, requir
 			schema["default"] = d
 		}
 		if s.docs != nil {
-			if doc := s.docs(f.Owner, f.GoName); doc != "" {
-				schema["description"] = doc
-			}
+			annotate(schema, s.docs(f.Owner, f.GoName))
+		}
+		if f.Example != "" {
+			schema["examples"] = []any{f.Example}
 		}
 		properties[f.Name] = schema
 	}
@@ -178,6 +192,7 @@ type Field struct {
 	Required bool
 	Enum     string // words separated by commas, or empty
 	Path     bool   // a path relative to the file
+	Example  string // for editors
 }
 
 // Fields lists the settings of a struct in the order of its declaration.
@@ -194,7 +209,7 @@ func Fields(v reflect.Value) []Field {
 			fields = append(fields, Field{
 				Name: name, GoName: sf.Name, Owner: v.Type(), Value: v.Field(i),
 				Required: sf.Tag.Get("required") == "true", Enum: sf.Tag.Get("enum"),
-				Path: sf.Tag.Get("path") == "true",
+				Path: sf.Tag.Get("path") == "true", Example: sf.Tag.Get("example"),
 			})
 		}
 	}
@@ -204,6 +219,9 @@ func Fields(v reflect.Value) []Field {
 // Default is the value of a setting that a user did not write, as plain JSON in
 // the notation of the file; nil where nothing needs saying, such as an empty text.
 func Default(v reflect.Value) any {
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		return Default(v.Elem())
+	}
 	if v.Type() == durationType {
 		if v.IsZero() {
 			return nil

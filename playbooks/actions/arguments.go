@@ -216,7 +216,7 @@ func (h *Host) DecodeYAML(file string, n *yaml.Node) registry.Problems {
 }
 
 // JSONSchema says the same to editors.
-func (Host) JSONSchema() map[string]any {
+func (*Host) JSONSchema(registry.DocFunc) map[string]any {
 	return map[string]any{"type": "string", "minLength": 1, "pattern": `^[^\s,/]+$`}
 }
 
@@ -233,8 +233,8 @@ func (h *HostRef) DecodeYAML(file string, n *yaml.Node) registry.Problems {
 }
 
 // JSONSchema says the same to editors.
-func (HostRef) JSONSchema() map[string]any {
-	return map[string]any{"anyOf": []any{Host("").JSONSchema(), map[string]any{"type": "integer"}}}
+func (*HostRef) JSONSchema(docs registry.DocFunc) map[string]any {
+	return map[string]any{"anyOf": []any{new(Host).JSONSchema(docs), map[string]any{"type": "integer"}}}
 }
 
 // Number is a whole number above zero. Event columns are texts, so digits in a
@@ -259,7 +259,7 @@ func (v *Number) DecodeYAML(file string, n *yaml.Node) registry.Problems {
 }
 
 // JSONSchema says the same to editors.
-func (Number) JSONSchema() map[string]any {
+func (*Number) JSONSchema(registry.DocFunc) map[string]any {
 	return map[string]any{"anyOf": []any{
 		map[string]any{"type": "integer", "minimum": 1},
 		map[string]any{"type": "string", "pattern": `^0*[1-9][0-9]*$`},

@@ -32,6 +32,12 @@ type Playbook struct {
 	AgentDefinitions     map[string]Agent               `json:"agent_definitions,omitempty"`
 	TargetDefinitions    map[string]Agent               `json:"target_definitions,omitempty"`
 	ExtensionDefinitions map[string]ExtensionDefinition `json:"extension_definitions,omitempty"`
+
+	// These are only read.
+	Revoked    bool              `json:"revoked,omitempty"`
+	ValidUntil string            `json:"valid_until,omitempty"`
+	Markings   []string          `json:"markings,omitempty"`
+	Signatures []json.RawMessage `json:"signatures,omitempty"`
 }
 
 // Step is a step of a workflow of any type (section 4); which properties count
@@ -124,26 +130,32 @@ const (
 
 // The ids of what is the same in every playbook that we write.
 var (
-	namespace   = nameUUID([16]byte{0x6b, 0xa7, 0xb8, 0x11, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}, projectURL) // RFC 9562, section 6.6: URLs
+	namespace   = nameUUID([16]byte{0x6b, 0xa7, 0xb8, 0x11, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}, projectURL, 5) // RFC 9562, section 6.6: URLs
 	extensionID = identifier("extension-definition", "steps")
 	authorID    = identifier("identity", "author")
 	teamID      = identifier("group", "security operations")
 )
 
-// identifier is the id of a thing, the same for the same name (CACAO asks for no
-// version of UUID; RFC 9562, section 5.5).
+// identifier is the id of a thing, the same for the same name. Steps must have a UUID
+// of version 4, and all other things but playbooks should (section 10.10): that one is
+// made of pseudo-random bits, which here come out of the name.
 func identifier(kind, name string) string {
-	id := nameUUID(namespace, kind+"/"+name)
+	version := byte(4)
+	if kind == "playbook" {
+		version = 5
+	}
+	id := nameUUID(namespace, kind+"/"+name, version)
 	text := hex.EncodeToString(id[:])
 	return kind + "--" + text[:8] + "-" + text[8:12] + "-" + text[12:16] + "-" + text[16:20] + "-" + text[20:]
 }
 
-func nameUUID(space [16]byte, name string) (id [16]byte) {
+// nameUUID makes a UUID of a name, as RFC 9562 does in section 5.5 for version 5.
+func nameUUID(space [16]byte, name string, version byte) (id [16]byte) {
 	h := sha1.New()
 	h.Write(space[:])
 	h.Write([]byte(name))
 	copy(id[:], h.Sum(nil))
-	id[6] = id[6]&0x0f | 0x50
+	id[6] = id[6]&0x0f | version<<4
 	id[8] = id[8]&0x3f | 0x80
 	return id
 }

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -40,7 +41,7 @@ match:
     - it is bad: .alert.severity | at_least("high")
   none:
     - it is a server: (.alert.host.tags // []) | any(. == "server")
-vars: {names: [a, b], count: 3, share: 0.5, deep: {x: null}, yes_or_no: true}
+vars: {names: [a, b], "odd name": 1, _hidden: a, count: 3, share: 0.5, deep: {x: null}, yes_or_no: true}
 enrich:
   tree: {do: process.tree, with: {guid: "${{ .alert.event.process_guid }}"}, ttl: 1m}
   who: {do: host.get, with: {host: "${{ .alert.host.identifier }}"}}
@@ -70,6 +71,7 @@ steps:
     on_error:
       - {id: told, do: notify.send, with: {sink: soc, text: "no"}}
       - {if: .alert.id != null, do: alert.note, with: {text: "told"}}
+  - {id: alone, parallel: [{do: alert.note, with: {text: alone}}]}
   - {do: alert.note, with: {text: last}, on_error: stop}
 finally:
   - {do: alert.note, with: {text: "end"}, on_error: continue}
@@ -278,13 +280,14 @@ func TestHostileFiles(t *testing.T) {
 	fans = strings.Replace(fans, id("action", 0), id("parallel", 0), 1)
 	for _, tt := range []struct{ name, in, want string }{
 		{"nothing", ``, "JSON"},
-		{"a list", `[]`, "cannot unmarshal"},
+		{"a list", `[]`, "the file is of the wrong type (array)"},
 		{"deep", strings.Repeat("[", 500000), "nested deeper than 64"},
 		{"large", `{"name":"` + strings.Repeat("x", 2<<20) + `"}`, "more than 1048576 bytes"},
 		{"another type", `{"type":"bundle"}`, `type is "bundle"`},
 		{"another version", `{"type":"playbook","spec_version":"cacao-1.1"}`, `spec_version is "cacao-1.1"`},
 		{"id with more behind", `{"type":"playbook","spec_version":"cacao-2.0","id":"playbook--00000000-0000-4000-8000-000000000000\n- x"}`, "is not of the form"},
 		{"no start", `{` + head + `,"workflow":{}}`, "is no step of the workflow"},
+		{"text for a number", `{` + head + `,"workflow":{` + start(id("action", 1)) + `,"` + id("action", 1) + `":{"type":"action","delay":"5"}}}`, "workflow.delay is of the wrong type (string)"},
 		{"null step", `{` + head + `,"workflow":{` + start(id("action", 1)) + `,"` + id("action", 1) + `":null}}`, "is null"},
 		{"nothing to do", `{` + head + `,"workflow":{` + start(id("end", 1)) + `,"` + id("end", 1) + `":{"type":"end"}}}`, "no step that does anything"},
 		{"to itself", `{` + head + `,"workflow":{` + start(id("start", 0)) + `}}`, "no step that does anything"},
@@ -300,6 +303,73 @@ func TestHostileFiles(t *testing.T) {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
 		})
+	}
+}
+
+// What a file says of the playbook as a whole is not dropped in silence, and what
+// nobody can tell is not taken for false.
+func TestImportTells(t *testing.T) {
+	id := func(kind string, n int) string { return fmt.Sprintf("%s--00000000-0000-4000-A000-%012d", kind, n) } // capitals
+	action := func(words, next string) *cacao.Step {
+		return &cacao.Step{Type: "action", Name: words, Commands: []cacao.Command{{Type: "manual", Command: words}}, OnCompletion: next}
+	}
+	p := cacao.Playbook{
+		Type: "playbook", SpecVersion: "cacao-2.0", ID: id("playbook", 0), Name: "told", WorkflowStart: id("start", 0),
+		Revoked: true, ValidUntil: "2026-01-01T00:00:00Z", Markings: []string{"marking-tlp--x"}, Signatures: []json.RawMessage{[]byte("{}")},
+		PlaybookVariables: map[string]cacao.Variable{"__d__": {Type: "dictionary", Value: map[string]any{"a": 1}}, "__n__": {Type: "string"}, "__API_Key__": {Type: "string", Value: "hunter2"}},
+		Workflow: map[string]*cacao.Step{
+			id("start", 0):            {Type: "start", OnCompletion: id("if-condition", 0)},
+			id("if-condition", 0):     {Type: "if-condition", Condition: "[file:name = 'x']", OnTrue: id("action", 0), OnFalse: id("action", 1), OnCompletion: id("switch-condition", 0)},
+			id("action", 0):           action("then", id("end", 0)),
+			id("action", 1):           action("else", id("end", 0)),
+			id("switch-condition", 0): {Type: "switch-condition", Switch: "__gone__:value", Cases: map[string]string{"a": id("action", 2), "default": id("action", 3)}},
+			id("action", 2):           action("a", id("end", 0)),
+			id("action", 3):           action("other", id("end", 0)),
+			id("end", 0):              {Type: "end"},
+		},
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	imported, err := cacao.Import(append([]byte("\uFEFF"), data...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	for _, n := range imported.Notes {
+		fmt.Fprintf(&told, "%s: %s\n", n.Kind, n.What)
+	}
+	for _, want := range []string{"revoked: ", "valid_until 2026-01-01T00:00:00Z", "markings: ", "signatures: ", "the variable __n__ has no value", "the value of __API_Key__", "before vars.condition_1 is true or false", "before vars.condition_2 has a value"} {
+		if !strings.Contains(told.String(), want) {
+			t.Errorf("%q is not told:\n%s", want, &told)
+		}
+	}
+	book := plain(t, imported.YAML)
+	if vars := book["vars"]; !reflect.DeepEqual(vars, map[string]any{"d": map[string]any{"a": 1.0}, "n": nil, "api_key": nil, "condition_1": nil, "condition_2": nil}) {
+		t.Errorf("vars are %v", vars)
+	}
+	var ifs []string
+	for _, step := range book["steps"].([]any) {
+		ifs = append(ifs, step.(map[string]any)["if"].(string))
+	}
+	want := []string{
+		".vars.condition_1 == true", ".vars.condition_1 == false", `(.vars.condition_2 != null) and ((.vars.condition_2 | tostring) == "a")`,
+		`(.vars.condition_2 != null) and (((.vars.condition_2 | tostring) == "a") | not)`,
+	}
+	if !reflect.DeepEqual(ifs, want) {
+		t.Errorf("the conditions are %q", ifs)
+	}
+	for _, f := range findings(imported) {
+		t.Errorf("lint: %s", f)
+	}
+}
+
+// A playbook is not taken for the tests of another.
+func TestImportOfATestName(t *testing.T) {
+	imported, err := cacao.Import(export(t, []byte("playbook: noise_test\non: manual\nsteps: [{do: alert.note, with: {text: a}}]")))
+	if err != nil || imported.Name != "noise-test" {
+		t.Errorf("%+v, %v", imported, err)
 	}
 }
 
@@ -365,4 +435,25 @@ func FuzzImport(f *testing.F) {
 			t.Fatalf("mode is %v", got["mode"])
 		}
 	})
+}
+
+// Lists that stand in files are written out: who gets the export does not have them.
+func TestExportOfListFiles(t *testing.T) {
+	folder := fstest.MapFS{"hosts.txt": {Data: []byte("pc-1 # the first\n0815\n")}}
+	text := "playbook: p\nlists: {hosts: {file: hosts.txt}, ids: [7, x]}\nmatch: {all: [{listed: '.alert.host.name | in_list(\"hosts\")'}]}\nsteps: [{do: alert.note, with: {text: x}}]\n"
+	pb, problems := playbooks.ParseIn(folder, "p.yaml", []byte(text), actions.All(actions.Deps{}))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	imported, err := cacao.Import(export(t, pb.Source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, problems := playbooks.Parse("p.yaml", imported.YAML, actions.All(actions.Deps{}))
+	if problems != nil {
+		t.Fatalf("%v\n%s", problems, imported.YAML)
+	}
+	if got := fmt.Sprint(back.List("hosts"), back.List("ids")); got != "[pc-1 0815] [7 x]" {
+		t.Errorf("the lists come back as %s\n%s", got, imported.YAML)
+	}
 }

@@ -272,10 +272,10 @@ func (c *converter) branch(id string, step *Step, next string, s surroundings) [
 	if c.ours(id, step, "around") != nil { // the step inside has its condition
 		return c.around(id, step, next, s)
 	}
-	cond := c.condition(id, step)
-	steps := c.chain(step.OnTrue, inside.when(cond))
+	holds, fails := c.condition(id, step)
+	steps := c.chain(step.OnTrue, inside.when(holds))
 	if step.OnFalse != "" {
-		steps = append(steps, c.chain(step.OnFalse, inside.when("("+cond+") | not"))...)
+		steps = append(steps, c.chain(step.OnFalse, inside.when(fails))...)
 	}
 	return steps
 }
@@ -290,17 +290,18 @@ func (c *converter) loop(id string, step *Step, next string, s surroundings) []a
 	if c.ours(id, step, "around") != nil {
 		return c.around(id, step, next, s)
 	}
-	cond := c.condition(id, step)
+	holds, _ := c.condition(id, step)
 	c.note(id, Approximated, "a loop: its steps are done once at most; a list is worked off with for_each")
-	return c.chain(step.OnTrue, s.ending(next, id).when(cond))
+	return c.chain(step.OnTrue, s.ending(next, id).when(holds))
 }
 
 func (c *converter) choice(id string, step *Step, next string, s surroundings) []any {
 	inside := s.ending(next)
 	name, known := c.names[strings.TrimSuffix(strings.TrimSpace(step.Switch), ":value")]
 	if !known {
-		c.note(id, NotConverted, "switch %q: no variable of this playbook; none of the cases is taken", shorten(step.Switch, 80))
 		name = c.unset()
+		c.note(id, NotConverted, "switch %q: no variable of this playbook; none of the cases is taken before vars.%s has a value", shorten(step.Switch, 80), name)
+		inside = inside.when(".vars." + name + " != null")
 	}
 	cases := slices.Sorted(maps.Keys(step.Cases))
 	var steps []any

@@ -3,8 +3,11 @@ package cacao
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,15 +18,29 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 )
 
-// Export writes a playbook of ours, given by its YAML, which must be one that
-// loads. The result depends on the YAML and the time only.
+// Export writes a playbook of ours, given by the source of a version of it, which must
+// be one that loads. The result depends on that and the time only. Lists that stand in
+// files of their own are written out.
 //
 // Each step becomes an action step with a manual command, since CACAO has no
 // command that stands for an action of ours; the step itself is in the extension.
 func Export(source []byte, at time.Time) ([]byte, error) {
 	var book mapping
-	if err := yaml.Unmarshal(source, &book); err != nil {
+	documents := yaml.NewDecoder(bytes.NewReader(source))
+	if err := documents.Decode(&book); err != nil {
 		return nil, fmt.Errorf("cacao: read playbook: %w", err)
+	}
+	var held struct { // what the files of lists held
+		Files map[string][]any `yaml:"files"`
+	}
+	if err := documents.Decode(&held); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("cacao: read the lists of a playbook: %w", err)
+	}
+	lists, _ := book["lists"].(mapping)
+	for name, list := range lists {
+		if file, ok := list.(mapping); ok {
+			lists[name] = held.Files[text(file["file"])]
+		}
 	}
 	x := &exporter{
 		name: text(book["playbook"]),
@@ -59,6 +76,9 @@ func Export(source []byte, at time.Time) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// variableName is what stands between the underscores of a variable (section 10.18).
+var variableName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,199}$`)
+
 type exporter struct {
 	name string
 	out  *Playbook
@@ -91,7 +111,9 @@ func (x *exporter) book(book mapping) error {
 	x.out.WorkflowStart = x.add(typeStart, "start", &Step{Name: "start", Description: matchWords(book["match"]), OnCompletion: first})
 	vars, _ := book["vars"].(mapping)
 	for name, value := range vars {
-		x.out.PlaybookVariables["__"+name+"__"] = variable(value)
+		if variableName.MatchString(name) { // the others are in the extension only
+			x.out.PlaybookVariables["__"+name+"__"] = variable(value)
+		}
 	}
 	x.out.PlaybookExtensions = x.extension("playbook", head)
 	return x.err
@@ -191,6 +213,10 @@ func (x *exporter) core(step mapping, path string, w way, carryOn bool) string {
 				steps = []any{branch}
 			}
 			s.NextSteps = append(s.NextSteps, x.steps(steps, inside, way{end, end}))
+		}
+		for len(s.NextSteps) < 2 { // section 4.8: at least two
+			inside := path + "/branch" + strconv.Itoa(len(s.NextSteps)+1)
+			s.NextSteps = append(s.NextSteps, x.add(typeEnd, inside+"/end", &Step{Name: "end"}))
 		}
 	case step["call"] != nil:
 		kind = typePlaybook

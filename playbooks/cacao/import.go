@@ -2,6 +2,7 @@ package cacao
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +52,7 @@ type Imported struct {
 }
 
 var (
-	identifierForm = regexp.MustCompile(`^([a-z-]+)--[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	identifierForm = regexp.MustCompile(`^([a-z-]+)--(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
 	bookName       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,79}$`)
 	techniqueForm  = regexp.MustCompile(`^T\d{4}(\.\d{3})?$`)
 )
@@ -105,11 +106,15 @@ func read(data []byte) (*Playbook, error) {
 	if len(data) > maxBytes {
 		return nil, fmt.Errorf("it has more than %d bytes", maxBytes)
 	}
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // some editors put it there
 	if err := checkDepth(data); err != nil {
 		return nil, err
 	}
 	var p Playbook
 	if err := json.Unmarshal(data, &p); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return nil, fmt.Errorf("%s is of the wrong type (%s), at byte %d", cmp.Or(shorten(wrong.Field, 80), "the file"), wrong.Value, wrong.Offset)
+		}
 		return nil, err
 	}
 	switch {
@@ -188,7 +193,7 @@ func (c *converter) head() mapping {
 	if id := text(ours["finally"]); p.Workflow[id] != nil {
 		c.finally = id
 	}
-	if name := text(book["playbook"]); !bookName.MatchString(name) {
+	if name := text(book["playbook"]); !bookName.MatchString(name) || strings.HasSuffix(name, "_test") { // such a file would be a test
 		book["playbook"] = slug(p.Name, '-', 60)
 	}
 	if p.Description != "" && book["description"] == nil {
@@ -210,7 +215,25 @@ func (c *converter) head() mapping {
 		c.note(p.ID, Approximated, "the playbook only observes; take mode: observe away when it is what you want")
 	}
 	book["mode"] = "observe"
+	c.terms()
 	return book
+}
+
+// terms notes what is said of the playbook as a whole, and has no place in ours.
+func (c *converter) terms() {
+	p := c.in
+	if p.Revoked {
+		c.note(p.ID, NotConverted, "revoked: its author says that it is no longer to be used")
+	}
+	if p.ValidUntil != "" {
+		c.note(p.ID, NotConverted, "valid_until %s: ours do not run out", shorten(p.ValidUntil, 40))
+	}
+	if len(p.Markings) > 0 {
+		c.note(p.ID, NotConverted, "markings: who may see it stands in the file that was imported")
+	}
+	if len(p.Signatures) > 0 {
+		c.note(p.ID, NotConverted, "signatures: they were not checked, and do not hold for what came out")
+	}
 }
 
 func (c *converter) techniques(book mapping) {

@@ -19,6 +19,7 @@ var (
 	variableForm = regexp.MustCompile(`^__([A-Za-z0-9_-]{1,60}?)__$`)
 	variableUse  = regexp.MustCompile(`__[A-Za-z0-9_-]{1,60}?__:value`)
 	comparison   = regexp.MustCompile(`^\s*(__[A-Za-z0-9_-]{1,60}?__):value\s*(==|=|!=|<=|>=|<|>)\s*('[^'\\]*'|-?\d+(?:\.\d+)?|true|false)\s*`)
+	secretName   = regexp.MustCompile(`password|passwd|passphrase|secret|token|api_?key|credential`)
 	conjunction  = regexp.MustCompile(`^(AND|OR|and|or)\b`)
 )
 
@@ -52,8 +53,13 @@ func (c *converter) variables(id string, variables map[string]Variable, exported
 			short = base + "_" + strconv.Itoa(n)
 		}
 		c.names[name] = short
+		if secretName.MatchString(short) && v.Value != nil && v.Value != "" {
+			c.vars[short] = nil
+			c.note(id, NotConverted, "the value of %s: by its name it is a secret, and those do not stand in playbooks", name)
+			continue
+		}
 		c.vars[short] = c.value(v)
-		if v.External || v.Value == nil {
+		if v.External || c.vars[short] == nil {
 			c.note(id, Approximated, "the variable %s has no value: write one under vars.%s", name, short)
 		}
 	}
@@ -63,7 +69,7 @@ func (c *converter) value(v Variable) any {
 	given, ok := v.Value.(string)
 	if !ok {
 		switch value := v.Value.(type) {
-		case bool, float64:
+		case bool, float64, mapping, []any: // an object is allowed, and the others are usual
 			return value
 		}
 		return nil
@@ -112,25 +118,26 @@ func quoted(s string) string {
 	return string(data)
 }
 
-// condition makes jq of comparisons of variables with constants, joined by AND or OR.
-// Of all else (patterns about observed data) it makes a variable that a person sets.
-func (c *converter) condition(id string, step *Step) string {
+// condition makes jq of comparisons of variables with constants, joined by AND or OR:
+// when it holds, and when it does not. Of all else (patterns about observed data) it
+// makes a variable that a person sets; until then, neither is true.
+func (c *converter) condition(id string, step *Step) (holds, fails string) {
 	cond, ok := c.comparisons(step.Condition)
 	if ok {
 		c.note(id, Converted, "the condition %s", shorten(step.Condition, 120))
-		return cond
+		return cond, "(" + cond + ") | not"
 	}
 	name := c.unset()
-	c.note(id, NotConverted, "the condition %q: what depends on it is not done while vars.%s is false; write it in jq instead", shorten(step.Condition, 120), name)
-	return ".vars." + name
+	c.note(id, NotConverted, "the condition %q: what depends on it is not done before vars.%s is true or false; or write it in jq", shorten(step.Condition, 120), name)
+	return ".vars." + name + " == true", ".vars." + name + " == false"
 }
 
-// unset is a new variable that is false.
+// unset is a new variable that a person sets.
 func (c *converter) unset() string {
 	for n := 1; ; n++ {
 		name := "condition_" + strconv.Itoa(n)
 		if _, taken := c.vars[name]; !taken {
-			c.vars[name] = false
+			c.vars[name] = nil
 			return name
 		}
 	}

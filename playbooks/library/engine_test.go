@@ -13,12 +13,15 @@ import (
 	"testing/fstest"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/connector/ersim"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
+	"github.com/erbridge/erbridge/playbooks/library"
 )
 
 // scene is a scenario that was played, with the real engine, store and client.
@@ -405,6 +408,36 @@ func TestBareAlerts(t *testing.T) {
 			if err != nil || x.Verdict == playbooks.Failed {
 				t.Errorf("%s on alert %s: %+v, %v", pb.Name, alert.ID, x, err)
 			}
+		}
+	}
+}
+
+// So are the alerts of the tests when nothing is known of their host.
+func TestAlertsWithoutHost(t *testing.T) {
+	set, _ := load(t, actions.Deps{})
+	for _, pb := range set.Playbooks() {
+		data, err := library.FS.ReadFile(strings.TrimSuffix(pb.File, ".yaml") + "_test.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tests struct {
+			Alert struct {
+				Source   string            `yaml:"source"`
+				Severity soar.Severity     `yaml:"severity"`
+				Event    map[string]string `yaml:"event"`
+				Rule     *soar.Rule        `yaml:"rule"`
+			} `yaml:"alert"`
+		}
+		if err := yaml.Unmarshal(data, &tests); err != nil {
+			t.Fatal(err)
+		}
+		alert := soar.Alert{
+			Server: "er", ID: "1", Status: soar.StatusOpen, EventCount: 1000,
+			Source: tests.Alert.Source, Severity: tests.Alert.Severity, Event: tests.Alert.Event, Rule: tests.Alert.Rule,
+		}
+		x, err := playbooks.Explain(t.Context(), pb, alert, nil)
+		if err != nil || x.Verdict == playbooks.Failed {
+			t.Errorf("%s: %s, %s, %v", pb.Name, x.Verdict, x.Error, err)
 		}
 	}
 }

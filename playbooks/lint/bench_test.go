@@ -2,9 +2,11 @@ package lint_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/erbridge/erbridge/internal/testenv"
 	"github.com/erbridge/erbridge/playbooks/library"
 	"github.com/erbridge/erbridge/playbooks/lint"
 )
@@ -27,11 +29,16 @@ func manyPlaybooks(tb testing.TB, n int) []lint.File {
 	return files
 }
 
-// Two hundred playbooks, which is more than most will ever have.
+// Two hundred playbooks, which is more than most will ever have, on one core.
 func BenchmarkLint200Playbooks(b *testing.B) {
 	files, actions := manyPlaybooks(b, 200), known()
-	b.ResetTimer()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	b.ReportAllocs()
+	before := testenv.ProcessorTime(b)
 	for b.Loop() {
 		lint.Run(files, nil, actions)
 	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/200-playbooks")
+	b.ReportMetric((testenv.ProcessorTime(b)-before).Seconds()/float64(b.N), "cpu-s/200-playbooks")
+	testenv.ReportMachine(b, files[0].Data)
 }

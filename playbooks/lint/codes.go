@@ -210,6 +210,18 @@ var rules = []Rule{
 		Bad:  "playbook: p\nsteps:\n  - {do: alert.note, with: {text: seen}, max_parallel: 2}\n",
 		Good: "playbook: p\nsteps:\n  - {for_each: .alert.host.tags, max_parallel: 2, do: alert.note, with: {text: \"${{ .item }}\"}}\n",
 	},
+	{
+		Code: "PB212", Title: "not a list", Level: Error, words: []string{"list"},
+		Text: "What stands under `lists` is the same for every alert: texts, numbers, true, false and null, without `${{ }}` and without lists inside.",
+		Bad:  "playbook: p\nlists: {shells: [[sh, bash]]}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shells\")\n" + note,
+		Good: "playbook: p\nlists: {shells: [sh, bash]}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shells\")\n" + note,
+	},
+	{
+		Code: "PB213", Title: "list file that cannot be read", Level: Error, words: []string{"list-file"},
+		Text: "The items of a list stand in a file that is missing, cannot be read, is no UTF-8 text, is too large, or lies outside of the playbook's folder. A list file lies beside the playbook or below, has one item on each line, and the lists of a playbook have at most 100,000 lines and 4 MiB in all. Links are followed as long as they stay in the folder; hidden files are left out.",
+		Bad:  "playbook: p\nlists: {shells: {file: ../shells.txt}}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shells\")\n" + note,
+		Good: "playbook: p\nlists: {shells: [sh, bash]}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shells\")\n" + note,
+	},
 
 	{
 		Code: "PB301", Title: "not valid jq", Level: Error, words: []string{"jq"},
@@ -308,6 +320,30 @@ var rules = []Rule{
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is a shell: .alert.event.name // \"\" == \"sh\"\n" + note,
 		Good: "playbook: p\nmatch:\n  all:\n    - it is a shell: (.alert.event.name // \"\") == \"sh\"\n" + note,
 	},
+	{
+		Code: "PB317", Title: "not before what it negates", Level: Error,
+		Text: "In jq, `not` stands behind a pipe and negates what comes out of it: `.a | not`. `not .a` asks for the field `a` of a truth value, and ends with an error for every alert.",
+		Bad:  "playbook: p\nmatch:\n  all:\n    - it is new: not .alert.backfill\n" + note,
+		Good: "playbook: p\nmatch:\n  all:\n    - it is new: .alert.backfill | not\n" + note,
+	},
+	{
+		Code: "PB318", Title: "unknown list", Level: Error, words: []string{"unknown-list"},
+		Text: "`in_list(\"name\")`, `.lists.name` and `$lists.name` name a list that does not stand under `lists`.",
+		Bad:  "playbook: p\nlists: {shells: [sh, bash]}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shell\")\n" + note,
+		Good: "playbook: p\nlists: {shells: [sh, bash]}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shells\")\n" + note,
+	},
+	{
+		Code: "PB319", Title: "network in a list of texts", Level: Warning,
+		Text: "`in_list` compares texts as a whole: `10.1.2.3` is not in a list that holds `10.0.0.0/8`. Networks are for `cidr`, which takes a list of them.",
+		Bad:  "playbook: p\nlists: {internal: [10.0.0.0/8]}\nmatch:\n  all:\n    - it comes from inside: .alert.event.remote_address | in_list(\"internal\")\n" + note,
+		Good: "playbook: p\nlists: {internal: [10.0.0.0/8]}\nmatch:\n  all:\n    - it comes from inside: .alert.event.remote_address | cidr($lists.internal)\n" + note,
+	},
+	{
+		Code: "PB320", Title: "list that nothing uses", Level: Warning,
+		Text: "No expression names the list. Often it is one that was meant to be asked.",
+		Bad:  "playbook: p\nlists: {shells: [sh, bash]}\n" + note,
+		Good: "playbook: p\nlists: {shells: [sh, bash]}\nmatch:\n  all:\n    - it is a shell: .alert.event.name | in_list(\"shells\")\n" + note,
+	},
 
 	{
 		Code: "PB401", Title: "unknown action", Level: Error, words: []string{"unknown-action"},
@@ -348,7 +384,7 @@ var rules = []Rule{
 
 	{
 		Code: "PB501", Title: "action on endpoints without a scope", Level: Error,
-		Text: "The playbook may act (`mode: enforce`, which is the default), a step changes something on the host of the alert, and no condition looks at what happened or where: every alert would set it off. Conditions on severity and status alone are no scope, nor are those under `none`.",
+		Text: "The playbook may act (`mode: enforce`, which is the default), a step changes something on the host of the alert, and no condition looks at what happened or where: every alert would set it off. Conditions on severity and status alone are no scope, nor are those under `none`; under `any`, each must be one.",
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is bad: .alert.severity | at_least(\"high\")\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 		Good: "playbook: p\nmatch:\n  all:\n    - the agent hangs: .alert.rule.name == \"agent hangs\"\nsteps:\n  - {do: agent.restart, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
 	},
@@ -381,6 +417,12 @@ var rules = []Rule{
 		Text: "The conditions contradict each other, or one of them is a constant that decides against a match.",
 		Bad:  "playbook: p\nmatch:\n  all:\n    - it is Windows: .alert.host.platform == \"windows\"\n    - it is a Mac: .alert.host.platform == \"darwin\"\n" + note,
 		Good: "playbook: p\nmatch:\n  any:\n    - it is Windows: .alert.host.platform == \"windows\"\n    - it is a Mac: .alert.host.platform == \"darwin\"\n" + note,
+	},
+	{
+		Code: "PB507", Title: "approval without an expiry", Level: Error,
+		Text: "A step asks people and says nothing of how long they have: without an answer, the run waits for ever, and an answer of next month would still set it off. This release has no action that asks (PB401 says so); the code is there for playbooks that are written for one that has.",
+		Bad:  "playbook: p\nsteps:\n  - {do: approval.ask, with: {text: \"Contain it?\", from: [soc]}}\n",
+		Good: "playbook: p\nmode: observe\n" + note,
 	},
 
 	{

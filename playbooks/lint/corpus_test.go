@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/library"
 	"github.com/erbridge/erbridge/playbooks/lint"
 )
@@ -117,6 +119,33 @@ func TestUnreadableFiles(t *testing.T) {
 	}
 	if _, err := lint.Collect(os.DirFS(dir), "nowhere", func(name string) string { return name }); err == nil {
 		t.Error("a folder that is not there is no error")
+	}
+}
+
+// What the engine does not read is not judged, and what it refuses is.
+func TestFilesThatTheEngineLeavesOut(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.yaml", "b_test.yaml", ".c.yaml", ".hidden/d.yaml", "notes.md", "#e.yaml", ".#f.yaml"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("playbook: a\nsteps: [{do: alert.note, with: {text: x}}]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.yaml"), 0o600); err != nil { // who reads it waits for ever
+		t.Skip(err)
+	}
+	files, err := lint.Collect(os.DirFS(dir), ".", func(name string) string { return name })
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, problems := playbooks.LoadDir(dir, known())
+	if len(problems) != 1 || problems[0].Code != "unreadable" || set != nil {
+		t.Errorf("the engine says %v", problems)
+	}
+	if findings := lint.Run(files, nil, known()); len(files) != 2 || !slices.Equal(codes(findings), []string{"PB109"}) || findings[0].File != "pipe.yaml" {
+		t.Errorf("files %v, findings %v", files, findings)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/playbooks"
 )
 
 // expression is jq at some place of a playbook.
@@ -79,12 +78,14 @@ func (b *book) readExpressions() []expression {
 }
 
 // embedded are the expressions between ${{ and }}: each ends at the first }} that
-// leaves something which parses.
+// leaves something which parses. Behind one that does not, as in the loader, nothing
+// is looked at: where it ends is not known.
 func (b *book) embedded(n *yaml.Node) []expression {
 	var all []expression
+	last := strings.LastIndex(n.Value, "}}")
 	for from := 0; ; {
 		i := strings.Index(n.Value[from:], "${{")
-		if i < 0 {
+		if i < 0 || from+i > last {
 			return all
 		}
 		start := from + i + 3
@@ -92,10 +93,10 @@ func (b *book) embedded(n *yaml.Node) []expression {
 		if i := start - 4; i >= 0 && n.Value[i] == '$' {
 			continue // $${{ is a literal ${{
 		}
-		for end, tries := start, 0; tries < 50; tries++ {
+		for end, tries := start, 0; ; tries++ {
 			i := strings.Index(n.Value[end:], "}}")
-			if i < 0 {
-				break
+			if i < 0 || tries == 50 {
+				return all
 			}
 			end += i
 			if src := n.Value[start:end]; b.query(src) != nil {
@@ -214,17 +215,18 @@ func comparisons(b *book) {
 				return
 			}
 			literal := literalText(c.constant)
-			at := playbooks.PlaceIn(b.file, b.text.data, e.node, e.offset+max(strings.Index(e.src, literal), 0))
-			b.addAt(at, code, message, hint, b.quoted(e, at, c, literal)...)
+			offset := literalOffset(e.src, c.path, literal)
+			at := b.placeIn(e.node, e.offset+max(offset, 0))
+			b.addAt(at, code, message, hint, b.quoted(e, offset, at, c, literal)...)
 		})
 	}
 }
 
 // quoted puts quotes around a number in an expression that is held against a text.
-func (b *book) quoted(e expression, at registry.Position, c comparison, literal string) []edit {
+func (b *book) quoted(e expression, offset int, at registry.Position, c comparison, literal string) []edit {
 	start := b.text.offset(at)
 	_, isNumber := c.constant.(float64)
-	if !isNumber || c.op != gojq.OpEq || !strings.HasPrefix(string(b.text.data[start:]), literal) {
+	if offset < 0 || !isNumber || query(e.src[:offset]+`"`+literal+`"`+e.src[offset+len(literal):]) == nil || c.op != gojq.OpEq || !strings.HasPrefix(string(b.text.data[start:]), literal) {
 		return nil
 	}
 	quote := `"`
@@ -232,6 +234,42 @@ func (b *book) quoted(e expression, at registry.Position, c comparison, literal 
 		quote = `\"`
 	}
 	return []edit{{start, start + len(literal), quote + literal + quote}}
+}
+
+// literalOffset finds a literal that a path is held against: by itself, not in a name
+// or in quotes of its own, and behind the path rather than before it; or -1.
+func literalOffset(src string, path []string, literal string) int {
+	search := func(from int) int {
+		for {
+			i := strings.Index(src[from:], literal)
+			if i < 0 {
+				return -1
+			}
+			start, end := from+i, from+i+len(literal)
+			if (start == 0 || !partOfLiteral(src[start-1])) && (end == len(src) || !partOfLiteral(src[end])) {
+				return start
+			}
+			from = end
+		}
+	}
+	whole := "." + strings.Join(path, ".")
+	for from := 0; ; {
+		i := strings.Index(src[from:], whole)
+		if i < 0 {
+			return search(0)
+		}
+		from += i + len(whole)
+		if from == len(src) || !partOfLiteral(src[from]) {
+			if at := search(from); at >= 0 {
+				return at
+			}
+			return search(0)
+		}
+	}
+}
+
+func partOfLiteral(c byte) bool {
+	return strings.IndexByte("_.\"\\", c) >= 0 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 func literalText(v any) string {
@@ -249,6 +287,9 @@ func wrongComparison(c comparison) (code, message, hint string) {
 	kind, words := typeOf(c.path)
 	path := "." + strings.Join(c.path, ".")
 	equality := c.op == gojq.OpEq || c.op == gojq.OpNe
+	if what, known := compounds[kind]; known && equality && isScalar(c.constant) {
+		return "PB310", fmt.Sprintf("%s is %s, and never %s", path, what.word, short(literalText(c.constant))), what.hint
+	}
 	switch constant := c.constant.(type) {
 	case float64:
 		switch {
@@ -275,6 +316,20 @@ func wrongComparison(c comparison) (code, message, hint string) {
 		}
 	}
 	return "", "", ""
+}
+
+// compounds are the kinds of values that never equal a text, number or truth value.
+var compounds = map[reflect.Kind]struct{ word, hint string }{
+	reflect.Map:   {"an object", "name a field of it"},
+	reflect.Slice: {"a list", `write any(.[]; . == "x"), or | index("x")`},
+}
+
+func isScalar(v any) bool {
+	switch v.(type) {
+	case string, float64, bool:
+		return true
+	}
+	return false
 }
 
 func oneOf(word string, words []string) string {

@@ -103,11 +103,11 @@ func (b *book) mechanical(p registry.Problem) []edit {
 		}
 	case "wrong-type", "argument-type":
 		n := b.scalarAt(p.Position)
-		if p.Instead == "" || n == nil || n.Style != 0 {
+		if p.Instead == "" || n == nil || n.Style != 0 || n.Tag == "!!null" { // who left a text out meant none
 			return nil
 		}
-		if start, end, ok := b.text.scalar(n); ok {
-			return []edit{{start, end, p.Instead}}
+		if start, end, ok := b.text.scalar(n); ok { // as it is written: 007 stays 007
+			return []edit{{start, end, `"` + n.Value + `"`}}
 		}
 	case "technique":
 		n := b.scalarAt(p.Position)
@@ -123,28 +123,39 @@ func (b *book) mechanical(p registry.Problem) []edit {
 
 // keyAt finds the key that stands at a place, or whose value does.
 func (b *book) keyAt(at registry.Position) (mapping, key *yaml.Node) {
+	b.readPlaces()
+	e := b.entries[[2]int{at.Line, at.Column}]
+	return e.mapping, e.key
+}
+
+func (b *book) scalarAt(at registry.Position) *yaml.Node {
+	b.readPlaces()
+	return b.scalars[[2]int{at.Line, at.Column}]
+}
+
+// entry is a key in its mapping.
+type entry struct{ mapping, key *yaml.Node }
+
+// readPlaces notes what stands where, by line and column.
+func (b *book) readPlaces() {
+	if b.entries != nil || b.root == nil {
+		return
+	}
+	b.entries, b.scalars = map[[2]int]entry{}, map[[2]int]*yaml.Node{}
 	walk(b.root, func(n *yaml.Node) {
-		if n.Kind != yaml.MappingNode {
-			return
-		}
-		for k, value := range registry.Pairs(n) {
-			for _, c := range []*yaml.Node{k, value} {
-				if key == nil && c.Line == at.Line && c.Column == at.Column {
-					mapping, key = n, k
+		switch n.Kind {
+		case yaml.ScalarNode:
+			b.scalars[[2]int{n.Line, n.Column}] = n
+		case yaml.MappingNode:
+			for k, value := range registry.Pairs(n) {
+				for _, c := range []*yaml.Node{k, value} {
+					if at := [2]int{c.Line, c.Column}; b.entries[at].key == nil {
+						b.entries[at] = entry{n, k}
+					}
 				}
 			}
 		}
 	})
-	return mapping, key
-}
-
-func (b *book) scalarAt(at registry.Position) (found *yaml.Node) {
-	walk(b.root, func(n *yaml.Node) {
-		if n.Kind == yaml.ScalarNode && n.Line == at.Line && n.Column == at.Column {
-			found = n
-		}
-	})
-	return found
 }
 
 func walk(n *yaml.Node, f func(*yaml.Node)) {

@@ -9,11 +9,11 @@ package lint
 
 import (
 	"cmp"
+	"fmt"
 	"io/fs"
 	"path"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -38,6 +38,8 @@ const (
 type File struct {
 	Name string
 	Data []byte
+	// Folder is where the file lies, and the files of its lists; nil when it lies nowhere.
+	Folder fs.FS
 	// Err is why there is no Data.
 	Err error
 }
@@ -133,7 +135,7 @@ func hideSecrets(findings []Finding) {
 }
 
 // bookRules look at one playbook whose YAML can be read, whether it loads or not.
-var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, secrets}
+var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, approvals, secrets, unusedLists, networksInLists}
 
 // setRules look at all playbooks together.
 var setRules = []func(*set){repeatedNames, scopes, releases, overlaps}
@@ -148,24 +150,9 @@ func Failed(findings []Finding) bool {
 // folder that cannot be read is among them, with the reason.
 func Collect(fsys fs.FS, root string, shown func(string) string) ([]File, error) {
 	var files []File
-	err := fs.WalkDir(fsys, root, func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil && name == root:
-			return err
-		case err != nil:
-			files = append(files, File{Name: shown(name), Err: err})
-			return nil //nolint:nilerr // it becomes a finding
-		}
-		hidden := strings.HasPrefix(path.Base(name), ".") && name != root
-		switch {
-		case entry.IsDir() && hidden:
-			return fs.SkipDir
-		case entry.IsDir() || hidden || !playbooks.IsPlaybookFile(path.Base(name)):
-			return nil
-		}
-		data, err := fs.ReadFile(fsys, name)
-		files = append(files, File{shown(name), data, err})
-		return nil
+	err := playbooks.EachFile(fsys, root, func(name string, data []byte, err error) {
+		folder, _ := fs.Sub(fsys, path.Dir(name)) // no file has a name that it refuses
+		files = append(files, File{Name: shown(name), Data: data, Folder: folder, Err: err})
 	})
 	return files, err
 }
@@ -181,12 +168,20 @@ type book struct {
 	steps   []*step             // all of them, in the order of the file
 	found   []Finding
 
+	entries map[[2]int]entry      // see readPlaces
+	scalars map[[2]int]*yaml.Node // see readPlaces
+	places  func(n *yaml.Node, offset int) registry.Position
+	blocks  map[int][2]int         // see blockAfter
+	below   int                    // the line that the last comment is about
 	jq      []expression           // see expressions
 	queries map[string]*gojq.Query // see query
 }
 
 func read(f File, actions map[string]playbooks.Action) *book {
-	b := &book{file: f.Name, text: newText(f.Data), actions: actions, queries: map[string]*gojq.Query{}}
+	b := &book{
+		file: f.Name, text: newText(f.Data), actions: actions, places: playbooks.Places(f.Name, f.Data),
+		blocks: map[int][2]int{}, queries: map[string]*gojq.Query{},
+	}
 	if f.Err != nil {
 		var problems registry.Problems
 		problems.Addf(registry.Position{File: f.Name, Line: 1, Column: 1}, "unreadable", "", "%v", f.Err)
@@ -199,8 +194,8 @@ func read(f File, actions map[string]playbooks.Action) *book {
 	b.root, _ = registry.Parse(f.Name, f.Data)
 	b.readSteps()
 	var problems registry.Problems
-	b.loaded, problems = playbooks.Parse(f.Name, f.Data, actions)
-	for _, p := range problems {
+	b.loaded, problems = playbooks.ParseIn(f.Folder, f.Name, f.Data, actions)
+	for _, p := range problems[:min(len(problems), maxFindings+1)] {
 		b.problem(p)
 	}
 	b.found = slices.DeleteFunc(b.found, b.follows)
@@ -215,12 +210,22 @@ func (b *book) follows(f Finding) bool {
 	})
 }
 
+// maxFindings bounds what is said of one file: nobody reads more.
+const maxFindings = 1000
+
 // add reports a finding of a rule at a node.
 func (b *book) add(n *yaml.Node, code, message, hint string, edits ...edit) {
 	b.addAt(registry.At(b.file, n), code, message, hint, edits...)
 }
 
 func (b *book) addAt(at registry.Position, code, message, hint string, edits ...edit) {
+	switch {
+	case len(b.found) == maxFindings:
+		at = registry.Position{File: b.file, Line: 1, Column: 1}
+		code, message, hint, edits = "PB208", fmt.Sprintf("more than %d findings; the others are left out", maxFindings), "", nil
+	case len(b.found) > maxFindings:
+		return
+	}
 	rule, _ := Lookup(code)
 	b.found = append(b.found, Finding{
 		Position: at, Code: code, Level: rule.Level, Message: message, Hint: hint, Source: b.text.line(at.Line), edits: edits,

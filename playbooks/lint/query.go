@@ -312,15 +312,19 @@ func demands(q *gojq.Query) []allowed {
 // operator does something else than it seems to do.
 type slip struct{ code, message, hint string }
 
-// slips finds assignments where a comparison is meant, and comparisons that // takes
-// for its default.
+// slips finds assignments where a comparison is meant, comparisons that // takes for
+// its default, and not before what it is to negate.
 func slips(q *gojq.Query) []slip {
 	switch {
 	case q == nil || len(q.FuncDefs) > 0:
 		return nil
 	case q.Term != nil:
-		if q.Term.Type == gojq.TermTypeQuery && len(q.Term.SuffixList) == 0 {
-			return slips(q.Term.Query)
+		switch t := q.Term; {
+		case t.Type == gojq.TermTypeQuery && len(t.SuffixList) == 0:
+			return slips(t.Query)
+		case t.Type == gojq.TermTypeFunc && t.Func.Name == "not" && len(t.SuffixList) > 0:
+			what := strings.TrimPrefix(t.String(), "not")
+			return []slip{{"PB317", "not negates what comes before it, and a truth value has no fields: the condition always ends with an error", "write (" + what + " | not)"}}
 		}
 		return nil
 	}
@@ -329,6 +333,8 @@ func slips(q *gojq.Query) []slip {
 		return []slip{{"PB315", q.Op.String() + " sets a value and compares nothing: the condition is always true", "write =="}}
 	case gojq.OpAnd, gojq.OpOr:
 		return append(slips(q.Left), slips(q.Right)...)
+	case gojq.OpEq, gojq.OpNe:
+		return slips(q.Left) // not .a == "x"
 	case gojq.OpPipe:
 		return slips(q.Right)
 	case gojq.OpAlt:

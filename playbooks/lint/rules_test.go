@@ -40,6 +40,13 @@ func TestRules(t *testing.T) {
 		{"what comes out of a pipe", text("${{ .alert.host | tojson }}"), nil},
 		{"an object for an enrichment", "playbook: p\nenrich: {h: {do: host.get, with: {host: \"${{ .alert.rule }}\"}}}\nsteps: [{do: alert.note, with: {text: x}}]\n", []string{"PB404"}},
 
+		{"an object held against a text", cond(`.alert.rule == "x"`), []string{"PB310"}},
+		{"a list held against a text", cond(`.alert.host.tags != "x"`), []string{"PB310"}},
+		{"an object held against nothing", cond(`.alert.rule != null and .alert.host.tags != []`), nil},
+		{"an item of a list held against a text", cond(`.alert.host.tags[0] == "x" or .alert.event == {}`), nil},
+		{"not before a comparison", cond(`.alert.backfill and (not .alert.status == "open")`), []string{"PB317"}},
+		{"not behind a pipe", cond(`(.alert.backfill | not) and (.alert.status | . == "open" | not)`), nil},
+
 		{"default in brackets", cond(`(.alert.event.a // "") == "x"`), nil},
 		{"default before a pipe", cond(`.alert.event.a // "" | . == "x"`), nil},
 		{"default of a comparison", cond(`.alert.event.a == "x" // false`), nil},
@@ -60,6 +67,8 @@ func TestRules(t *testing.T) {
 		{"scope by a step", "playbook: p\nsteps:\n  - {do: agent.restart, if: .host.name == \"a\", with: {host: h}}\n", nil},
 		{"scope by a list", "playbook: p\nsteps:\n  - for_each: .alert.event.hosts | split(\",\")\n    do: agent.restart\n    with: {host: \"${{ .item }}\"}\n", nil},
 		{"scope in none only", "playbook: p\nmatch: {none: [{a: '.alert.host.name == \"a\"'}]}\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", []string{"PB501"}},
+		{"scope in one of any", "playbook: p\nmatch: {any: [{a: '.alert.host.name == \"a\"'}, {b: '.alert.severity == \"low\"'}]}\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", []string{"PB501"}},
+		{"scope in each of any", "playbook: p\nmatch: {any: [{a: '.alert.host.name == \"a\"'}, {b: '.alert.event.path == \"b\"'}]}\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", nil},
 		{"both kinds of alerts", "playbook: p\non: [alert, alert.updated]\nsteps:\n  - {do: agent.restart, with: {host: h}}\n", []string{"PB501"}},
 		{"server's records only", "playbook: p\nsteps:\n  - {do: host.tag, with: {host: h, tag: t}}\n", nil},
 		{"in a group in finally", "playbook: p\nsteps: [{do: alert.note, with: {text: x}}]\nfinally:\n  - parallel:\n      - - {do: agent.restart, with: {host: h}}\n      - {do: alert.note, with: {text: x}}\n", []string{"PB501"}},

@@ -49,8 +49,20 @@ func scopes(set *set) {
 	}
 }
 
+// hasScope reports whether the conditions are a scope: one that must hold, or all of
+// those of which one will do.
 func (b *book) hasScope() bool {
-	return slices.ContainsFunc(b.conditions(), func(c condition) bool { return c.block != "none" && narrows(c.node.Value) })
+	scoped, open, there := false, false, false
+	for _, c := range b.conditions() {
+		narrow := narrows(c.node.Value)
+		switch c.block {
+		case "all":
+			scoped = scoped || narrow
+		case "any":
+			there, open = true, open || !narrow
+		}
+	}
+	return scoped || there && !open
 }
 
 // startedBy reports whether on has a trigger that begins with a word: alert, which is
@@ -111,6 +123,16 @@ func releases(set *set) {
 				hint = "say how long with for, or add a step with host.release"
 			}
 			b.add(s.do, "PB502", "the host is contained and nothing releases it again", hint)
+		}
+	}
+}
+
+// approvals finds questions to people that wait for an answer for ever. It goes by
+// the name of the action, so that it holds where a release has no such action yet.
+func approvals(b *book) {
+	for _, s := range b.steps {
+		if strings.HasPrefix(value(s.do), "approval.") && s.with["expires"] == nil {
+			b.add(s.do, "PB507", "the approval never expires", "say how long it may take with expires, such as 15m")
 		}
 	}
 }

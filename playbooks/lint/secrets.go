@@ -8,7 +8,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
-	"github.com/erbridge/erbridge/playbooks"
 )
 
 // tokens are the forms of secrets that give themselves away.
@@ -88,5 +87,5 @@ func (b *book) secretsIn(n *yaml.Node, key string) {
 }
 
 func (b *book) placeIn(n *yaml.Node, offset int) registry.Position {
-	return playbooks.PlaceIn(b.file, b.text.data, n, offset)
+	return b.places(n, offset)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -34,7 +35,8 @@ func (b *book) suppressions() []*suppression {
 	texts := b.quotedRanges()
 	for _, m := range ignoreComment.FindAllSubmatchIndex(b.text.data, -1) {
 		start, end := m[4], m[7]
-		if slices.ContainsFunc(texts, func(r [2]int) bool { return r[0] <= start && start < r[1] }) {
+		i := sort.Search(len(texts), func(i int) bool { return start < texts[i][1] })
+		if i < len(texts) && texts[i][0] <= start {
 			continue
 		}
 		s := &suppression{at: b.text.place(b.file, start), start: start, end: end}
@@ -60,12 +62,17 @@ func (b *book) blockAfter(line int) (from, to int) {
 		return trimmed == "" || trimmed[0] == '#'
 	}
 	last := len(b.text.lines)
-	for from = line + 1; from <= last && blank(from); {
+	for from = max(line+1, b.below); from <= last && blank(from); {
 		from++
 	}
+	b.below = from
 	if from > last {
 		return line, line
 	}
+	if known, ok := b.blocks[from]; ok { // of the comment above
+		return known[0], known[1]
+	}
+	defer func() { b.blocks[from] = [2]int{from, to} }()
 	first := b.text.line(from)
 	indent, item := indentOf(first), strings.HasPrefix(strings.TrimSpace(first), "- ")
 	to = from
@@ -96,7 +103,7 @@ func (b *book) quotedRanges() [][2]int {
 		start := b.text.offset(registry.At("", n))
 		switch n.Style &^ yaml.TaggedStyle {
 		case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
-			ranges = append(ranges, [2]int{start, start + quotedLength(string(b.text.data[min(start, len(b.text.data)):]))})
+			ranges = append(ranges, [2]int{start, start + quotedLength(b.text.whole[min(start, len(b.text.whole)):])})
 		case yaml.LiteralStyle, yaml.FoldedStyle:
 			from, indent := n.Line, -1 // the line below the one with | or >
 			to := from
@@ -142,13 +149,14 @@ func (b *book) suppress() {
 		}
 		return taken
 	})
+	refused := slices.DeleteFunc(slices.Clone(b.found), func(f Finding) bool { return !f.engine })
 	for _, s := range valid {
 		if s.used || slices.ContainsFunc(s.codes, ofSet) {
 			continue
 		}
 		hint := "take the comment out"
-		if slices.ContainsFunc(b.found, func(f Finding) bool {
-			return f.engine && s.from <= f.Line && f.Line <= s.to && slices.Contains(s.codes, f.Code)
+		if slices.ContainsFunc(refused, func(f Finding) bool {
+			return s.from <= f.Line && f.Line <= s.to && slices.Contains(s.codes, f.Code)
 		}) {
 			hint = "the engine refuses the playbook for this; correct it"
 		}

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,24 +14,25 @@ import (
 // need bytes.
 type text struct {
 	data   []byte
+	whole  string
 	lines  []string // without their ends
 	starts []int    // offset of each line
+	last   struct { // the place that was asked for last, since the next is often near
+		at     registry.Position
+		offset int
+	}
 }
 
 const byteOrderMark = "\uFEFF"
 
 func newText(data []byte) *text {
-	t := &text{data: data}
-	for from := 0; ; {
-		end := strings.IndexByte(string(data[from:]), '\n')
-		t.starts = append(t.starts, from)
-		if end < 0 {
-			t.lines = append(t.lines, strings.TrimSuffix(string(data[from:]), "\r"))
-			return t
-		}
-		t.lines = append(t.lines, strings.TrimSuffix(string(data[from:from+end]), "\r"))
-		from += end + 1
+	t := &text{data: data, whole: string(data)}
+	from := 0
+	for line := range strings.SplitSeq(t.whole, "\n") {
+		t.starts, t.lines = append(t.starts, from), append(t.lines, strings.TrimSuffix(line, "\r"))
+		from += len(line) + 1
 	}
+	return t
 }
 
 // line is a line of the file; lines count from 1.
@@ -47,30 +49,34 @@ func (t *text) offset(at registry.Position) int {
 	if at.Line < 1 || at.Line > len(t.lines) {
 		return len(t.data)
 	}
-	line, offset := t.lines[at.Line-1], t.starts[at.Line-1]
+	line, offset, column := t.lines[at.Line-1], t.starts[at.Line-1], 1
 	if rest, found := strings.CutPrefix(line, byteOrderMark); found {
 		line, offset = rest, offset+len(byteOrderMark)
 	}
-	for range at.Column - 1 {
+	if t.last.at.Line == at.Line && t.last.at.Column <= at.Column {
+		line, offset, column = line[t.last.offset-offset:], t.last.offset, t.last.at.Column
+	}
+	for ; column < at.Column && line != ""; column++ {
 		_, size := utf8.DecodeRuneInString(line)
 		line, offset = line[size:], offset+size
 	}
+	t.last.at, t.last.offset = registry.Position{Line: at.Line, Column: column}, offset
 	return offset
 }
 
 // place is the inverse of offset.
 func (t *text) place(file string, offset int) registry.Position {
-	n := 0
-	for n+1 < len(t.starts) && t.starts[n+1] <= offset {
-		n++
+	n, found := slices.BinarySearch(t.starts, offset)
+	if !found {
+		n--
 	}
-	before := strings.TrimPrefix(string(t.data[t.starts[n]:min(offset, len(t.data))]), byteOrderMark)
+	before := strings.TrimPrefix(t.whole[t.starts[n]:min(offset, len(t.whole))], byteOrderMark)
 	return registry.Position{File: file, Line: n + 1, Column: utf8.RuneCountInString(before) + 1}
 }
 
 // word is the name that stands at a place, without a dot before it.
 func (t *text) word(at registry.Position) string {
-	rest := strings.TrimPrefix(string(t.data[min(t.offset(at), len(t.data)):]), ".")
+	rest := strings.TrimPrefix(t.whole[min(t.offset(at), len(t.whole)):], ".")
 	end := strings.IndexFunc(rest, func(r rune) bool {
 		return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	})
@@ -88,7 +94,7 @@ func (t *text) scalar(n *yaml.Node) (start, end int, ok bool) {
 		return 0, 0, false
 	}
 	limit := t.starts[n.Line-1] + len(t.lines[n.Line-1])
-	rest := string(t.data[start:limit])
+	rest := t.whole[start:limit]
 	switch n.Style {
 	case 0, yaml.TaggedStyle:
 		if strings.HasPrefix(rest, n.Value) && n.Style == 0 {

@@ -18,7 +18,8 @@ type Result struct {
 	registry.Position
 	Name     string
 	Failures []Failure
-	// Explanation is what explain says of the alert, at the moment when it came in.
+	// Explanation is what explain says at the moment when the alert came in, or what
+	// else it was happened.
 	Explanation *playbooks.Explanation
 	Took        time.Duration
 

@@ -27,34 +27,51 @@ type File struct {
 	Tests []Case `yaml:"tests" required:"true"`
 }
 
-// Case is one test: an alert comes in, and the real engine works on it, on a clock
-// that moves by itself.
+// Case is one test: an alert comes in, or something else starts a run, and the real
+// engine works on it, on a clock that moves by itself.
 type Case struct {
 	// Name says what is tested, in words. It is unique in the file.
 	Name string `yaml:"name" required:"true"`
 
-	// Alert is the alert of this test.
+	// Alert is the alert of this test. on: manual and on: run.failed may do without one,
+	// and on: schedule has none.
 	Alert Fixture `yaml:"alert"`
 
 	// Patch is laid over the alert, as a JSON merge patch (RFC 7396): it names the
 	// fields that are different, and null takes one away.
 	Patch map[string]any `yaml:"patch"`
 
-	// On is how the alert comes in: new, or as one that has changed. Without it, it is
-	// the first of these that the playbook takes.
-	On string `yaml:"on" enum:"alert,alert.updated"`
+	// On is what starts the run: an alert that is new, or one that has changed; the
+	// clock; a person; another run that has failed. Without it, it is the first of these
+	// that the playbook takes.
+	On string `yaml:"on" enum:"alert,alert.updated,schedule,manual,run.failed"`
 
-	// Now is when the alert comes in. Without it, that is when the server raised it.
+	// Now is when that happens. A schedule comes due at its first time then or later.
+	// Without it, it is when the server raised the alert, or 1 January 2026.
 	Now time.Time `yaml:"now"`
+
+	// Missed is how many times of the schedule passed before, while nobody looked.
+	Missed int `yaml:"missed"`
+
+	// By is the person who starts the run by hand. Without it, it is test.
+	By string `yaml:"by"`
+
+	// Input is what that person gave: .input in expressions.
+	Input any `yaml:"input"`
+
+	// Failed is the run that has failed: .run in expressions. Its alert is that of the
+	// test.
+	Failed *FailedRun `yaml:"failed"`
 
 	// Ceiling holds the playbook at observe, as playbooks.mode of the configuration does.
 	Ceiling string `yaml:"ceiling" enum:"observe,enforce"`
 
-	// Before are alerts that came in earlier, for playbooks that look at more than one.
-	// What the playbook does about them is not looked at.
+	// Before are alerts that came in earlier, for playbooks that look at more than one,
+	// or what else started runs then. What the playbook does about them is not looked at.
 	Before []Earlier `yaml:"before"`
 
-	// After are alerts that come in later, while the run goes on.
+	// After are alerts that come in later, while the run goes on, or what else happens
+	// then.
 	After []Later `yaml:"after"`
 
 	// Given says what actions answer in this test. Each must be asked for.
@@ -67,8 +84,31 @@ type Case struct {
 // SetDefaults lets the playbook's own mode decide.
 func (c *Case) SetDefaults() { c.Ceiling = "enforce" }
 
-// Earlier is an alert that came in before the one that is looked at.
+// FailedRun is a run that has failed.
+type FailedRun struct {
+	// Playbook is the name of its playbook; there need be no such playbook.
+	Playbook string `yaml:"playbook" required:"true"`
+
+	// Error is why it failed, with the step in front: "step stop: access denied".
+	Error string `yaml:"error"`
+
+	// Mode is the mode in which it ran.
+	Mode string `yaml:"mode" enum:"observe,enforce"`
+
+	// Ran is how long it took. It ended when the test begins.
+	Ran time.Duration `yaml:"ran"`
+}
+
+// SetDefaults makes it a run that was in earnest.
+func (f *FailedRun) SetDefaults() { f.Mode = "enforce" }
+
+// Earlier is an alert that came in before the one that is looked at, or what else
+// happened then.
 type Earlier struct {
+	// On is what happened. Without it, it is the same as in the test; where an alert
+	// comes in there, a new one did here.
+	On string `yaml:"on" enum:"alert,alert.updated,schedule,manual,run.failed"`
+
 	// Alert is the alert; without it, it is the test's own, under another id.
 	Alert Fixture `yaml:"alert"`
 
@@ -79,8 +119,13 @@ type Earlier struct {
 	Ago time.Duration `yaml:"ago"`
 }
 
-// Later is an alert that comes in after the one that is looked at.
+// Later is an alert that comes in after the one that is looked at, or what else
+// happens then.
 type Later struct {
+	// On is what happens. Without it, it is the same as in the test; where an alert comes
+	// in there, a new one does here.
+	On string `yaml:"on" enum:"alert,alert.updated,schedule,manual,run.failed"`
+
 	// Alert is the alert; without it, it is the test's own, under another id.
 	Alert Fixture `yaml:"alert"`
 
@@ -130,9 +175,9 @@ type Given struct {
 // SetDefaults makes the action succeed.
 func (g *Given) SetDefaults() { g.State = "executed" }
 
-// Expect is what must come of an alert. What is not named is not looked at.
+// Expect is what must come of it. What is not named is not looked at.
 type Expect struct {
-	// Verdict is what the playbook makes of the alert. suppressed: it matches, and a
+	// Verdict is what the playbook makes of it. suppressed: it matches, and a
 	// cool-down holds it back. grouped: it matches, and joins the run of like alerts.
 	Verdict string `yaml:"verdict" enum:"match,no match,error,suppressed,grouped" required:"true"`
 
@@ -163,7 +208,8 @@ type ExpectedAction struct {
 	Step string `yaml:"step"`
 
 	// With are the arguments that the call must have, among others. The id of the run
-	// stands in texts as RUN, and the time of the clock does not move by itself.
+	// stands in texts as RUN, that of a failed run that started it as FAILED, and the
+	// time of the clock does not move by itself.
 	With map[string]any `yaml:"with"`
 }
 
@@ -244,17 +290,14 @@ func (d *document) check() (problems registry.Problems) {
 			problems.Addf(d.at("tests", i, "name"), "repeated-name", "", "two tests have the name %q", c.Name)
 		}
 		names[c.Name] = true
-		if !c.Alert.IsSet() && !d.Alert.IsSet() {
-			problems.Addf(d.at("tests", i), "missing", "name a file, or write the alert out", "test %q has no alert", c.Name)
-		}
 		for j, b := range c.Before {
 			if b.Ago <= 0 {
-				problems.Addf(d.at("tests", i, "before", j), "range", "such as ago: 5m", "an alert that came in before must say how long ago")
+				problems.Addf(d.at("tests", i, "before", j), "range", "such as ago: 5m", "what happened before must say how long ago")
 			}
 		}
 		for j, a := range c.After {
 			if a.In <= 0 {
-				problems.Addf(d.at("tests", i, "after", j), "range", "such as in: 5m", "an alert that comes in later must say how long after")
+				problems.Addf(d.at("tests", i, "after", j), "range", "such as in: 5m", "what happens later must say how long after")
 			}
 		}
 		problems = append(problems, d.checkGiven(c.Given, "tests", i, "given")...)

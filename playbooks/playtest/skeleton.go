@@ -25,12 +25,29 @@ func Skeleton(pb *playbooks.Playbook, fixture, name string) []byte {
 	if given := answers(pb); given != "" {
 		b.WriteString("# What actions answer; nothing leaves the process. Write the output that your expressions read.\ngiven:\n" + given)
 	}
-	fmt.Fprintf(&b, "tests:\n  - name: %s\n    expect:\n      verdict: match\n", scalar(name))
+	fmt.Fprintf(&b, "tests:\n  - name: %s\n%s    expect:\n      verdict: match\n", scalar(name), startOf(pb))
 	return []byte(b.String())
+}
+
+// startOf are the keys of a test that bring an alert to a playbook.
+func startOf(pb *playbooks.Playbook) string {
+	switch {
+	case pb.Takes(onAlert), pb.Takes(onUpdated):
+		return ""
+	case pb.Takes(onManual):
+		return "    on: manual\n"
+	case pb.Takes(onFailed):
+		return "    on: run.failed\n    failed: {playbook: another, error: \"step x: it failed\"}\n"
+	}
+	return ""
 }
 
 func answers(pb *playbooks.Playbook) string {
 	var b strings.Builder
+	asked := func(e playbooks.EnrichInfo) bool { return e.Action == "host.get" }
+	if pb.ReadsHost() && !slices.ContainsFunc(pb.Enrichments(), asked) {
+		b.WriteString("  - {do: host.get, output: {tags: []}} # the host record\n")
+	}
 	for _, e := range pb.Enrichments() {
 		fmt.Fprintf(&b, "  - {do: %s, output: {}} # enrichment %s\n", e.Action, e.Name)
 	}
@@ -67,7 +84,7 @@ func NewDraft(name string, alert *soar.Alert, fixture string) *Draft {
 	}
 	var b, t strings.Builder
 	fmt.Fprintf(&b, modeline, "playbook")
-	fmt.Fprintf(&b, "playbook: %s\n", name)
+	fmt.Fprintf(&b, "playbook: %s\n", scalar(name))
 	fmt.Fprintf(&b, "description: %s\n", scalar("Notes what is known about: "+short(alert.Title())))
 	if alert.Rule != nil {
 		if attack := techniques(alert.Rule.Techniques); attack != "" {

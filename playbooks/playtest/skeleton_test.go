@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -43,6 +44,50 @@ func TestDraft(t *testing.T) {
 				t.Errorf("%s\n%s", draft.Playbook, text(t, report, "human"))
 			}
 		})
+	}
+}
+
+// So is what is proposed for runs that no alert starts.
+func TestDraftOn(t *testing.T) {
+	for _, on := range playtest.DraftTriggers() {
+		dir := t.TempDir()
+		draft := playtest.NewDraftOn("p", on)
+		for file, data := range map[string][]byte{"p.yaml": draft.Playbook, "p_test.yaml": draft.Tests} {
+			if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		report := run(t, playtest.Options{}, playtest.Place{Dir: dir})
+		if passed, failed := report.Counts(); passed != 2 || failed != 0 || report.Percent() != 100 {
+			t.Errorf("%s\n%s\n%s", draft.Playbook, draft.Tests, text(t, report, "human"))
+		}
+	}
+}
+
+// A captured alert reaches a playbook that only people or failures start, too.
+func TestSkeletonOfTriggers(t *testing.T) {
+	for _, on := range []string{"manual", "run.failed", "[run.failed, alert.updated]", "[{schedule: {every: 1h}}, manual]"} {
+		dir := t.TempDir()
+		text := "playbook: p\non: " + on + "\nsteps: [{id: note, do: alert.note, with: {text: '${{ .alert.id }}'}}]\n"
+		pb, problems := playbooks.Parse("p.yaml", []byte(text), all(nil))
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		for file, data := range map[string]string{
+			"p.yaml": text, "alert.json": `{"id": "7"}`, "p_test.yaml": string(playtest.Skeleton(pb, "alert.json", "as captured")),
+		} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := run(t, playtest.Options{}, playtest.Place{Dir: dir}).Complete(); err != nil {
+			t.Fatal(err)
+		}
+		report := run(t, playtest.Options{}, playtest.Place{Dir: dir})
+		data, err := os.ReadFile(filepath.Join(dir, "p_test.yaml"))
+		if passed, failed := report.Counts(); passed != 1 || failed != 0 || err != nil || !strings.Contains(string(data), `text: "7"`) {
+			t.Errorf("on %s: %d passed, %d failed, %v\n%s", on, passed, failed, err, data)
+		}
 	}
 }
 

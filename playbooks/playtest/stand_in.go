@@ -26,12 +26,13 @@ type Call struct {
 	Step string         `json:"step"`
 	With map[string]any `json:"with"`
 
-	alert string // soar.Alert.Ref
+	run soar.RunID
 }
 
 // outside is all that lies outside of the process, as far as a test knows it.
 type outside struct {
-	now func() time.Time
+	now    func() time.Time
+	failed []soar.RunID // the runs whose failure starts others
 
 	mu      sync.Mutex
 	given   []*answer          // guarded by mu
@@ -50,6 +51,17 @@ type answer struct {
 type pending struct {
 	answer *Given
 	due    time.Time
+}
+
+// outside is what the test knows.
+func (p *play) outside(now func() time.Time) *outside {
+	o := newOutside(p.doc, p.test(), now)
+	for _, a := range slices.Concat(p.before, []arrival{p.main}, p.after) {
+		if a.failed != nil {
+			o.failed = append(o.failed, a.failed.ID)
+		}
+	}
+	return o
 }
 
 func newOutside(d *document, c *Case, now func() time.Time) *outside {
@@ -83,7 +95,7 @@ type standIn struct {
 // Do answers as the test says.
 func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcome, error) {
 	o := s.outside
-	made := Call{Do: s.name, Step: stepOf(call.Step), With: withoutRun(call), alert: call.Alert.Ref()}
+	made := Call{Do: s.name, Step: stepOf(call.Step), With: o.withoutRuns(call.With, call.Run), run: call.Run}
 	if call.Run == 0 {
 		made.Step = "" // a reading ahead of the run
 	}
@@ -180,15 +192,22 @@ func isStep(step, named string) bool {
 	return step == named || withoutItems(step) == named
 }
 
-// runWord stands for the id of the run, which is another one every time.
-const runWord = "RUN"
+// These stand for the id of the run, and for that of a failed run that started it,
+// which are other ones every time.
+const (
+	runWord    = "RUN"
+	failedWord = "FAILED"
+)
 
-// withoutRun copies the arguments of a call, with the id of the run taken out.
-func withoutRun(call playbooks.Call) map[string]any {
-	if call.Run == 0 {
-		return maps.Clone(call.With)
+// withoutRuns copies the arguments of a call, with the ids of runs taken out.
+func (o *outside) withoutRuns(with map[string]any, run soar.RunID) map[string]any {
+	with = maps.Clone(with)
+	if run != 0 {
+		with, _ = replaced(with, run.String(), runWord).(map[string]any)
 	}
-	with, _ := replaced(call.With, call.Run.String(), runWord).(map[string]any)
+	for _, id := range o.failed {
+		with, _ = replaced(with, id.String(), failedWord).(map[string]any)
+	}
 	return with
 }
 
@@ -213,11 +232,11 @@ func replaced(v any, old, word string) any {
 	return v
 }
 
-// of are the calls about an alert.
-func of(alert string, calls []Call) []Call {
+// of are the calls of a run.
+func of(run soar.RunID, calls []Call) []Call {
 	var found []Call
 	for _, c := range calls {
-		if c.alert == alert {
+		if c.run == run {
 			found = append(found, c)
 		}
 	}

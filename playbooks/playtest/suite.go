@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/registry"
-	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -47,6 +46,18 @@ func (p *Place) fs() fs.FS {
 		return os.DirFS(p.Dir)
 	}
 	return p.FS
+}
+
+// folder is that of a file, where the lists of a playbook are.
+func (p *Place) folder(name string) fs.FS {
+	if p.Dir != "" {
+		return os.DirFS(filepath.Dir(p.shown(name)))
+	}
+	folder, err := fs.Sub(p.FS, path.Dir(path.Clean(name)))
+	if err != nil {
+		return nil // of a name that cannot be read either
+	}
+	return folder
 }
 
 // names lists the test files of the place, and the playbooks that have none.
@@ -125,14 +136,15 @@ type suite struct {
 
 // source is a playbook as it was read.
 type source struct {
-	file string // as it is shown
-	data []byte
+	file   string // as it is shown
+	data   []byte
+	folder fs.FS // of the file; nil: data is the Source of a playbook, with its lists
 }
 
 // parse reads the playbook, and those that it calls, for expressions that tell the
 // time by now.
 func (s *suite) parse(actions map[string]playbooks.Action, now func() time.Time) (*playbooks.Playbook, registry.Problems) {
-	pb, problems := playbooks.ParseWithClock(s.file, s.data, actions, now)
+	pb, problems := playbooks.ParseWithClock(s.file, s.pb.Source, actions, now)
 	if problems != nil {
 		return nil, problems
 	}
@@ -179,7 +191,7 @@ func (c *catalogue) read() error {
 				continue // it is told when somebody needs it
 			}
 			if n := under(root, "playbook"); n != nil && c.byName[n.Value].file == "" {
-				c.byName[n.Value] = source{p.shown(name), data}
+				c.byName[n.Value] = source{p.shown(name), data, p.folder(name)}
 			}
 		}
 	}
@@ -202,9 +214,9 @@ func (c *catalogue) reached(pb *playbooks.Playbook, actions map[string]playbooks
 			if !ok {
 				continue // Link tells
 			}
-			found = append(found, called)
-			other, more := playbooks.Parse(called.file, called.data, actions)
+			other, more := playbooks.ParseIn(called.folder, called.file, called.data, actions)
 			if problems = append(problems, more...); other != nil {
+				found = append(found, source{file: called.file, data: other.Source})
 				todo = append(todo, other)
 			}
 		}
@@ -216,16 +228,9 @@ func (c *catalogue) reached(pb *playbooks.Playbook, actions map[string]playbooks
 type play struct {
 	*suite
 	index  int
-	on     string    // how the alert comes in
 	before []arrival // in the order of their times
 	main   arrival
 	after  []arrival // in the order of their times
-}
-
-// arrival is an alert, and when it comes in.
-type arrival struct {
-	alert soar.Alert
-	at    time.Time
 }
 
 func (p *play) test() *Case { return &p.doc.Tests[p.index] }
@@ -252,7 +257,7 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 		return nil, registry.Problems{{Position: at, Code: "playbook", Message: fmt.Sprintf("the playbook of the test: %v", err)}}
 	}
 	s.file = p.shown(file)
-	if s.pb, problems = playbooks.Parse(s.file, s.data, actions); problems != nil {
+	if s.pb, problems = playbooks.ParseIn(p.folder(file), s.file, s.data, actions); problems != nil {
 		return nil, problems
 	}
 	if s.calls, problems, err = others.reached(s.pb, actions); err != nil {
@@ -264,26 +269,12 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 	if problems != nil {
 		return nil, problems
 	}
-	if len(s.takes()) == 0 {
-		problems.Addf(at, "on", "test the playbook that it calls", "playbook %s takes no alerts, and tests play alerts", s.pb.Name)
-		return nil, problems
-	}
 	problems = append(problems, s.refer()...)
 	for i := range doc.Tests {
 		one, more := s.play(i)
 		problems, s.plays = append(problems, more...), append(s.plays, one)
 	}
 	return s, problems
-}
-
-// takes are the ways in which alerts come to the playbook.
-func (s *suite) takes() (words []string) {
-	for _, word := range []string{"alert", "alert.updated"} {
-		if s.pb.Takes(word) {
-			words = append(words, word)
-		}
-	}
-	return words
 }
 
 // refer looks whether what the tests name is there.
@@ -324,69 +315,4 @@ func (s *suite) refer() (problems registry.Problems) {
 		}
 	}
 	return problems
-}
-
-// play makes the alerts of a test.
-func (s *suite) play(index int) (*play, registry.Problems) {
-	c := &s.doc.Tests[index]
-	own := &c.Alert
-	if !own.IsSet() {
-		own = &s.doc.Alert
-	}
-	base, problems := s.fixture(own)
-	if problems != nil {
-		return nil, problems
-	}
-	object := merged(base, c.Patch)
-	alert, err := decodeAlert(object)
-	if err != nil {
-		problems.Addf(s.doc.at("tests", index, "patch"), "alert", "", "with the patch, it is no alert: %v", err)
-		return nil, problems
-	}
-	p := &play{suite: s, index: index, on: c.On, main: arrival{alert, c.Now.UTC()}}
-	if p.on == "" {
-		p.on = s.takes()[0]
-	}
-	if c.Now.IsZero() {
-		p.main.at = alert.CreatedAt.UTC()
-	}
-	for i := range c.Before {
-		b := &c.Before[i]
-		one, more := s.another(p, object, &b.Alert, b.Patch, -b.Ago, "before", i)
-		p.before, problems = append(p.before, one), append(problems, more...)
-	}
-	for i := range c.After {
-		a := &c.After[i]
-		one, more := s.another(p, object, &a.Alert, a.Patch, a.In, "after", i)
-		p.after, problems = append(p.after, one), append(problems, more...)
-	}
-	for _, list := range [][]arrival{p.before, p.after} {
-		slices.SortStableFunc(list, func(a, b arrival) int { return a.at.Compare(b.at) })
-	}
-	return p, problems
-}
-
-// another makes an alert that comes in at another time: one of its own, or the test's
-// under another id.
-func (s *suite) another(p *play, object map[string]any, own *Fixture, patch map[string]any, later time.Duration, list string, i int) (arrival, registry.Problems) {
-	at := p.main.at.Add(later)
-	if own.IsSet() {
-		var problems registry.Problems
-		if object, problems = s.fixture(own); problems != nil {
-			return arrival{}, problems
-		}
-	} else {
-		stamp := at.Format(time.RFC3339Nano)
-		object = merged(object, map[string]any{"created_at": stamp, "event_time": stamp})
-	}
-	alert, err := decodeAlert(merged(object, patch))
-	if err != nil {
-		return arrival{}, registry.Problems{{
-			Position: s.doc.at("tests", p.index, list, i), Code: "alert", Message: "with the patch, it is no alert: " + err.Error(),
-		}}
-	}
-	if alert.Ref() == p.main.alert.Ref() {
-		alert.ID = fmt.Sprintf("%s-%s-%d", alert.ID, list, i+1)
-	}
-	return arrival{alert, at}, nil
 }

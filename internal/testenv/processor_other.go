@@ -1,0 +1,11 @@
+//go:build !unix
+
+package testenv
+
+import (
+	"testing"
+	"time"
+)
+
+// ProcessorTime is not known on this system.
+func ProcessorTime(*testing.B) time.Duration { return 0 }

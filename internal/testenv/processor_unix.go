@@ -1,0 +1,20 @@
+//go:build unix
+
+package testenv
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ProcessorTime is how long processors have worked for this process. Unlike the time
+// of day, it stands still while the machine does something else.
+func ProcessorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
