@@ -94,7 +94,9 @@ func (j *memJournal) Commit(ctx context.Context, c soar.Change) (soar.Committed,
 		j.entries[e.Run] = append(j.entries[e.Run], e)
 	}
 	for _, kv := range c.KV {
-		j.kv[kv.Key] = kv
+		if j.kv[kv.Key] = kv; kv.Value == "" {
+			delete(j.kv, kv.Key)
+		}
 	}
 	j.feed = append(j.feed, c.Events...)
 	for i, t := range touched {
