@@ -200,6 +200,20 @@ func (c *cache) makeRoom() {
 	maps.DeleteFunc(c.entries, func(_ string, e *cached) bool { return full() && e.flight == nil && drop(e) })
 }
 
+// copy is a cache of its own that knows the same.
+func (c *cache) copy() *cache {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	other := newCache(c.now)
+	other.bytes = c.bytes
+	for key, e := range c.entries {
+		if e.flight == nil || e.answer != nil {
+			other.entries[key] = &cached{answer: e.answer, until: e.until, failure: e.failure, failed: e.failed}
+		}
+	}
+	return other
+}
+
 func newCache(now func() time.Time) *cache {
 	return &cache{now: now, entries: map[string]*cached{}}
 }

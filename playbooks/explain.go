@@ -69,6 +69,8 @@ type ExplainOptions struct {
 	// Now is the time at which the alert comes in; time.Now by default. The clock of
 	// the expressions is that of ParseWithClock.
 	Now func() time.Time
+
+	known *cache // what was looked up before; nil: nothing
 }
 
 // Explain evaluates one playbook on one alert, every condition of it, without
@@ -103,7 +105,10 @@ func ExplainTrigger(ctx context.Context, pb *Playbook, t Trigger, o ExplainOptio
 	if t.Failed != nil {
 		x.Failed = t.Failed.ID.String()
 	}
-	read := &reader{cache: newCache(o.Now), actions: o.Actions, callTimeout: enrichTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History}}
+	if o.known == nil {
+		o.known = newCache(o.Now)
+	}
+	read := &reader{cache: o.known, actions: o.Actions, callTimeout: enrichTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History}}
 	ev := newEvaluation(read, alert, plain, pb)
 	ev.found.extra = t.seen(x.On)
 	lacks := t.unknownTo(pb, x.On, &o)

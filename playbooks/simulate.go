@@ -90,6 +90,13 @@ func (s *Simulation) Advance(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+// Explain is ExplainTrigger at this moment, with all that the engine has looked up
+// before. The engine notices nothing of it. ExplainOptions.Now is not looked at.
+func (s *Simulation) Explain(ctx context.Context, pb *Playbook, t Trigger, o ExplainOptions) (*Explanation, error) {
+	o.Now, o.known = s.Now, s.engine.reader.cache.copy()
+	return ExplainTrigger(ctx, pb, t, o)
+}
+
 func (s *Simulation) moveTo(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -51,7 +51,7 @@ func (e *Engine) hearsFailures() bool {
 
 // noticeFailures wakes the loop of triggers when a commit had word of a failed run.
 func (e *Engine) noticeFailures(kvs []soar.KV) {
-	if slices.ContainsFunc(kvs, func(kv soar.KV) bool { return strings.HasPrefix(kv.Key, failedPrefix) }) {
+	if slices.ContainsFunc(kvs, func(kv soar.KV) bool { return kv.Value != "" && strings.HasPrefix(kv.Key, failedPrefix) }) {
 		e.wakeTriggers()
 	}
 }

@@ -172,7 +172,10 @@ func (c *checker) calls() {
 		}
 	}
 	for i := len(got); i < len(want); i++ {
-		c.fail(fmt.Sprintf("call %d of %s is not made", i+1, want[i].Do), "expect", "actions", i)
+		f := c.fail(fmt.Sprintf("call %d of %s is not made", i+1, want[i].Do), "expect", "actions", i)
+		if c.got.run != nil && c.got.run.Error != "" {
+			f.Hint = "the run failed: " + c.got.run.Error
+		}
 	}
 	for _, more := range got[min(len(want), len(got)):] {
 		c.fail(fmt.Sprintf("step %s calls %s with %s, which is not expected", more.Step, more.Do, inJSON(more.With)), "expect", "actions")
@@ -221,7 +224,7 @@ func valueDifferences(field string, want, got any) (fields []Difference) {
 func (c *checker) steps() {
 	for _, id := range sortedKeys(c.want.Steps) {
 		if got := cmp.Or(c.got.steps[id], "none"); got != c.want.Steps[id] {
-			c.differ("step "+id, c.want.Steps[id], got, "expect", "steps", id)
+			c.differ("step "+id, c.want.Steps[id], withWords(got, c.got.reasons[id]), "expect", "steps", id)
 		}
 	}
 }

@@ -139,8 +139,10 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 		return nil, err
 	}
 	result = &Result{Name: c.Name, Position: p.doc.at("tests", p.index), play: p}
-	quiet := p.outside(now) // explain asks for itself, and uses no answer up
-	result.Explanation, err = playbooks.ExplainTrigger(ctx, pb, p.main.trigger(), playbooks.ExplainOptions{Actions: quiet.standIns(known), History: journal, Hosts: quiet.hosts, Now: sim.Now})
+	err = outside.aside(func() (err error) { // explain uses no answer up
+		result.Explanation, err = sim.Explain(ctx, pb, p.main.trigger(), playbooks.ExplainOptions{Actions: actions, History: journal, Hosts: outside.hosts, Ceiling: soar.Mode(c.Ceiling)})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +174,7 @@ type happened struct {
 	run     *soar.Run
 	actions []Call
 	steps   map[string]string // states by step id
+	reasons map[string]string // why they failed, by step id
 }
 
 // ended reads verdict and run. Those of an alert are in the journal; started has the
@@ -198,7 +201,7 @@ func (p *play) ended(ctx context.Context, journal *store.Store, started playbook
 
 // happened reads the journal.
 func (p *play) happened(ctx context.Context, journal *store.Store, o *outside, started playbooks.Started) (*happened, error) {
-	h := &happened{steps: map[string]string{}}
+	h := &happened{steps: map[string]string{}, reasons: map[string]string{}}
 	verdict, run, err := p.ended(ctx, journal, started)
 	if err != nil {
 		return nil, err
@@ -224,7 +227,7 @@ func (p *play) happened(ctx context.Context, journal *store.Store, o *outside, s
 		if err := json.Unmarshal(e.Body, &r); err != nil {
 			return nil, err
 		}
-		h.steps[e.Step] = string(r.State)
+		h.steps[e.Step], h.reasons[e.Step] = string(r.State), r.Error
 		if r.State == soar.StepObserved && asked[e.Step] {
 			with := o.withoutRuns(r.With, h.run.ID)
 			h.actions = append(h.actions, Call{Do: r.Action, Step: e.Step, With: with})

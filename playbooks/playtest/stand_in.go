@@ -3,6 +3,7 @@ package playtest
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,6 +85,25 @@ func (o *outside) standIns(actions map[string]playbooks.Action) map[string]playb
 	return all
 }
 
+// aside does what asks for answers, and forgets afterwards that it has asked. Nobody
+// else may ask meanwhile.
+func (o *outside) aside(ask func() error) error {
+	o.mu.Lock()
+	given, waiting, calls, missing := o.given, o.waiting, o.calls, o.missing
+	o.given, o.waiting = make([]*answer, len(given)), maps.Clone(waiting)
+	for i, g := range given {
+		one := *g
+		o.given[i] = &one
+	}
+	o.mu.Unlock()
+	defer func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.given, o.waiting, o.calls, o.missing = given, waiting, calls[:len(calls):len(calls)], missing[:len(missing):len(missing)]
+	}()
+	return ask()
+}
+
 // standIn is an action whose answers a test gives. What it is, and how its
 // arguments are checked, is the action's own.
 type standIn struct {
@@ -95,6 +115,9 @@ type standIn struct {
 // Do answers as the test says.
 func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcome, error) {
 	o := s.outside
+	if err := s.refused(call.With); err != nil {
+		return playbooks.Outcome{}, err
+	}
 	made := Call{Do: s.name, Step: stepOf(call.Step), With: o.withoutRuns(call.With, call.Run), run: call.Run}
 	if call.Run == 0 {
 		made.Step = "" // a reading ahead of the run
@@ -118,6 +141,24 @@ func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcom
 		return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: g.After, Target: g.Target, Summary: g.Summary}, nil
 	}
 	return g.outcome()
+}
+
+// refused is what the action says of arguments that it does not take: it sends nothing
+// then, and no answer of a test can make that good.
+func (s *standIn) refused(with map[string]any) error {
+	source := playbooks.StepSource{With: map[string]json.RawMessage{}}
+	for name, value := range with {
+		data, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		source.With[name] = data
+	}
+	var refusals []error
+	for _, p := range s.Check("", source) {
+		refusals = append(refusals, errors.New(p.Message))
+	}
+	return errors.Join(refusals...)
 }
 
 // Poll answers when the time has come.
