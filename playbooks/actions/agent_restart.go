@@ -24,6 +24,7 @@ func init() {
 			Summary: "Restarts the agent of a host that is online, and waits until it has.",
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response"},
+			Kind:    "agent",
 			Example: "do: agent.restart\nwith:\n  host: ${{ .alert.host.identifier }}\n",
 			Timeout: 5 * time.Minute,
 		},

@@ -30,6 +30,7 @@ func init() {
 			// Each call queues another scan.
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response", "windows"},
+			Kind:    "scan",
 			Output:  CommandOutput{},
 			Example: "do: defender.scan\nwith:\n  host: ${{ .alert.host.identifier }}\n  kind: custom\n  path: ${{ .alert.event.target_path }}\n",
 			Timeout: 30 * time.Minute,

@@ -30,6 +30,7 @@ func init() {
 			Summary: "Deletes a file, and looks whether it is gone.",
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response"},
+			Kind:    "file",
 			Output:  CommandOutput{},
 			Example: "do: file.delete\nwith:\n  host: ${{ .alert.host.identifier }}\n  path: ${{ .alert.event.target_path }}\n  md5: ${{ .alert.event.md5 }}\n",
 			Timeout: 5 * time.Minute,

@@ -49,6 +49,9 @@ type HostContainOutput struct {
 // can find them, and remove them together.
 const ruleGroup = "erbridge"
 
+// containment is what host.contain and host.release change in opposite directions.
+const containment = "containment"
+
 func init() {
 	add(kind[HostContain]{
 		Spec: playbooks.Spec{
@@ -57,6 +60,8 @@ func init() {
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response", "windows"},
 			Inverse: "host.release",
+			Kind:    containment,
+			Sense:   "contain",
 			Output:  HostContainOutput{},
 			Example: "id: contain\ndo: host.contain\nwith:\n  host: ${{ .alert.host.identifier }}\n",
 			Timeout: 5 * time.Minute,

@@ -41,6 +41,8 @@ func init() {
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response", "windows"},
 			Inverse: "host.contain",
+			Kind:    containment,
+			Sense:   "release",
 			Output:  HostReleaseOutput{},
 			Example: "do: host.release\nwith:\n  host: ${{ .alert.host.identifier }}\n  rule: ${{ .steps.contain.output.rule }}\n",
 			Timeout: 5 * time.Minute,

@@ -34,6 +34,7 @@ func init() {
 			Summary: "Stops a process, and looks whether it is gone.",
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response"},
+			Kind:    "process",
 			Output:  CommandOutput{},
 			Example: "do: process.kill\nwith:\n  host: ${{ .alert.host.identifier }}\n  pid: ${{ .alert.event.pid }}\n  name: ${{ .alert.event.path }}\n",
 			Timeout: 5 * time.Minute,
