@@ -39,6 +39,10 @@ type Spec struct {
 	Kind, Sense string
 	// Everywhere marks an action that acts on all hosts at once, such as an indicator.
 	Everywhere bool
+	// Harmless marks an action with an effect that changes what is said of a host and
+	// nothing on it, such as a tag or a note. Protected hosts may be told of by it; a tag
+	// by which a host is protected it cannot take away.
+	Harmless bool
 	// Input is a pointer to a settings struct that holds the defaults.
 	Input any
 	// Output is a zero value of what .steps.<id> will hold, for the reference page.

@@ -42,6 +42,7 @@ const (
 // asked is what a step and the guard have to do with each other.
 type asked struct {
 	hosts   []guard.Host // those of the call; nil: not read yet
+	hostsAt time.Time    // when they were read, or taken from what was read before
 	looks   bool         // hosts, or whether they are ready, are to be read
 	readyAt time.Time    // when the action last said that the call makes sense
 	since   time.Time    // when the guard was asked first
@@ -55,13 +56,13 @@ func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 	if p.since.IsZero() {
 		p.since = r.now()
 	}
-	if p.hosts == nil {
+	if p.hosts == nil || r.outdated(p) {
 		hosts, known := r.e.reader.knownHosts(r.alert, p.with)
 		if !known {
-			p.looks = true
+			p.looks, p.hosts = true, nil
 			return true
 		}
-		p.hosts = hosts
+		p.hosts, p.hostsAt = hosts, r.now()
 	}
 	d := r.e.guard.Ask(r.request(i, p))
 	if !d.OK {
@@ -77,6 +78,9 @@ func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 	}
 	return true
 }
+
+// outdated reports whether what is known of the hosts of a call was read too long ago.
+func (r *runner) outdated(p *progress) bool { return r.now().Sub(p.hostsAt) > factsLife.found }
 
 // workUnderWay reports whether another step of the run is planned or being done.
 func (r *runner) workUnderWay() bool {
@@ -109,6 +113,10 @@ func (r *runner) take(i *instance, p *progress) bool {
 // of now. It reports false when the call is not sent now.
 func (r *runner) confirm(i *instance, p *progress) bool {
 	fresh := r.now().Sub(p.intentAt) <= staleIntent
+	if r.outdated(p) { // it has waited for a worker
+		p.planned, p.hosts, p.wake = false, nil, r.now()
+		return false
+	}
 	if !p.taken {
 		return r.take(i, p) && p.planned
 	}
@@ -190,7 +198,7 @@ func newRequest(
 	}
 	spec := &s.spec
 	return &guard.Request{
-		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always,
+		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always, Harmless: spec.Harmless,
 		Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, At: now, Since: since,
 	}
 }
@@ -211,7 +219,7 @@ func (r *runner) look(ctx context.Context, i *instance, p *progress) func() func
 	if p.hosts == nil {
 		return func() func() {
 			hosts := r.e.reader.readHosts(ctx, r.alert, p.with)
-			return func() { p.looks, p.hosts = false, hosts }
+			return func() { p.looks, p.hosts, p.hostsAt = false, hosts, r.now() }
 		}
 	}
 	call := r.call(i, p)

@@ -3,7 +3,12 @@ package playbooks
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks/guard"
@@ -13,19 +18,36 @@ import (
 // is what the run is about, and may be nil.
 type HostFacts func(alert *soar.Alert, id string) guard.Host
 
-// targets are the hosts that a call names: its arguments host and hosts.
+// factsLife is how old what is known of a host may be when a call acts on it. A host
+// that cannot be read then is not known, also when it was a moment ago.
+var factsLife = lifetimes{found: time.Minute, empty: 15 * time.Second}
+
+// targets are the hosts that a call names: its arguments host and hosts, in whatever
+// form an action may take them.
 func targets(with map[string]any) (ids []string) {
-	add := func(v any) {
-		if id, ok := v.(string); ok && id != "" && !slices.Contains(ids, id) {
+	var add func(v any)
+	add = func(v any) {
+		id := ""
+		switch v := v.(type) {
+		case []any:
+			for _, item := range v {
+				add(item)
+			}
+			return
+		case string:
+			id = v
+		case float64:
+			id = strconv.FormatFloat(v, 'f', -1, 64)
+		case nil:
+		default:
+			id = fmt.Sprint(v)
+		}
+		if id != "" && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
 	add(with["host"])
-	if list, ok := with["hosts"].([]any); ok {
-		for _, v := range list {
-			add(v)
-		}
-	}
+	add(with["hosts"])
 	return ids
 }
 
@@ -54,7 +76,7 @@ func (r *reader) knownHost(alert *soar.Alert, id string) (guard.Host, bool) {
 	if err != nil {
 		return guard.Host{}, false
 	}
-	got := r.cache.peek(cacheKey(hostGet, arguments), hostLife)
+	got := r.cache.peek(cacheKey(hostGet, arguments), factsLife)
 	if got.answer == nil || got.answer.err != nil {
 		return guard.Host{}, false
 	}
@@ -80,9 +102,9 @@ func (r *reader) readFacts(ctx context.Context, alert *soar.Alert, id string) gu
 		return HostOfAlert(alert, id)
 	}
 	f := newFindings(nil)
-	record, err := r.read(ctx, "host", &enrichment{do: hostGet, action: action, life: hostLife}, map[string]any{"host": id}, alert, f)
+	record, err := r.read(ctx, "host", &enrichment{do: hostGet, action: action, life: factsLife}, map[string]any{"host": id}, alert, f)
 	if err != nil {
-		return guard.Host{ID: id, Why: err.Error()}
+		return guard.Host{ID: id, Why: err.Error(), Unread: errors.Is(err, ErrTransient) || ctx.Err() != nil}
 	}
 	return HostFrom(id, record)
 }
@@ -106,6 +128,10 @@ func HostFrom(id string, record any) guard.Host {
 		return guard.Host{ID: id, Why: "the server knows nothing of it"}
 	}
 	text := func(name string) string { v, _ := facts[name].(string); return v }
+	number, _ := facts["id"].(float64)
+	if other := text("identifier"); other != "" && !strings.EqualFold(other, id) && strconv.FormatFloat(number, 'f', -1, 64) != id {
+		return guard.Host{ID: id, Why: fmt.Sprintf("the server answers with another host, %s", other)}
+	}
 	h := guard.Host{ID: id, Name: text("name"), Platform: text("platform"), OS: text("os"), Known: true, Facts: facts}
 	if ip := text("ip"); ip != "" {
 		h.Addresses = append(h.Addresses, ip)

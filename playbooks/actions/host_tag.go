@@ -34,7 +34,7 @@ func init() {
 		Spec: playbooks.Spec{
 			Name:    "host.tag",
 			Summary: "Adds a tag to a host, or removes one.",
-			Effect:  playbooks.Repeatable,
+			Effect:  playbooks.Repeatable, Harmless: true,
 			Output:  HostTagOutput{},
 			Example: "do: host.tag\nwith:\n  host: ${{ .alert.host.identifier }}\n  tag: under-investigation\n",
 			Timeout: 2 * time.Minute,

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -59,6 +60,8 @@ type Request struct {
 	Kind, Sense string
 	// Always marks an action that is carried out in observe mode too.
 	Always bool
+	// Harmless marks one that changes what is said of a host, and nothing on it.
+	Harmless bool
 	// Modes are what has a say in how far the call may go.
 	Modes []Voice
 	// Hosts are those that the call acts on. Everywhere means that it acts on all.
@@ -70,6 +73,8 @@ type Request struct {
 	Alert *soar.Alert
 	// At is the moment of asking, and Since when the step first asked.
 	At, Since time.Time
+
+	judged judged // by Guard, before it is locked
 }
 
 // Voice is one mode that counts for a call, and why.
@@ -86,9 +91,11 @@ type Host struct {
 	OS        string // as the server writes it
 	Addresses []string
 	Tags      []string
-	// Known is false for a host of which nothing could be found out; Why says why.
-	Known bool
-	Why   string
+	// Known is false for a host of which nothing could be found out; Why says why, and
+	// Unread that another look may find something out.
+	Known  bool
+	Unread bool
+	Why    string
 	// Facts is the host record as expressions see it.
 	Facts map[string]any
 }
@@ -203,6 +210,7 @@ type Guard struct {
 	changed  chan struct{}
 	version  uint64
 	settings *Settings
+	rules    atomic.Pointer[rules] // replaced with mu held
 
 	stop    *killSwitch
 	intents *intents
@@ -222,12 +230,17 @@ func (g *Guard) Configure(s Settings) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
+	hosts := s.readRules(&mistakes{}) // Check found none
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.settings = &s
+	if old := g.rules.Load(); old != nil {
+		hosts.own = old.own
+	}
+	g.rules.Store(hosts)
 	// The order is that in which they are asked: what stops everything first, what
 	// costs a person's time last.
-	g.rails = []rail{g.stop, modes{}, g.intents}
+	g.rails = []rail{g.stop, modes{}, protect{}, g.intents}
 	g.wake()
 	return nil
 }
@@ -258,12 +271,29 @@ func (g *Guard) Load(kv func(prefix string) ([]soar.KV, error)) error {
 // Ask tells what the guard would say now, by all rails up to the one that decides. It
 // changes nothing.
 func (g *Guard) Ask(r *Request) Decision {
+	r.judged = g.rules.Load().judge(r)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.ask(r)
 }
 
+// AskAll is Ask, and goes on with the rails behind the one that decides.
+func (g *Guard) AskAll(r *Request) Decision {
+	d := g.Ask(r)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, rail := range g.rails[min(len(d.Answers), len(g.rails)):] {
+		a := rail.ask(r)
+		a.Check = rail.name()
+		d.Answers = append(d.Answers, a)
+	}
+	return d
+}
+
 func (g *Guard) ask(r *Request) Decision {
+	if hosts := g.rules.Load(); r.judged.rules != hosts { // replaced in between
+		r.judged = hosts.judge(r)
+	}
 	d := Decision{Version: g.version, OK: true, Answers: make([]Answer, 0, len(g.rails))}
 	for _, rail := range g.rails {
 		a := rail.ask(r)
@@ -281,6 +311,7 @@ func (g *Guard) ask(r *Request) Decision {
 // Keep returns must be committed before the call is sent, and Settle be called with
 // how that ended.
 func (g *Guard) Take(r *Request) Decision {
+	r.judged = g.rules.Load().judge(r)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	d := g.ask(r)

@@ -4,12 +4,17 @@ import "github.com/erbridge/erbridge/internal/soar"
 
 // modes lets the strictest of all that has a say decide: the playbook, those that
 // call it, the ceiling of the configuration, the group of a host.
-type modes struct{}
+type modes struct {
+	approvals bool // there is a rail behind it that asks people
+}
 
 func (modes) name() string { return "mode" }
 
-func (modes) ask(r *Request) Answer {
-	voice := Strictest(r.Modes)
+func (m modes) ask(r *Request) Answer {
+	voice := r.judged.voice
+	if voice.Mode == soar.ModeApprove && !m.approvals {
+		return Hold(r.At.Add(lookAgain), "approve: %s, and there is nobody here who could be asked", voice.Words)
+	}
 	if voice.Mode != soar.ModeObserve {
 		return Pass("%s: %s", voice.Mode, voice.Words)
 	}

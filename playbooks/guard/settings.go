@@ -1,8 +1,57 @@
 package guard
 
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
 // Settings are the section guard of the configuration. The zero value has no rule of
 // its own; what is built in holds all the same.
-type Settings struct{}
+type Settings struct {
+	// Protected are rules that keep calls away from hosts, whatever a playbook says. Of
+	// themselves are protected: the Endpoint Response server, the machine erbridge runs on,
+	// and every host of which nothing is known.
+	Protected []Protection `yaml:"protected"`
 
-// Check looks for mistakes that the types cannot show.
-func (s *Settings) Check() error { return nil }
+	// Hosts are groups of hosts, and how far calls on them may go.
+	Hosts []Group `yaml:"hosts"`
+
+	// Everywhere are the actions that may act on all hosts at once, protected ones among
+	// them, as ioc.* does. No other such action is sent.
+	Everywhere []string `yaml:"everywhere"`
+
+	// PauseFile is a file that pauses everything while it exists, as erbridge pause does:
+	// for those who can reach the machine and have nothing else at hand. When it is
+	// removed, what waits goes on, unless a person paused it as well.
+	PauseFile string `yaml:"pause_file" path:"true"`
+}
+
+// Check looks for mistakes that the types cannot show. Its error joins mistakes, of
+// type *Mistake.
+func (s *Settings) Check() error {
+	var wrong mistakes
+	s.readRules(&wrong)
+	return errors.Join(wrong...)
+}
+
+// Mistake is one mistake in the settings.
+type Mistake struct {
+	Path  []string // below guard: protected, 0, match, networks, 1
+	Words string
+	Hint  string
+}
+
+func (m *Mistake) Error() string {
+	text := ""
+	for _, part := range m.Path {
+		text += part + ": "
+	}
+	return text + m.Words
+}
+
+type mistakes []error
+
+func (m *mistakes) addf(path []string, hint, format string, args ...any) {
+	*m = append(*m, &Mistake{slices.Clone(path), fmt.Sprintf(format, args...), hint})
+}
