@@ -127,6 +127,11 @@ type Outcome struct {
 	Summary string
 	// Error says why it failed, as the server or host put it.
 	Error string
+	// Unverified says of a call that was executed why nobody could look yet whether it
+	// had its effect: the host went away, say. It comes with StepAccepted, and Poll is
+	// asked again until the time of the step is over; then the step ends failed. An
+	// action that has no way to look ends in StepExecuted instead.
+	Unverified string
 	// Output becomes .steps.<id>.output; any JSON-encodable value.
 	Output any
 	// Events are for the feed. The engine commits them with the result of the

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
@@ -34,7 +35,8 @@ var ErrNotNow = errors.New("not now")
 const (
 	// readyFor is how long the word of an action holds that a host is ready.
 	readyFor = 10 * time.Second
-	// unreadyPause is how soon a host is looked at again that was not.
+	// unreadyPause is how soon a host is looked at again that was not. All steps that
+	// wait look at the same moments, so that one look at the server does for all.
 	unreadyPause = 30 * time.Second
 	readyCheck   = "ready"
 )
@@ -47,6 +49,7 @@ type asked struct {
 	readyAt time.Time    // when the action last said that the call makes sense
 	since   time.Time    // when the guard was asked first
 	held    string       // what it waits for, as the journal has it
+	away    bool         // the action has it wait, not the guard
 	taken   bool         // the guard remembers the call
 }
 
@@ -55,6 +58,10 @@ type asked struct {
 func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 	if p.since.IsZero() {
 		p.since = r.now()
+	}
+	if p.away { // before all that takes longer: nothing changes while the host is not there
+		p.looks = true
+		return true
 	}
 	if p.hosts == nil || r.outdated(p) {
 		hosts, known := r.e.reader.knownHosts(r.alert, p.with)
@@ -149,8 +156,12 @@ func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 		p.since = now
 	}
 	if !d.Until.IsZero() {
-		if limit := p.since.Add(r.e.options.MaxHold); !now.Before(limit) {
-			d.State, d.Words = soar.StepExpired, fmt.Sprintf("waited for %s: %s", r.e.options.MaxHold, d.Words)
+		wait := r.e.options.MaxHold
+		if i.step.wait != nil {
+			wait = *i.step.wait
+		}
+		if limit := p.since.Add(wait); !now.Before(limit) {
+			d.State, d.Words = soar.StepExpired, fmt.Sprintf("never sent; waited for %s: %s", registry.FormatDuration(wait), d.Words)
 		} else {
 			r.hold(i, p, d.Answers, d.Words, minTime(d.Until, limit), d.Version)
 			return true
@@ -181,7 +192,24 @@ func (r *runner) hold(i *instance, p *progress, answers []Answer, words string, 
 	}
 	r.e.guard.Wait(r.request(i, p), answers)
 	p.planned, p.hosts, p.wake = false, nil, until
-	r.e.holds.add(r.run.ID, version)
+	p.away = len(answers) > 0 && answers[len(answers)-1].Check == readyCheck
+	r.e.holds.add(r.run.ID, held{version: version, severity: r.alert.Severity, since: p.since, away: p.away})
+}
+
+// unsent lets a step wait whose call the action did not send after all: the host was
+// ready, and is not any more.
+func (r *runner) unsent(i *instance, p *progress, why error) {
+	p.tried = false
+	r.heed(i, p, r.notReady(why))
+}
+
+// notReady is the answer of an action whose host is not ready.
+func (r *runner) notReady(why error) *guard.Decision {
+	version, _ := r.e.guard.Changed()
+	until := r.now().Truncate(unreadyPause).Add(unreadyPause)
+	answer := guard.Hold(until, "%v", why)
+	answer.Check = readyCheck
+	return &guard.Decision{Version: version, Until: until, Words: answer.Words, Answers: []Answer{answer}}
 }
 
 // request is what the guard is asked.
@@ -216,7 +244,7 @@ func callHash(action string, with map[string]any) string {
 // look makes ready to read what the guard has to know of the hosts of a call, or
 // whether they are ready.
 func (r *runner) look(ctx context.Context, i *instance, p *progress) func() func() {
-	if p.hosts == nil {
+	if p.hosts == nil && !p.away {
 		return func() func() {
 			hosts := r.e.reader.readHosts(ctx, r.alert, p.with)
 			return func() { p.looks, p.hosts, p.hostsAt = false, hosts, r.now() }
@@ -234,18 +262,18 @@ func (r *runner) look(ctx context.Context, i *instance, p *progress) func() func
 func (r *runner) looked(ctx context.Context, i *instance, p *progress, err error) {
 	p.looks = false
 	now := r.now()
-	answer := func(a Answer) []Answer { a.Check = readyCheck; return []Answer{a} }
 	switch {
+	case err == nil && p.away: // it is back: all is asked anew, by what is known now
+		p.away = false
 	case err == nil:
 		p.readyAt = now
 	case ctx.Err() != nil:
 		p.wake = now // stopping: the next start looks again
 	case errors.Is(err, ErrNotNow), errors.Is(err, ErrTransient):
-		version, _ := r.e.guard.Changed()
-		d := &guard.Decision{Version: version, Until: now.Add(unreadyPause), Words: err.Error(), Answers: answer(guard.Hold(now.Add(unreadyPause), "%v", err))}
-		r.heed(i, p, d)
+		r.heed(i, p, r.notReady(err))
 	default:
-		d := &guard.Decision{State: soar.StepRefused, Words: err.Error(), Answers: answer(guard.Refuse("%v", err))}
-		r.heed(i, p, d)
+		answer := guard.Refuse("%v", err)
+		answer.Check = readyCheck
+		r.heed(i, p, &guard.Decision{State: soar.StepRefused, Words: answer.Words, Answers: []Answer{answer}})
 	}
 }

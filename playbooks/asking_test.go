@@ -92,7 +92,7 @@ func TestHoldsEnd(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		stop()
 		got := j.result(t, j.all()[0].ID, "hit")
-		if got.State != soar.StepExpired || !strings.Contains(got.Error, "waited for 2h0m0s: paused by ann") || stateOf(j.all()) != "failed" {
+		if got.State != soar.StepExpired || !strings.Contains(got.Error, "never sent; waited for 2h: paused by ann") || stateOf(j.all()) != "failed" {
 			t.Errorf("hit ended %+v, run %s", got, stateOf(j.all()))
 		}
 	})

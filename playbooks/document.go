@@ -217,10 +217,22 @@ type stepDocument struct {
 	// `${{ }}` holds jq; a value that is one whole expression keeps its type.
 	With arguments `yaml:"with"`
 
-	// Timeout bounds the whole step, waiting for the host included, from 1s to 30d; the
-	// default is that of the action. Steps that call or go side by side have none; those
-	// inside do.
+	// Timeout bounds the whole step once its call may be sent, from 1s to 30d; the default
+	// is that of the action. Steps that call or go side by side have none; those inside do.
 	Timeout *time.Duration `yaml:"timeout"`
+
+	// Wait is how long a call with an effect may wait before it is sent: for a host that is
+	// offline, for the guard. `0s`: not at all; at most 30d; the default is `limits.hold`.
+	// When the host is back, everything is checked again: that the alert is still open,
+	// that the host is the same one. What waited for too long ends `expired`, and was never
+	// sent. Of many that can go on at once, those of the severest alerts go first.
+	Wait *time.Duration `yaml:"wait" example:"4h"`
+
+	// Verify looks whether a call had its effect after the server reported success; the
+	// default is true. What cannot be looked at within the time of the step ends `failed`.
+	// With false it ends `executed`, and says why nobody could tell; what the look
+	// contradicts ends `failed` either way.
+	Verify *bool `yaml:"verify"`
 
 	// Retry repeats the step when it did not go through. A call that may have happened is
 	// never repeated.

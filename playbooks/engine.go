@@ -145,7 +145,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		reader: &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History},
 			lookedUp: func(how string) { m.lookUps.WithLabelValues(how).Inc() }},
 		guard:    o.Guard,
-		holds:    holds{runs: map[soar.RunID]uint64{}, nudge: make(chan struct{}, 1)},
+		holds:    holds{runs: map[soar.RunID]held{}, nudge: make(chan struct{}, 1)},
 		loaded:   make(chan struct{}),
 		stop:     make(chan struct{}),
 		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),
@@ -265,6 +265,7 @@ type pool struct {
 
 const (
 	pageSize     = 256
+	duePage      = 4096        // the most urgent of them goes on first
 	retryPause   = time.Second // after an error of the journal
 	busyPause    = 100 * time.Millisecond
 	signalPause  = 10 * time.Millisecond // many commits touch runs: look once for a bunch of them
@@ -383,9 +384,9 @@ func (p *pool) dueRuns(ctx context.Context, interrupted []soar.Run) {
 	for ctx.Err() == nil {
 		changed := p.e.journal.Changed(soar.SignalRuns)
 		now := p.e.options.Now()
-		due, err := p.e.journal.Due(ctx, now, pageSize)
+		due, err := p.e.journal.Due(ctx, now, duePage)
 		var wake time.Time
-		if err == nil && len(due) < pageSize {
+		if err == nil && len(due) < duePage {
 			wake, err = p.e.journal.NextWake(ctx)
 		}
 		if err != nil {
@@ -396,6 +397,7 @@ func (p *pool) dueRuns(ctx context.Context, interrupted []soar.Run) {
 			continue
 		}
 		started := false
+		p.e.holds.sort(due)
 		for _, run := range due {
 			if p.e.busy(run.ID) {
 				continue
@@ -453,6 +455,7 @@ func (p *pool) start(ctx context.Context, run soar.Run, why occasionToGoOn) bool
 		p.e.dropRun(run.ID)
 		return false
 	}
+	p.e.holds.resumed(run.ID)
 	p.wg.Go(func() {
 		defer func() { <-p.runs }()
 		defer p.e.dropRun(run.ID)

@@ -1,28 +1,68 @@
 package playbooks
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// holds are the runs of which a step waits for the guard, and how often the guard had
-// changed its mind when it was asked. They are gone on with when it may give another
-// answer, which is sooner than they would by themselves.
+// holds are the runs of which a step waits before it may be sent. They are gone on
+// with when the guard may give another answer, which is sooner than they would by
+// themselves, and the most urgent of them first.
 type holds struct {
 	mu    sync.Mutex
-	runs  map[soar.RunID]uint64 // guarded by mu
-	nudge chan struct{}         // a run was left; room for one, since one look is enough
+	runs  map[soar.RunID]held // guarded by mu
+	nudge chan struct{}       // a run was left; room for one, since one look is enough
 }
 
-func (h *holds) add(id soar.RunID, version uint64) {
+// held is what a run waits for.
+type held struct {
+	version  uint64 // how often the guard had changed its mind when it was asked
+	severity soar.Severity
+	since    time.Time
+	away     bool // it waits for a host, to which the guard's mind is nothing
+}
+
+// before orders what can go on: by severity, then by who has waited longest.
+func (a held) before(b held) int {
+	return cmp.Or(b.severity.Rank()-a.severity.Rank(), a.since.Compare(b.since))
+}
+
+func (h *holds) add(id soar.RunID, one held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if old, ok := h.runs[id]; !ok || version < old {
-		h.runs[id] = version
+	if old, ok := h.runs[id]; ok { // another step of it
+		one.version, one.away = min(one.version, old.version), one.away && old.away
+		if old.since.Before(one.since) {
+			one.since = old.since
+		}
 	}
+	h.runs[id] = one
+}
+
+// resumed is told that a run is gone on with: what goes on waiting comes back.
+func (h *holds) resumed(id soar.RunID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.runs, id)
+}
+
+// sort puts runs that wait behind those that do not, the most urgent first.
+func (h *holds) sort(runs []soar.Run) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	slices.SortStableFunc(runs, func(a, b soar.Run) int {
+		x, waits := h.runs[a.ID]
+		y, too := h.runs[b.ID]
+		if waits && too {
+			return x.before(y)
+		}
+		return b2i(waits) - b2i(too)
+	})
 }
 
 // left is told that the worker of a run has left it.
@@ -38,16 +78,19 @@ func (h *holds) left(id soar.RunID) {
 	}
 }
 
-// take returns the runs that asked before the guard changed its mind, and forgets
-// them: those that go on waiting come back. Those at work are left for later.
+// take returns the runs that asked before the guard changed its mind, the most urgent
+// first. Those at work are left for later.
 func (h *holds) take(version uint64, busy func(soar.RunID) bool) (ids []soar.RunID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id, then := range h.runs {
-		if then < version && !busy(id) {
+	for id, one := range h.runs {
+		if one.version < version && !one.away && !busy(id) {
 			ids = append(ids, id)
-			delete(h.runs, id)
 		}
+	}
+	slices.SortFunc(ids, func(a, b soar.RunID) int { return cmp.Or(h.runs[a].before(h.runs[b]), cmp.Compare(a, b)) })
+	for _, id := range ids {
+		delete(h.runs, id)
 	}
 	return ids
 }

@@ -69,6 +69,9 @@ type step struct {
 	carryOn  bool
 	handlers []*step
 
+	wait     *time.Duration // how long it may wait to be sent; nil: as the engine says
+	trusting bool           // what cannot be verified counts as executed
+
 	// Where it stands: in an on_error block, under finally, in these branches.
 	handler, last bool
 	within        []branch

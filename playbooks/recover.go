@@ -117,7 +117,10 @@ func (r *runner) foldDecision(entry *soar.Entry) error {
 		p = &progress{started: d.Since, attempt: 1}
 		r.open[entry.Step] = p
 	}
-	p.since, p.held = d.Since, d.Answers[len(d.Answers)-1].Words
+	last := d.Answers[len(d.Answers)-1]
+	p.since, p.held, p.away = d.Since, last.Words, last.Check == readyCheck
+	// An intent before it was not carried out: a call that went out, does not wait.
+	p.lost, p.tried, p.intentAt = false, false, time.Time{}
 	return nil
 }
 

@@ -70,6 +70,7 @@ type progress struct {
 	ref      string    // the server's command id
 	target   string
 	summary  string
+	done     *Outcome // what was executed, and cannot be verified yet
 }
 
 // errLostRun means that somebody else went on with the run.
@@ -396,7 +397,7 @@ var markNames = strings.NewReplacer("[", ".", "]", "", "/", ".")
 // intend writes down that the call is about to be sent. It has to be committed
 // before the call. A crash from there on is settled by lookUp.
 func (r *runner) intend(i *instance, p *progress, again bool) {
-	p.intentAt, p.lost, p.planned, p.wake = r.now(), false, true, time.Time{}
+	p.intentAt, p.lost, p.planned, p.wake, p.held = r.now(), false, true, time.Time{}, ""
 	r.entry(i.key, soar.EntryIntent, "", Intent{
 		Action: i.step.do, Effect: i.step.spec.Effect, With: p.with, Mark: p.mark, Attempt: p.attempt, Started: p.started, Again: again,
 	})
@@ -441,6 +442,7 @@ func (r *runner) sent(i *instance, p *progress, outcome Outcome, err error, time
 	switch {
 	case err == nil && outcome.State == soar.StepAccepted && outcome.Ref != "":
 		r.accepted(i, p, outcome, false)
+		r.unverified(i, p, outcome)
 	case err == nil && outcome.State == soar.StepAccepted:
 		r.finish(i, p, Result{State: soar.StepUnknown, Error: "accepted without a command id", Target: outcome.Target}, nil)
 	case err == nil:
@@ -473,6 +475,8 @@ func (r *runner) sendFailed(i *instance, p *progress, outcome Outcome, err error
 	}
 	transient := errors.Is(err, ErrTransient)
 	switch {
+	case effect && errors.Is(err, ErrNotNow):
+		r.unsent(i, p, err)
 	case effect && !transient && (timedOut || errors.Is(err, ErrUncertain) || panicked && s.spec.Effect == Once):
 		// It may have happened: wait until it can no longer be under way, then look.
 		p.lost = true
@@ -518,6 +522,9 @@ func (r *runner) polled(ctx context.Context, i *instance, p *progress, outcome O
 		p.wake = r.now() // stopping: the next start asks again
 	case err == nil && outcome.State != soar.StepAccepted:
 		r.finishOutcome(i, p, outcome, p.ref)
+	case err == nil && r.unverified(i, p, outcome):
+	case over && p.done != nil:
+		r.endUnverified(i, p, err)
 	case over && err != nil:
 		r.finish(i, p, Result{State: soar.StepExpired, Error: "not executed in time; the last look failed: " + err.Error()}, nil)
 	case over:

@@ -99,8 +99,8 @@ var stepKinds = []struct {
 	foreign []string
 }{
 	{"do", nil},
-	{"call", []string{"timeout", "retry"}},
-	{"parallel", []string{"timeout", "retry", "with", "for_each"}},
+	{"call", []string{"timeout", "wait", "verify", "retry"}},
+	{"parallel", []string{"timeout", "wait", "verify", "retry", "with", "for_each"}},
 }
 
 // kind sees to it that a step is one of the three kinds, and has the keys of that.
@@ -145,6 +145,15 @@ func (l *loader) bounds(n *yaml.Node, s *step, doc *stepDocument) {
 	if doc.Timeout != nil {
 		if s.timeout = *doc.Timeout; s.timeout <= 0 || s.timeout > maxStepTimeout {
 			l.problems.Addf(l.at(child(n, "timeout")), "range", "", "a time-out must lie between 1s and 30d")
+		}
+	}
+	if s.wait = doc.Wait; s.wait != nil && (*s.wait < 0 || *s.wait > maxStepTimeout) {
+		l.problems.Addf(l.at(child(n, "wait")), "range", "", "a wait must lie between 0s and 30d")
+	}
+	s.trusting = doc.Verify != nil && !*doc.Verify
+	for key, given := range map[string]bool{"wait": doc.Wait != nil, "verify": doc.Verify != nil} {
+		if given && s.action != nil && s.spec.Effect == Reads {
+			l.problems.Addf(l.at(child(n, key)), "effect", "leave it out", "%s is for calls with an effect, and %s only reads", key, s.do)
 		}
 	}
 	if doc.Retry != nil {

@@ -27,6 +27,7 @@ type host struct {
 	enrolled   time.Time
 	seen       time.Time // last check-in while offline; while online it is now
 	bootAt     time.Time
+	agentAt    time.Time // when the agent last started
 
 	processes  []*Process
 	files      map[string]*file // by key

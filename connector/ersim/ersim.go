@@ -76,6 +76,7 @@ type Server struct {
 	users    []*user
 	hosts    []*host
 	hostRefs map[string]*host // by identifier in upper case
+	enrolled int64            // hosts that were enrolled anew
 	rules    []*rule
 	alerts   []*alert // visible ones, by id ascending
 	created  []*alert // the same, by creation time, then id

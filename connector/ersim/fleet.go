@@ -56,6 +56,7 @@ func (s *Server) buildFleet() {
 			open:       map[int64]*alert{},
 		}
 		h.bootAt = now.Add(-time.Duration(1+r.IntN(72)) * time.Hour).Truncate(time.Second)
+		h.agentAt = h.bootAt.Add(time.Minute)
 		h.furnish(r)
 		s.hosts = append(s.hosts, h)
 		s.hostRefs[strings.ToUpper(h.identifier)] = h

@@ -560,7 +560,10 @@ func (s *Server) restartAgent(c *call) answer {
 	a := &action{kind: KindRestart, user: c.user, params: map[string]string{}}
 	s.accept(a, []*host{h}, s.opts.CommandDelay, func(h *host) (string, bool) {
 		s.setOnline(h, false)
-		s.after(s.opts.CommandDelay, func() { s.setOnline(h, true) })
+		s.after(s.opts.CommandDelay, func() {
+			h.agentAt = s.now()
+			s.setOnline(h, true)
+		})
 		return "", true
 	})
 	return s.ok("Action to restart agent is added successfully", nil)

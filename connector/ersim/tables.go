@@ -44,6 +44,10 @@ var tables = map[string]table{
 	"logical_drives": {rows: driveRows, windows: true, columns: []string{
 		"device_id", "type", "description", "free_space", "size", "file_system", "boot_partition",
 	}},
+	"osquery_info": {rows: agentRows, columns: []string{
+		"pid", "uuid", "instance_id", "version", "config_hash", "config_valid", "extensions", "build_platform", "build_distro", "start_time",
+		"watcher", "platform_mask",
+	}},
 	"carves": {rows: carveRows, columns: []string{
 		"time", "sha256", "size", "path", "status", "carve_guid", "request_id", "carve",
 	}},
@@ -192,6 +196,15 @@ func osRows(_ *Server, h *host) []row {
 		r[name], _ = value.(string)
 	}
 	return []row{r}
+}
+
+// agentRows tell of the agent itself.
+func agentRows(_ *Server, h *host) []row {
+	return []row{{
+		"pid": "4711", "uuid": h.identifier, "instance_id": guidText(h.nodeKey, 0), "version": agentVersion, "config_hash": "", "config_valid": "1",
+		"extensions": "active", "build_platform": h.role.platform, "build_distro": h.role.platform, "watcher": "4710", "platform_mask": "0",
+		"start_time": strconv.FormatInt(h.agentAt.Unix(), 10),
+	}}
 }
 
 // carveRows are the host's carves as its agent lists them.

@@ -63,6 +63,7 @@ func (c *checker) check() {
 	c.checkKept()
 	c.positive(cfg.Limits.Shutdown, "limits", "shutdown")
 	c.positive(cfg.Limits.Settle, "limits", "settle")
+	c.positive(cfg.Limits.Hold, "limits", "hold")
 	c.within(cfg.Server.Retries, 0, 20, "server", "retries")
 	c.within(cfg.Limits.Workers, 1, 1024, "limits", "workers")
 	c.within(cfg.Limits.Calls, 1, 256, "limits", "calls")

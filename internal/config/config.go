@@ -213,6 +213,11 @@ type Limits struct {
 	// server: the server's own proxy gives up after 300s at the latest. Until then an
 	// action that must not happen twice is looked for, and not sent again.
 	Settle time.Duration `yaml:"settle"`
+
+	// Hold is how long a step waits before its call is sent, for a host that is offline
+	// or for the guard; a step may have a `wait` of its own. What waited for too long
+	// ends expired.
+	Hold time.Duration `yaml:"hold"`
 }
 
 // Default is the configuration of an empty file, with what cannot have a default
@@ -229,7 +234,7 @@ func Default() Config {
 			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day},
 		},
 		Log:    Log{Level: "info", Format: "text"},
-		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second, Settle: 5 * time.Minute},
+		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second, Settle: 5 * time.Minute, Hold: day},
 	}
 }
 

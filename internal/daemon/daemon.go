@@ -238,7 +238,7 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	engine, err := playbooks.NewEngine(d.store, bound, d.set, playbooks.EngineOptions{
 		Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now,
 		Workers: d.first.Limits.Workers, CallTimeout: d.client.Timeout(), ClockOffset: d.client.ClockOffset, Ceiling: d.first.Playbooks.Mode,
-		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle,
+		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle, MaxHold: d.first.Limits.Hold,
 	})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)

@@ -43,6 +43,8 @@ type Deps struct {
 	ProbeTimeout time.Duration
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+
+	channels, present *awayList // hosts for which steps wait, with a response channel and without
 }
 
 // Types are all actions by name.
@@ -66,6 +68,7 @@ func All(deps Deps) map[string]playbooks.Action {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	deps.channels, deps.present = newAwayList(deps.Now, deps.readChannels), newAwayList(deps.Now, deps.readOnline)
 	all := map[string]playbooks.Action{}
 	for _, name := range Types.Names() {
 		t, _ := Types.Get(name)
@@ -89,6 +92,10 @@ type kind[In any] struct {
 	// check looks for mistakes that types cannot show. It runs at lint time on
 	// what is known then, and before each call.
 	check func(d *Deps, in *In, a *arguments)
+	// host is the host that the call acts on; what it has to be like before is looked at
+	// by Needs. ready looks at what else has to be so, such as which process has a pid.
+	host  func(in In) Host
+	ready func(ctx context.Context, d *Deps, call playbooks.Call, in In) error
 	do    func(ctx context.Context, d *Deps, call playbooks.Call, in In) (playbooks.Outcome, error)
 	poll  func(ctx context.Context, d *Deps, call playbooks.Call, in In, ref string) (playbooks.Outcome, error)
 	find  func(ctx context.Context, d *Deps, call playbooks.Call, in In, since time.Time) ([]playbooks.Found, error)
@@ -96,7 +103,13 @@ type kind[In any] struct {
 
 func add[In any](k kind[In]) {
 	k.Spec.Input = &k.defaults
-	Types.Add(k.Spec.Name, Type{Spec: k.Spec, bind: func(d *Deps) playbooks.Action { return &bound[In]{kind: k, deps: d} }})
+	Types.Add(k.Spec.Name, Type{Spec: k.Spec, bind: func(d *Deps) playbooks.Action {
+		b := &bound[In]{kind: k, deps: d}
+		if k.host != nil || k.ready != nil {
+			return readied[In]{b}
+		}
+		return b
+	}})
 }
 
 // bound is a kind together with what it works on. It has no state of its own, so

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ func init() {
 			Example: "do: agent.restart\nwith:\n  host: ${{ .alert.host.identifier }}\n",
 			Timeout: 5 * time.Minute,
 		},
+		host: func(in AgentRestart) Host { return in.Host },
 		do:   restartAgent,
 		poll: pollRestart,
 		// The server gives a restart no id and keeps no list of them, so there is
@@ -42,33 +44,36 @@ func restartAgent(ctx context.Context, d *Deps, call playbooks.Call, in AgentRes
 	}
 	// An agent that hangs does not tell when it started, and shall be restarted
 	// all the same.
-	started, unverified := d.agentStart(ctx, in.Host)
+	out.Ref = "sent:" + strconv.FormatInt(d.Now().Unix(), 10)
+	if started, err := d.agentStart(ctx, in.Host); err == nil {
+		out.Ref = "started:" + started
+	}
 	if err := d.Client.Responses.RestartAgent(ctx, string(in.Host)); err != nil {
-		return out, in.task(call).failure(effectError(err))
+		return playbooks.Outcome{Target: out.Target}, in.task(call).failure(effectError(err))
 	}
-	out.Summary = in.task(call).asked()
-	if unverified != nil {
-		// The server gives no id, so there is nothing to wait for.
-		out.State = soar.StepExecuted
-		out.Summary += fmt.Sprintf("; not verified: %v", unverified)
-		return out, nil
-	}
-	out.State, out.Ref, out.PollAfter = soar.StepAccepted, "started:"+started, 5*time.Second
+	out.State, out.PollAfter, out.Summary = soar.StepAccepted, 5*time.Second, in.task(call).asked()
 	return out, nil
 }
 
-// pollRestart waits until the agent has another start time than before.
+// pollRestart waits until the agent has another start time than before; where that is
+// not known, one that is not older than the call.
 func pollRestart(ctx context.Context, d *Deps, call playbooks.Call, in AgentRestart, ref string) (playbooks.Outcome, error) {
-	before, ok := strings.CutPrefix(ref, "started:")
-	if !ok {
-		return playbooks.Outcome{}, fmt.Errorf("restart reference %q: expected started:", ref)
+	how, before, _ := strings.Cut(ref, ":")
+	seconds, err := strconv.ParseInt(before, 10, 64)
+	if how != "started" && how != "sent" || how == "sent" && err != nil {
+		return playbooks.Outcome{}, fmt.Errorf("restart reference %q: expected started: or sent:", ref)
 	}
 	now, err := d.agentStart(ctx, in.Host)
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
+	again := now != before
+	if how == "sent" {
+		started, err := strconv.ParseInt(now, 10, 64)
+		again = err == nil && started >= seconds-int64(clockSlack/time.Second)
+	}
 	out := playbooks.Outcome{Target: string(in.Host)}
-	if now == before {
+	if !again {
 		out.State, out.Ref, out.PollAfter = soar.StepAccepted, ref, 5*time.Second
 		out.Summary = in.task(call).asked()
 		return out, nil

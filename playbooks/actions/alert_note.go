@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,23 +100,20 @@ func findNote(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote, _
 // noteOutcome reads a note back.
 func (d *Deps) noteOutcome(ctx context.Context, alert, note int64, mark string) playbooks.Outcome {
 	out := playbooks.Outcome{
-		State:   soar.StepExecuted,
 		Ref:     noteRef(note),
 		Summary: fmt.Sprintf("noted on alert %d", alert),
 		Output:  AlertNoteOutput{Alert: alert, Note: note},
 	}
 	notes, err := d.Client.Alerts.Notes(ctx, alert)
-	if err != nil {
-		out.Summary += "; not verified: " + inWords(err).Error()
-		return out
+	there := slices.ContainsFunc(notes, func(n connector.Note) bool { return strings.Contains(n.Text, mark) })
+	switch {
+	case err != nil:
+		out.State, out.Unverified = soar.StepAccepted, inWords(err).Error()
+	case there:
+		out.State = soar.StepVerified
+	default:
+		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and the note is not on alert %d", alert)
 	}
-	for _, n := range notes {
-		if strings.Contains(n.Text, mark) {
-			out.State = soar.StepVerified
-			return out
-		}
-	}
-	out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and the note is not on alert %d", alert)
 	return out
 }
 

@@ -2,7 +2,9 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,6 +43,13 @@ func init() {
 		},
 		prose: []string{"comment"},
 		do:    resolveAlert,
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve, _ string) (playbooks.Outcome, error) {
+			id, err := d.alertID(call, in.Alert)
+			if err != nil {
+				return playbooks.Outcome{}, err
+			}
+			return d.resolved(ctx, id, in.Verdict), nil
+		},
 	})
 }
 
@@ -52,23 +61,28 @@ func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertRes
 	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, soar.Visible(in.Comment)); err != nil {
 		return playbooks.Outcome{}, fmt.Errorf("resolve alert %d: %w", id, effectError(err))
 	}
-	out := playbooks.Outcome{
-		State:   soar.StepExecuted,
-		Summary: fmt.Sprintf("resolved alert %d as %s", id, in.Verdict),
-		Output:  AlertResolveOutput{Alert: id},
-	}
-	// The server reports success for ids that it does not know, too.
+	return d.resolved(ctx, id, in.Verdict), nil
+}
+
+// resolved reads an alert back: the server reports success for ids that it does not
+// know, too.
+func (d *Deps) resolved(ctx context.Context, id int64, verdict string) playbooks.Outcome {
+	out := playbooks.Outcome{Summary: fmt.Sprintf("resolved alert %d as %s", id, verdict), Output: AlertResolveOutput{Alert: id}}
 	alert, err := d.Client.Alerts.Get(ctx, id)
+	if errors.Is(err, connector.ErrNotFound) {
+		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and has no alert %d", id)
+		return out
+	}
 	if err != nil {
-		out.Summary += "; not verified: " + inWords(err).Error()
-		return out, nil
+		out.State, out.Ref, out.Unverified = soar.StepAccepted, "alert:"+strconv.FormatInt(id, 10), inWords(err).Error()
+		return out
 	}
 	now := connector.Normalize(d.Server, "", alert, nil, nil)
 	// Releases before 4.0 keep no verdict.
-	if now.Status != soar.StatusResolved || now.Verdict != "" && now.Verdict != in.Verdict {
+	if now.Status != soar.StatusResolved || now.Verdict != "" && now.Verdict != verdict {
 		out.State, out.Error = soar.StepFailed, strings.TrimSpace(fmt.Sprintf("the server reports success, and alert %d is %s %s", id, now.Status, now.Verdict))
-		return out, nil
+		return out
 	}
 	out.State = soar.StepVerified
-	return out, nil
+	return out
 }

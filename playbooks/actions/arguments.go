@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -235,6 +236,41 @@ func (h *HostRef) DecodeYAML(file string, n *yaml.Node) registry.Problems {
 // JSONSchema says the same to editors.
 func (*HostRef) JSONSchema(docs registry.DocFunc) map[string]any {
 	return map[string]any{"anyOf": []any{new(Host).JSONSchema(docs), map[string]any{"type": "integer"}}}
+}
+
+// Moment is a point in time. Event columns are texts, so digits in a text are as good
+// as a number.
+type Moment time.Time
+
+// IsZero reports whether none is given.
+func (m Moment) IsZero() bool { return time.Time(m).IsZero() }
+
+// DecodeYAML reads seconds since 1970, or RFC 3339; nothing at all is the zero moment.
+func (m *Moment) DecodeYAML(file string, n *yaml.Node) registry.Problems {
+	var problems registry.Problems
+	if n.Kind == yaml.ScalarNode {
+		if n.Value == "" || n.Tag == "!!null" {
+			return nil
+		}
+		if seconds, err := strconv.ParseInt(n.Value, 10, 64); err == nil && seconds > 0 {
+			*m = Moment(time.Unix(seconds, 0).UTC())
+			return nil
+		}
+		if t, err := time.Parse(time.RFC3339, n.Value); err == nil {
+			*m = Moment(t.UTC())
+			return nil
+		}
+	}
+	problems.Addf(registry.At(file, n), "wrong-type", "", "expected seconds since 1970 or a time such as 2026-05-04T10:00:00Z, found %.40q", n.Value)
+	return problems
+}
+
+// JSONSchema says the same to editors.
+func (*Moment) JSONSchema(registry.DocFunc) map[string]any {
+	return map[string]any{"anyOf": []any{
+		map[string]any{"type": "integer", "minimum": 1},
+		map[string]any{"type": "string", "pattern": `^$|^[0-9]+$|^[0-9]{4}-[0-9]{2}-[0-9]{2}T`},
+	}}
 }
 
 // Number is a whole number above zero. Event columns are texts, so digits in a

@@ -40,7 +40,8 @@ func init() {
 				a.refuse("path", "", "a path with %% or * may name many files")
 			}
 		},
-		do: carveFile,
+		host: func(in CarveFile) Host { return in.Host },
+		do:   carveFile,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in CarveFile, ref string) (playbooks.Outcome, error) {
 			carve, started, err := d.carveOf(ctx, in.Host, ref)
 			if err != nil {

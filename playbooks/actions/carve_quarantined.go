@@ -34,7 +34,8 @@ func init() {
 			// A look that finds the carve complete downloads it.
 			PollTimeout: 30 * time.Minute,
 		},
-		do: carveQuarantined,
+		host: func(in CarveQuarantined) Host { return in.Host },
+		do:   carveQuarantined,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in CarveQuarantined, ref string) (playbooks.Outcome, error) {
 			carve, started, err := d.quarantineCarve(ctx, call, in.Host, ref)
 			if err != nil {

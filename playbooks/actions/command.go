@@ -82,6 +82,8 @@ func (t task) cancelled() string { return "cancelled: " + t.todo + " " + t.what 
 func (d *Deps) reachable(ctx context.Context, host Host) error {
 	channel, err := d.Client.Responses.Status(ctx, string(host))
 	switch {
+	case errors.Is(err, connector.ErrUnavailable):
+		return errNoResponse
 	case err != nil:
 		return fmt.Errorf("response status: %w", readError(err))
 	case !channel.EndpointOnline:
@@ -93,9 +95,9 @@ func (d *Deps) reachable(ctx context.Context, host Host) error {
 	return nil
 }
 
-// send asks whether the host can take a command, sends it, and says what to
-// wait for. The server itself would keep a command for a host that is away, and
-// run it whenever the host comes back; here it is not sent at all then.
+// send asks whether the host can take a command still, sends it, and says what to
+// wait for. The server itself would keep a command for a host that went away since it
+// was ready, and run it whenever the host comes back; here it is not sent at all then.
 func (d *Deps) send(ctx context.Context, host Host, t task, command func(context.Context) (connector.Command, error)) (playbooks.Outcome, error) {
 	out := playbooks.Outcome{Target: string(host)}
 	if err := d.reachable(ctx, host); err != nil {

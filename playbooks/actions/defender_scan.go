@@ -2,11 +2,14 @@ package actions
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -26,7 +29,7 @@ func init() {
 	add(kind[DefenderScan]{
 		Spec: playbooks.Spec{
 			Name:    "defender.scan",
-			Summary: "Starts a scan of Windows Defender on a host and waits for its result.",
+			Summary: "Starts a scan of Windows Defender on a host, waits for its result, and asks Defender whether it has scanned.",
 			// Each call queues another scan.
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise", "response", "windows"},
@@ -46,6 +49,7 @@ func init() {
 				a.refuse("path", "set kind: custom", "only a custom scan has a path")
 			}
 		},
+		host: func(in DefenderScan) Host { return in.Host },
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderScan) (playbooks.Outcome, error) {
 			kind := map[string]connector.ScanKind{"quick": connector.ScanQuick, "full": connector.ScanFull, "custom": connector.ScanCustom}[in.Kind]
 			return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
@@ -53,12 +57,87 @@ func init() {
 			})
 		},
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderScan, ref string) (playbooks.Outcome, error) {
-			return d.follow(ctx, in.Host, ref, in.task(call), nil)
+			return d.follow(ctx, in.Host, ref, in.task(call), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
+				out := d.scanned(ctx, call, in, c.CreatedAt)
+				out.Output = CommandOutput{Command: c.CommandID, Message: c.Message}
+				return out
+			})
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in DefenderScan, since time.Time) ([]playbooks.Found, error) {
 			return d.findCommands(ctx, in.Host, since, wanted{mention: "scan", values: scanValues(in), byAction: true})
 		},
 	})
+}
+
+// scanned asks Defender whether it has scanned since a scan was asked for.
+func (d *Deps) scanned(ctx context.Context, call playbooks.Call, in DefenderScan, asked time.Time) playbooks.Outcome {
+	t := in.task(call)
+	message, err := d.defenderStatus(ctx, in.Host)
+	if err != nil {
+		return t.unverified(err.Error())
+	}
+	ended, told := scanEnd(message, in.Kind)
+	switch {
+	case !told: // the format of the answer is not documented, and of a custom scan it may say nothing
+		return playbooks.Outcome{State: soar.StepExecuted, Summary: t.finished() + "; not verified: Defender does not tell when such a scan last ended"}
+	case ended.Before(asked.Add(-clockSlack)):
+		return t.unverified("Defender says that its last scan ended at " + ended.UTC().Format(time.RFC3339))
+	}
+	return playbooks.Outcome{State: soar.StepVerified, Summary: t.finished() + "; verified with Defender"}
+}
+
+// clockSlack is how far the clocks of server and host may lie apart.
+const clockSlack = 5 * time.Minute
+
+// defenderStatus asks Defender for its state, and waits as long as for any look at a
+// host.
+func (d *Deps) defenderStatus(ctx context.Context, host Host) (message string, err error) {
+	if err := d.reachable(ctx, host); err != nil { // the question would wait at the server
+		return "", err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, d.ProbeTimeout, errNoAnswer)
+	defer cancel()
+	sent, err := d.Client.Defender.ComputerStatus(ctx, string(host))
+	if err != nil {
+		return "", err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(firstPoll / 2):
+		}
+		command, found, err := d.lookUp(ctx, host, commandRef(sent))
+		switch {
+		case err != nil:
+			return "", err
+		case found && command.Final() && !strings.EqualFold(command.Status, connector.CommandSuccess):
+			return "", fmt.Errorf("state of Defender: %s", failureInWords(command.Message))
+		case found && command.Final():
+			return command.Message, nil
+		}
+	}
+}
+
+// scanEnd reads when Defender last ended a scan of a kind. The names are those of
+// Get-MpComputerStatus, and LastScanEndTime for servers that tell only one.
+func scanEnd(message, kind string) (ended time.Time, told bool) {
+	var status map[string]any
+	if json.Unmarshal([]byte(message), &status) != nil {
+		return ended, false
+	}
+	for _, name := range []string{map[string]string{"quick": "QuickScanEndTime", "full": "FullScanEndTime"}[kind], "LastScanEndTime"} {
+		text, _ := status[name].(string)
+		if t, err := time.Parse(time.RFC3339, text); err == nil {
+			return t, true
+		}
+		// Windows PowerShell 5 writes dates as /Date(1700000000000)/.
+		digits, isDate := strings.CutPrefix(text, "/Date(")
+		if ms, err := strconv.ParseInt(strings.TrimSuffix(digits, ")/"), 10, 64); isDate && err == nil {
+			return time.UnixMilli(ms), true
+		}
+	}
+	return ended, false
 }
 
 // scanValues are what the record of such a scan contains. The guide does not show

@@ -11,10 +11,22 @@ import (
 )
 
 // errOffline means that the host cannot be reached now. Nothing was sent.
-var errOffline = fmt.Errorf("host is offline: %w", playbooks.ErrTransient)
+var errOffline error = offline{}
+
+type offline struct{}
+
+func (offline) Error() string { return "host is offline" }
+
+// Is lets a call with an effect wait, and one that reads be tried again.
+func (offline) Is(target error) bool {
+	return target == playbooks.ErrNotNow || target == playbooks.ErrTransient
+}
 
 // errSwitchedOff means that the host takes no response actions. Nothing was sent.
 var errSwitchedOff = errors.New("response actions are switched off on the host")
+
+// errNoResponse means that the server has no response actions at all. Nothing was sent.
+var errNoResponse = fmt.Errorf("response actions are %w (Enterprise only): it is the Community Edition, or its license has none", connector.ErrUnavailable)
 
 // effectError puts the error of a call with an effect into the engine's terms.
 // What the client is sure about is definite: it never took effect.

@@ -198,8 +198,8 @@ func TestHostsThatCannot(t *testing.T) {
 	}
 
 	linux := b.other()
-	_, err = b.actions["host.contain"].Do(t.Context(), call("contain", alert, object{"host": linux.Identifier}))
-	if err == nil || !strings.Contains(err.Error(), "only Windows hosts can be contained") {
+	err = b.ready("host.contain", call("contain", alert, object{"host": linux.Identifier}))
+	if err == nil || !strings.Contains(err.Error(), "runs ubuntu; only Windows hosts can do this") {
 		t.Errorf("contain a Linux host: %v", err)
 	}
 	_, err = b.actions["live.query"].Do(t.Context(), call("query", alert, object{"hosts": []any{h.Identifier}, "sql": "select nonsense from processes"}))
@@ -262,11 +262,11 @@ func TestVerificationContradicts(t *testing.T) {
 		t.Error("a process without name and path is not told from one that has them")
 	}
 
-	d := b.actions["process.kill"].(*bound[ProcessKill]).deps
+	d := b.actions["process.kill"].(readied[ProcessKill]).deps
 	bare := probe{
 		task: task{"stop", "stopped", "it"}, sql: "select '' as name, '' as path from processes limit 1", wrong: in.stillRuns, unclear: in.maybeRuns,
 	}
-	if out := d.verify(t.Context(), Host(h.Identifier), bare); out.State != soar.StepExecuted || !strings.Contains(out.Summary, "not verified: pid 7 is still there") {
+	if out := d.verify(t.Context(), Host(h.Identifier), bare); out.State != soar.StepAccepted || !strings.Contains(out.Unverified, "pid 7 is still there") {
 		t.Errorf("a process that tells nothing of itself: %+v", out)
 	}
 	still := probe{
@@ -278,7 +278,7 @@ func TestVerificationContradicts(t *testing.T) {
 	}
 	b.sim.SetOnline(h.Identifier, false)
 	out = d.verify(t.Context(), Host(h.Identifier), still)
-	if out.State != soar.StepExecuted || !strings.HasPrefix(out.Summary, "deleted it; not verified: ") {
+	if out.State != soar.StepAccepted || out.Summary != "deleted it" || out.Unverified == "" {
 		t.Errorf("a host that does not answer: %+v", out)
 	}
 }
@@ -335,9 +335,22 @@ func TestRestart(t *testing.T) {
 	b := newBench(t, ersim.Options{})
 	h := b.windows()
 	alert := b.raise(h, evil)
-	out := b.run("agent.restart", call("restart", alert, object{"host": h.Identifier}))
-	if !out.State.OK() {
-		t.Errorf("restart: %+v", out)
+	b.deps.ProbeTimeout = time.Second
+	b.actions = All(b.deps)
+	restart := call("restart", alert, object{"host": h.Identifier})
+	for _, told := range []bool{true, false} {
+		if !told { // an agent that hangs does not tell when it started
+			b.sim.Inject(ersim.Fault{Kind: ersim.ServerError, Call: "distributed-add"})
+		}
+		out, err := b.actions["agent.restart"].Do(t.Context(), restart)
+		if err != nil || out.State != soar.StepAccepted || strings.HasPrefix(out.Ref, "started:") != told {
+			t.Fatalf("restart: %+v: %v", out, err)
+		}
+		ref := out.Ref
+		for (err != nil || out.State == soar.StepAccepted) && t.Context().Err() == nil {
+			out, err = b.actions["agent.restart"].Poll(t.Context(), restart, ref) // fails while the agent is away
+		}
+		want(t, out, soar.StepVerified, "restarted the agent of "+h.Name)
 	}
 	if _, err := b.actions["agent.restart"].Find(t.Context(), call("restart", alert, object{"host": h.Identifier}), time.Now()); !errors.Is(err, playbooks.ErrCannotTell) {
 		t.Errorf("look up a restart: %v", err)
@@ -354,7 +367,7 @@ func TestQuarantineCarveTakesTheNext(t *testing.T) {
 	if err != nil || len(page.Results) != 1 {
 		t.Fatalf("%+v: %v", page, err)
 	}
-	d := b.actions["carve.file"].(*bound[CarveFile]).deps
+	d := b.actions["carve.file"].(readied[CarveFile]).deps
 	q := call("quarantined", alert, object{"host": h.Identifier, "path": evil})
 	_, started, err := d.quarantineCarve(t.Context(), q, Host(h.Identifier), "after:"+strconv.FormatInt(page.Results[0].ID, 10))
 	if err != nil || started {

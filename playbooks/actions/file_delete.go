@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
@@ -18,8 +19,8 @@ type FileDelete struct {
 	// Path is the full path of the file on the host.
 	Path string `yaml:"path" required:"true"`
 
-	// MD5 is the file's hash, as 32 hex digits. The host deletes the file only if
-	// it has this hash.
+	// MD5 is the file's hash, as 32 hex digits. A file that has another hash by now is
+	// not deleted.
 	MD5 string `yaml:"md5"`
 }
 
@@ -39,6 +40,10 @@ func init() {
 			if _, err := hex.DecodeString(in.MD5); a.known("md5") && in.MD5 != "" && (err != nil || len(in.MD5) != 32) {
 				a.refuse("md5", "", "expected 32 hex digits, found %.40q", in.MD5)
 			}
+		},
+		host: func(in FileDelete) Host { return in.Host },
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in FileDelete) error {
+			return in.identify(ctx, d, call)
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in FileDelete) (playbooks.Outcome, error) {
 			return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
@@ -64,6 +69,33 @@ func init() {
 			return d.findCommands(ctx, in.Host, since, wanted{action: "delete", target: "file", values: []string{in.Path}})
 		},
 	})
+}
+
+// identify looks whether the file is there, and the one that is meant.
+func (in FileDelete) identify(ctx context.Context, d *Deps, call playbooks.Call) error {
+	where := hostName(call, in.Host)
+	lost := func(err error) error {
+		return fmt.Errorf("%s on %s: %w: %w", in.Path, where, playbooks.ErrTransient, err)
+	}
+	rows, err := d.ask(ctx, in.Host, "select path from file where path = :path", map[string]any{"path": in.Path})
+	switch {
+	case err != nil:
+		return lost(err)
+	case len(rows) == 0:
+		return fmt.Errorf("there is no file %s on %s any more", in.Path, where)
+	case in.MD5 == "":
+		return nil
+	}
+	rows, err = d.ask(ctx, in.Host, "select coalesce(md5, '') as md5 from hash where path = :path", map[string]any{"path": in.Path})
+	switch {
+	case err != nil:
+		return lost(err)
+	case len(rows) == 0 || rows[0]["md5"] == "":
+		return fmt.Errorf("%s does not tell the hash of %s; whether it is the file with MD5 %s cannot be said", where, in.Path, in.MD5)
+	case !strings.EqualFold(rows[0]["md5"], in.MD5):
+		return fmt.Errorf("%s on %s has the MD5 %s and not %s: it is another file by now", in.Path, where, rows[0]["md5"], in.MD5)
+	}
+	return nil
 }
 
 func (in FileDelete) task(call playbooks.Call) task {

@@ -58,6 +58,8 @@ func init() {
 			Name:    "host.contain",
 			Summary: "Blocks the traffic of a host with a rule of the Windows firewall.",
 			Effect:  playbooks.Once,
+			// REST guide 4.0.0, "Initiate a response action": firewall rules are for
+			// Windows. The server takes them for other hosts too, where they do nothing.
 			Needs:   []string{"enterprise", "response", "windows"},
 			Inverse: "host.release",
 			Kind:    containment,
@@ -68,6 +70,7 @@ func init() {
 		},
 		defaults: HostContain{Direction: "in", Protocol: "any"},
 		check:    checkContain,
+		host:     func(in HostContain) Host { return in.Host },
 		do:       contain,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostContain, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.task(call), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
@@ -99,16 +102,6 @@ func checkContain(_ *Deps, in *HostContain, a *arguments) {
 }
 
 func contain(ctx context.Context, d *Deps, call playbooks.Call, in HostContain) (playbooks.Outcome, error) {
-	out := playbooks.Outcome{Target: string(in.Host)}
-	host, err := d.Client.Hosts.Get(ctx, string(in.Host))
-	if err != nil {
-		return out, in.task(call).failure(readError(err))
-	}
-	// REST guide 4.0.0, "Initiate a response action": firewall rules are for
-	// Windows. The server takes them for other hosts too, where they do nothing.
-	if platform := connector.NormalizeHost(host).Platform; platform != "windows" {
-		return out, in.task(call).failure(fmt.Errorf("it runs %s; only Windows hosts can be contained", platform))
-	}
 	return d.send(ctx, in.Host, in.task(call), func(ctx context.Context) (connector.Command, error) {
 		return d.Client.Responses.Contain(ctx, connector.FirewallRule{
 			Hosts:       []string{string(in.Host)},
@@ -140,8 +133,7 @@ func (in HostContain) task(call playbooks.Call) task {
 	return task{"block", "blocked", fmt.Sprintf("%s on %s", what, hostName(call, in.Host))}
 }
 
-// ruleProbe looks for a firewall rule. A host that is cut off from the server, too,
-// does not answer; then the step stays executed.
+// ruleProbe looks for a firewall rule.
 func ruleProbe(t task, rule string, there bool) probe {
 	return probe{
 		task: t, sql: "select name from windows_firewall_rules where name = :rule", values: map[string]any{"rule": rule},

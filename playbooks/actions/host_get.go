@@ -2,7 +2,6 @@ package actions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -51,23 +50,5 @@ func (d *Deps) host(ctx context.Context, ref HostRef) (soar.Host, error) {
 	if err != nil {
 		return soar.Host{}, err
 	}
-	host := connector.NormalizeHost(detail)
-	if host.Name == "" {
-		return host, nil
-	}
-	// The search looks for texts within names, so it may find others, too.
-	for row, err := range d.Client.Hosts.List(ctx, connector.HostQuery{Search: host.Name}) {
-		if _, malformed := errors.AsType[*connector.MalformedError](err); malformed {
-			continue
-		}
-		if err != nil {
-			return host, err
-		}
-		if row.ID == host.ID {
-			listed := connector.NormalizeHost(row)
-			host.Online, host.Tags = listed.Online, listed.Tags
-			break
-		}
-	}
-	return host, nil
+	return d.listed(ctx, connector.NormalizeHost(detail))
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
-	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -47,12 +46,15 @@ func init() {
 			Example: "do: host.release\nwith:\n  host: ${{ .alert.host.identifier }}\n  rule: ${{ .steps.contain.output.rule }}\n",
 			Timeout: 5 * time.Minute,
 		},
-		do: release,
+		host: func(in HostRelease) Host { return in.Host },
+		do:   release,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.task(call, in.Rule), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				output := HostReleaseOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.ruleOf(c)}
 				if output.Rule == "" {
-					return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task(call, "").finished() + "; not verified", Output: output}
+					out := in.task(call, "").unverified("the server's record does not name the rule that was removed; write rule: to be sure")
+					out.Output = output
+					return out
 				}
 				out := d.verify(ctx, in.Host, ruleProbe(in.task(call, output.Rule), output.Rule, false))
 				out.Output = output

@@ -44,36 +44,50 @@ func init() {
 				a.refuse("tag", "use one step per tag", "%v", err)
 			}
 		},
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) error {
+			_, err := d.meantHost(ctx, call, in.Host) // it may be offline
+			return err
+		},
 		do: tagHost,
+		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag, _ string) (playbooks.Outcome, error) {
+			return d.tagged(ctx, call, in), nil
+		},
 	})
 }
 
 func tagHost(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) (playbooks.Outcome, error) {
-	task := task{"tag", "tagged", fmt.Sprintf("%s %q", hostName(call, in.Host), in.Tag)}
 	change := d.Client.Hosts.AddTag
 	if in.Remove {
-		task.todo, task.done, task.what = "take", "took", fmt.Sprintf("the tag %q from %s", in.Tag, hostName(call, in.Host))
 		change = d.Client.Hosts.RemoveTag
 	}
-	out := playbooks.Outcome{Target: string(in.Host)}
 	if err := change(ctx, string(in.Host), in.Tag); err != nil {
-		return out, task.failure(effectError(err))
+		return playbooks.Outcome{Target: string(in.Host)}, in.task(call).failure(effectError(err))
 	}
-	out.Summary = task.finished()
-	out.State = soar.StepExecuted
+	return d.tagged(ctx, call, in), nil
+}
+
+func (in HostTag) task(call playbooks.Call) task {
+	if in.Remove {
+		return task{"take", "took", fmt.Sprintf("the tag %q from %s", in.Tag, hostName(call, in.Host))}
+	}
+	return task{"tag", "tagged", fmt.Sprintf("%s %q", hostName(call, in.Host), in.Tag)}
+}
+
+// tagged reads the tags back. Some calls report success and do nothing, for a tag that
+// does not exist among them (observed on release 2.1.2).
+func (d *Deps) tagged(ctx context.Context, call playbooks.Call, in HostTag) playbooks.Outcome {
+	out := playbooks.Outcome{Target: string(in.Host), Summary: in.task(call).finished()}
 	tags, err := d.Client.Hosts.Tags(ctx, string(in.Host))
-	if err != nil {
-		out.Summary += "; not verified: " + inWords(err).Error()
-		return out, nil
+	switch {
+	case err != nil:
+		out.State, out.Ref, out.Unverified = soar.StepAccepted, "tags:"+call.Mark, inWords(err).Error()
+		return out
+	case slices.Contains(tags, in.Tag) == in.Remove:
+		out.State, out.Summary = soar.StepFailed, in.task(call).failed()
+		out.Error = "the server reports success, and the host's tags have not changed"
+	default:
+		out.State = soar.StepVerified
 	}
 	out.Output = HostTagOutput{Tags: tags}
-	// Some calls report success and do nothing, for a tag that does not exist
-	// among them (observed on release 2.1.2), so the answer is read back.
-	if slices.Contains(tags, in.Tag) == in.Remove {
-		out.State, out.Summary = soar.StepFailed, task.failed()
-		out.Error = "the server reports success, and the host's tags have not changed"
-		return out, nil
-	}
-	out.State = soar.StepVerified
-	return out, nil
+	return out
 }

@@ -51,13 +51,13 @@ type probe struct {
 }
 
 // verify looks whether a host did what it reports. A process may take a moment to
-// die, so there is a second look. Without an answer the step stays executed, and
-// says that nobody has verified it.
+// die, so there is a second look. Without a clear answer nobody knows yet, and the
+// engine asks again.
 func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome {
 	for attempt := 1; ; attempt++ {
 		rows, err := d.ask(ctx, host, p.sql, p.values)
 		if err != nil {
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: fmt.Sprintf("%s; not verified: %v", p.task.finished(), err)}
+			return p.task.unverified(err.Error())
 		}
 		wrong, unclear := p.wrong(rows), ""
 		if p.unclear != nil {
@@ -65,18 +65,24 @@ func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome
 		}
 		switch {
 		case wrong == "" && unclear != "" && attempt == 2:
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: p.task.finished() + "; not verified: " + unclear}
+			return p.task.unverified(unclear)
 		case wrong == "" && unclear == "":
 			return playbooks.Outcome{State: soar.StepVerified, Summary: p.task.finished() + "; verified on the host"}
-		case attempt == 2:
+		case wrong != "" && attempt == 2:
 			return playbooks.Outcome{
 				State: soar.StepFailed, Summary: p.task.failed(), Error: "the host reports success, but " + wrong,
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return playbooks.Outcome{State: soar.StepExecuted, Summary: p.task.finished() + "; not verified: " + context.Cause(ctx).Error()}
+			return p.task.unverified(context.Cause(ctx).Error())
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// unverified is the outcome of a command that was executed, and that nobody could look
+// at.
+func (t task) unverified(why string) playbooks.Outcome {
+	return playbooks.Outcome{State: soar.StepAccepted, Summary: t.finished(), Unverified: why}
 }

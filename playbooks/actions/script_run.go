@@ -57,7 +57,8 @@ func init() {
 				a.refuse("content", "", "has %d bytes, the limit is %d", len(in.Content), maxScriptBytes)
 			}
 		},
-		do: runScript,
+		host: func(in ScriptRun) Host { return in.Host },
+		do:   runScript,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.task(call), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
 				return playbooks.Outcome{State: soar.StepExecuted, Summary: in.task(call).finished(), Output: ScriptRunOutput{Command: c.CommandID, Text: c.Message}}
