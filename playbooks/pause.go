@@ -37,7 +37,8 @@ func (e *Engine) Resume(ctx context.Context, by string) error {
 	if err := e.waitLoaded(ctx); err != nil {
 		return err
 	}
-	if _, err := e.journal.Commit(ctx, soar.Change{KV: []soar.KV{guard.ResumeKV()}}); err != nil {
+	act := soar.Act{At: e.options.Now().UTC(), By: by, What: "kill switch taken back"}
+	if _, err := e.journal.Commit(ctx, soar.Change{KV: []soar.KV{guard.ResumeKV()}, Acts: []soar.Act{act}}); err != nil {
 		return fmt.Errorf("the kill switch stays thrown: %w", err)
 	}
 	e.sending.resume()

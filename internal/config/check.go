@@ -60,6 +60,9 @@ func (c *checker) check() {
 	c.positive(cfg.Store.Retention.Alerts, "store", "retention", "alerts")
 	c.positive(cfg.Store.Retention.Runs, "store", "retention", "runs")
 	c.positive(cfg.Store.Retention.DeadLetters, "store", "retention", "dead_letters")
+	if cfg.Store.Retention.Audit < 0 {
+		c.addf([]string{"store", "retention", "audit"}, "out-of-range", "0 keeps the audit record for ever", "audit must not be below 0")
+	}
 	c.checkKept()
 	c.positive(cfg.Limits.Shutdown, "limits", "shutdown")
 	c.positive(cfg.Limits.Settle, "limits", "settle")

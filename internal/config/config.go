@@ -182,6 +182,10 @@ type Retention struct {
 
 	// DeadLetters is for what could not be taken in or delivered.
 	DeadLetters time.Duration `yaml:"dead_letters"`
+
+	// Audit is for the audit record, from when each record was made; 0 keeps it for
+	// ever. It outlives the runs and alerts that it tells of.
+	Audit time.Duration `yaml:"audit"`
 }
 
 // Log is what erbridge says about itself.
@@ -231,7 +235,7 @@ func Default() Config {
 		Console:   Console{Listen: "127.0.0.1:8088"},
 		Store: Store{
 			Path:      "/var/lib/erbridge",
-			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day},
+			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day, Audit: 365 * day},
 		},
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second, Settle: 5 * time.Minute, Hold: day},

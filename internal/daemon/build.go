@@ -68,7 +68,7 @@ func storeOptions(cfg *config.Config, o Options) store.Options {
 	r := cfg.Store.Retention
 	return store.Options{
 		Log: o.Log, Registerer: o.Metrics, Now: o.Now, QueueSize: cfg.Limits.Queue,
-		Retention: store.Retention{Alerts: r.Alerts, Runs: r.Runs, DeadLetters: r.DeadLetters},
+		Retention: store.Retention{Alerts: r.Alerts, Runs: r.Runs, DeadLetters: r.DeadLetters, Audit: r.Audit},
 	}
 }
 

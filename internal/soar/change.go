@@ -28,6 +28,8 @@ type Change struct {
 	Events []Event
 	// KV are small values of the guard: cool-downs, switches. An empty Value deletes.
 	KV []KV
+	// Acts go into the audit record and nowhere else.
+	Acts []Act
 	// Sinks move delivery cursors.
 	Sinks []SinkCursor
 	// DeadLetters are added; their ID is set by the store.
@@ -72,6 +74,15 @@ type KV struct {
 	Key     string
 	Value   string
 	Expires time.Time // zero: never
+}
+
+// Act is what a person did that no other part of a Change tells, such as taking a
+// switch back, which leaves nothing behind.
+type Act struct {
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	What   string    `json:"what"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // SinkCursor is how far a sink has delivered.

@@ -22,9 +22,16 @@ type writer struct {
 	touched [soar.NumSignals]bool
 	changed tally // tally as it was last written
 
-	findAlerts, insertAlert, insertBody, insertIdentity, insertPending, insertFeed *bulk
-	evaluate, insertVerdict, findRuns, insertRun, insertEntry, writeMeta           *bulk
-	bulks                                                                          []*bulk
+	// The audit record, as it is after the transaction in progress; see audit.go.
+	head      AuditHash // of record tally[lastAuditSeq]
+	auditAt   int64     // when the records of the transaction are made
+	newAlerts alertsBody
+	moved     alertsBody // alerts that changed
+	hashing   []byte     // room for chainHash
+
+	findAlerts, insertAlert, insertBody, insertIdentity, insertPending, insertFeed    *bulk
+	evaluate, insertVerdict, findRuns, insertRun, insertEntry, writeMeta, insertAudit *bulk
+	bulks                                                                             []*bulk
 
 	updateAlert, updateBody, loadBody, updateRun, evaluateAgain, pendAgain *stmt
 	putCursor, putPlaybook, putKV, dropKV, putSink, dropSink, findEntry    *stmt
@@ -56,6 +63,7 @@ func newWriter(c *conn, now func() time.Time) (*writer, error) {
 	bulk(&w.insertRun, 13, `INSERT OR FAIL INTO run
 		(id, alert_key, alert, playbook, version, mode, state, pc, wake, epoch, started_at, ended_at, error) VALUES %s`)
 	bulk(&w.insertEntry, 7, `INSERT OR FAIL INTO ev (run, seq, at, step, kind, ref, body) VALUES %s`)
+	bulk(&w.insertAudit, 5, `INSERT OR FAIL INTO audit (seq, at, kind, body, hash) VALUES %s`)
 	bulk(&w.writeMeta, 2, `INSERT OR REPLACE INTO meta (name, value) VALUES %s`)
 
 	var errs []error
@@ -90,6 +98,9 @@ func newWriter(c *conn, now func() time.Time) (*writer, error) {
 	if err == nil {
 		err = w.loadTally()
 	}
+	if err == nil {
+		err = w.loadHead()
+	}
 	if err != nil {
 		return nil, errors.Join(err, w.close())
 	}
@@ -122,7 +133,7 @@ func (w *writer) loadTally() error {
 
 // transact runs f in one transaction. When it returns an error, nothing happened.
 func (w *writer) transact(f func() error) error {
-	before := w.tally
+	before, head := w.tally, w.head
 	clear(w.touched[:])
 	err := w.exec("BEGIN IMMEDIATE")
 	if err == nil {
@@ -133,7 +144,8 @@ func (w *writer) transact(f func() error) error {
 		}
 	}
 	if err != nil {
-		w.tally = before
+		w.tally, w.head = before, head
+		w.newAlerts.n, w.moved.n = 0, 0
 		for _, b := range w.bulks {
 			b.reset()
 		}
@@ -145,13 +157,14 @@ func (w *writer) transact(f func() error) error {
 
 // savepoint runs f within a transaction and takes back what it did when it fails.
 func (w *writer) savepoint(f func() error) error {
-	before, touched := w.tally, w.touched
+	before, touched, head := w.tally, w.touched, w.head
 	if err := w.exec("SAVEPOINT change"); err != nil {
 		return err
 	}
 	err := f()
 	if err != nil {
-		w.tally, w.touched = before, touched
+		w.tally, w.touched, w.head = before, touched, head
+		w.newAlerts.n, w.moved.n = 0, 0
 		for _, b := range w.bulks {
 			b.reset()
 		}
@@ -187,8 +200,9 @@ func (w *writer) saveTally() error {
 // any order among them is as good as another; within a change it is the order of
 // soar.Change.
 func (w *writer) apply(group []*request) error {
+	w.auditAt = micros(w.now())
 	for _, part := range []func([]*request) error{
-		w.applyAlerts, w.applySources, w.applyEvaluations, w.applyRuns, w.applyEntries, w.applyEvents, w.applySinks,
+		w.applyAlerts, w.applySources, w.applyEvaluations, w.applyRuns, w.applyEntries, w.applyEvents, w.applySinks, w.recordChanges,
 	} {
 		if err := part(group); err != nil {
 			return err
@@ -205,7 +219,11 @@ func (w *writer) applySources(group []*request) error {
 			}
 		}
 		for _, p := range r.change.Playbooks {
-			if _, err := w.putPlaybook.exec(p.Hash, p.Name, p.Source); err != nil {
+			added, err := w.putPlaybook.exec(p.Hash, p.Name, p.Source)
+			if err == nil && added > 0 {
+				err = w.recordPlaybook(&p)
+			}
+			if err != nil {
 				return fmt.Errorf("playbook %q: %w", p.Name, err)
 			}
 		}
@@ -233,6 +251,11 @@ func (w *writer) applyEvaluations(group []*request) error {
 	}
 	if err := errors.Join(w.evaluate.flush(), w.insertVerdict.flush()); err != nil {
 		return fmt.Errorf("evaluations: %w", err)
+	}
+	for _, r := range group {
+		if err := w.recordAll(auditEvaluated, r.change.audit.evaluated); err != nil {
+			return err
+		}
 	}
 	ended := w.evaluate.touched
 	w.evaluate.touched = 0
@@ -287,8 +310,12 @@ func (w *writer) applyRuns(group []*request) error {
 	}
 	for _, id := range order {
 		run := last[id]
-		var err error
-		if state, ok := known[id]; ok {
+		state, ok := known[id]
+		err := w.recordRun(run, state, ok)
+		if err != nil {
+			return err
+		}
+		if ok {
 			w.tally.run(state, -1)
 			_, err = w.updateRun.exec(run.Version, string(run.Mode), string(run.State), int64(run.PC), micros(run.Wake), int64(run.Epoch),
 				micros(run.StartedAt), micros(run.EndedAt), run.Error, int64(id))
@@ -317,6 +344,9 @@ func (w *writer) applyEntries(group []*request) error {
 			}
 			if err := w.insertEntry.add(int64(e.Run), int64(e.Seq), micros(e.At), e.Step, string(e.Kind), ref, body); err != nil {
 				return w.conflict(group, err)
+			}
+			if err := w.record(entryRecordKind(e.Kind), r.change.audit.entries[i]); err != nil {
+				return err
 			}
 		}
 	}

@@ -83,7 +83,11 @@ func (w *writer) applyAlerts(group []*request) error {
 				byHash.add(a.hash, known)
 				added = append(added, newIdentity{a.hash, known.key})
 				r.committed.New = append(r.committed.New, i)
-				if err := w.add(known.key, a, receivedAt); err != nil {
+				err := w.add(known.key, a, receivedAt)
+				if err == nil {
+					err = w.recordAlert(&w.newAlerts, auditAlerts, known.key, a.item)
+				}
+				if err != nil {
 					return fmt.Errorf("alert %q: %w", a.Ref(), err)
 				}
 			case known.changed(a.Alert):
@@ -104,6 +108,9 @@ func (w *writer) applyAlerts(group []*request) error {
 		}
 	}
 	if err := w.insertIdentity.flush(); err != nil {
+		return err
+	}
+	if err := w.recordAlerts(); err != nil {
 		return err
 	}
 	return w.flushAlerts()
@@ -173,7 +180,7 @@ func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 		stored, err = decodeAlert(blob(row[0]))
 		return err
 	})
-	merged, body := *a.Alert, a.body
+	merged, body, item := *a.Alert, a.body, a.item
 	switch {
 	case errors.Is(err, errUnreadable):
 	case err != nil:
@@ -185,7 +192,7 @@ func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 			return err
 		}
 		if checkSize(data) == nil {
-			merged, body = both, pack(data)
+			merged, body, item = both, pack(data), alertItem(both.Ref(), digest(data))
 		}
 	}
 	if _, err := w.updateBody.exec(body, known.key); err != nil {
@@ -193,6 +200,9 @@ func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 	}
 	if _, err := w.updateAlert.exec(string(merged.Severity), merged.Status, merged.Verdict, int64(merged.EventCount), hostName(&merged),
 		known.key); err != nil {
+		return err
+	}
+	if err := w.recordAlert(&w.moved, auditChanged, known.key, item); err != nil {
 		return err
 	}
 	again, err := w.pendAgain.exec(known.key)

@@ -138,6 +138,7 @@ func (s *Store) transact(f func() error) error {
 	err := s.writer.transact(f)
 	if err == nil {
 		s.metrics.commitTime.Observe(time.Since(start).Seconds())
+		s.auditHead.Store(s.writer.tally[lastAuditSeq])
 		s.signal(s.writer.touched)
 		s.afterCommit()
 		return nil

@@ -209,6 +209,11 @@ func TestKilledAtAnyMomentNothingAcknowledgedIsLost(t *testing.T) {
 		t.Error("nothing was acknowledged")
 	}
 	checkTally(t, s)
+	// The chain is whole, and tells of every change exactly once.
+	audit, err := s.VerifyAudit(ctx, AuditCheck{})
+	if err != nil || audit.Alerts != int64(3*len(found)) || audit.Entries != int64(2*len(found)) || audit.Runs != int64(len(found)) {
+		t.Errorf("audit record of %d changes: %+v, %v", len(found), audit, err)
+	}
 	t.Logf("%d kills, %d changes acknowledged, %d more on disk", kills, len(acknowledged), len(found)-len(acknowledged))
 }
 

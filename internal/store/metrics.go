@@ -39,6 +39,10 @@ func newMetrics(to prometheus.Registerer, s *Store) (*metrics, error) {
 			Help: "Size of the store on disk, the write-ahead log included.",
 		}, func() float64 { return float64(s.sizeBytes()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "erbridge_store_audit_head",
+			Help: "Number of the newest audit record. It never falls; where it does, another store was put in place.",
+		}, func() float64 { return float64(s.auditHead.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "erbridge_store_accepting",
 			Help: "1 while the store takes changes, 0 while it cannot write.",
 		}, func() float64 {

@@ -63,6 +63,11 @@ func (s *Store) Retain(ctx context.Context) error {
 			return fmt.Errorf("remove old dead letters: %w", err)
 		}
 	}
+	if s.keep.Audit > 0 {
+		if err := s.upkeep(ctx, s.ageAudit(now.Add(-s.keep.Audit))); err != nil {
+			return fmt.Errorf("remove old audit records: %w", err)
+		}
+	}
 	if err := s.upkeep(ctx, s.ageKV(now)); err != nil {
 		return fmt.Errorf("remove expired values: %w", err)
 	}
@@ -134,6 +139,7 @@ func (s *Store) ageRuns(before time.Time) func() (bool, error) {
 		if err := errors.Join(err, st.close()); err != nil {
 			return false, err
 		}
+		var removed retentionBody
 		for _, run := range aged {
 			if _, err := s.delete("DELETE FROM ev WHERE run = ?", run.id); err != nil {
 				return false, err
@@ -142,8 +148,9 @@ func (s *Store) ageRuns(before time.Time) func() (bool, error) {
 				return false, err
 			}
 			s.writer.tally.run(run.state, -1)
+			removed.Runs = append(removed.Runs, soar.RunID(run.id))
 		}
-		return seen == retainBatch, nil
+		return seen == retainBatch, s.writer.recordRetention(&removed)
 	}
 }
 
@@ -178,6 +185,7 @@ func (s *Store) ageAlerts(before time.Time) func() (bool, error) {
 		if err := errors.Join(err, st.close()); err != nil {
 			return false, err
 		}
+		var removed retentionBody
 		for _, alert := range aged {
 			if _, err := s.delete("DELETE FROM alert_identity WHERE hash = ? AND key = ?", alert.hash[:], alert.key); err != nil {
 				return false, err
@@ -191,8 +199,9 @@ func (s *Store) ageAlerts(before time.Time) func() (bool, error) {
 				}
 			}
 			s.writer.tally[numAlerts]--
+			removed.removedAlert(alert.key)
 		}
-		return seen == retainBatch && !young, nil
+		return seen == retainBatch && !young, s.writer.recordRetention(&removed)
 	}
 }
 

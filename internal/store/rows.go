@@ -20,12 +20,14 @@ type rows struct {
 	verdicts    []string // of Change.Evaluated; empty where nothing is to be kept
 	events      []eventRow
 	redeliver   []eventRow
+	audit       auditRows
 	sizeInBytes int64
 }
 
 type alertRow struct {
 	*soar.Alert
 	hash      identity
+	item      string // in the audit record; see alertItem
 	body      []byte
 	createdAt int64
 }
@@ -53,7 +55,9 @@ func makeRows(change *soar.Change) (rows, error) {
 		if err != nil {
 			return rows{}, fmt.Errorf("alert %q: %w", a.Ref(), err)
 		}
-		r.alerts[i] = alertRow{Alert: a, hash: identify(a.Server, a.ID), body: pack(data), createdAt: micros(a.CreatedAt)}
+		r.alerts[i] = alertRow{
+			Alert: a, hash: identify(a.Server, a.ID), item: alertItem(a.Ref(), digest(data)), body: pack(data), createdAt: micros(a.CreatedAt),
+		}
 		r.sizeInBytes += int64(len(r.alerts[i].body)) + 200
 	}
 	r.verdicts = make([]string, len(change.Evaluated))
@@ -103,6 +107,7 @@ func makeRows(change *soar.Change) (rows, error) {
 		r.sizeInBytes += int64(len(change.DeadLetters[i].Payload))
 	}
 	r.sizeInBytes += 100 * int64(len(change.Runs)+len(change.Evaluated)+len(change.KV)+len(change.Sinks))
+	makeAudit(&r)
 	return r, nil
 }
 
@@ -131,7 +136,7 @@ func makeEvent(ev *soar.Event) (eventRow, error) {
 func (r *rows) empty() bool {
 	c := r.Change
 	return len(c.Alerts)+len(c.Cursors)+len(c.Playbooks)+len(c.Evaluated)+len(c.Runs)+len(c.Entries)+len(c.Events)+len(c.KV)+
-		len(c.Sinks)+len(c.DeadLetters)+len(c.Redeliver)+len(c.Redelivered)+len(c.DropDeadLetters) == 0
+		len(c.Sinks)+len(c.DeadLetters)+len(c.Redeliver)+len(c.Redelivered)+len(c.DropDeadLetters)+len(c.Acts) == 0
 }
 
 // identity finds an alert by server and id. It need not be unique: a hit is a

@@ -124,7 +124,23 @@ var migrations = []string{
 	-- Written and emptied again to find out whether there is space.
 	CREATE TABLE probe (body BLOB NOT NULL) STRICT;
 	`,
+	// 2: the audit record, a chain of hashes.
+	`
+	CREATE TABLE audit (
+		seq INTEGER PRIMARY KEY,
+		at INTEGER NOT NULL,
+		kind TEXT NOT NULL,
+		body TEXT NOT NULL,
+		hash BLOB NOT NULL
+	) STRICT;
+	-- Where the chain begins since retention has removed the records before; one row
+	-- or none.
+	CREATE TABLE audit_anchor (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, hash BLOB NOT NULL, alert_key INTEGER NOT NULL) STRICT;
+	`,
 }
+
+// auditSince is the first version of the schema with an audit record.
+const auditSince = 2
 
 // migrate brings the schema up to date, each version in its own transaction.
 func migrate(c *conn) error {

@@ -63,6 +63,8 @@ type Retention struct {
 	Runs time.Duration
 	// DeadLetters is counted from when they were added.
 	DeadLetters time.Duration
+	// Audit is counted from when a record was made.
+	Audit time.Duration
 }
 
 const (
@@ -86,6 +88,7 @@ type Store struct {
 	checkpoints     chan struct{} // capacity 1: asks the checkpointer to work
 	sinceCheckpoint int           // pages written; owned by Run
 	logPages        atomic.Int64  // length of the write-ahead log at the last checkpoint
+	auditHead       atomic.Int64  // number of the newest audit record
 	running         atomic.Bool
 
 	trouble atomic.Pointer[error] // why nothing is accepted; nil when all is well
@@ -167,7 +170,9 @@ func (s *Store) openWriter(ctx context.Context) error {
 	if err := migrate(c); err != nil {
 		return errors.Join(err, c.close())
 	}
-	s.writer, err = newWriter(c, s.now)
+	if s.writer, err = newWriter(c, s.now); err == nil {
+		s.auditHead.Store(s.writer.tally[lastAuditSeq])
+	}
 	return err
 }
 

@@ -13,6 +13,7 @@ const (
 	numFeed
 	numDeadLetters
 	numRedeliveries
+	lastAuditSeq
 	firstRunState // followed by the other run states
 	numTallies    = firstRunState + 6
 )
@@ -22,7 +23,7 @@ var runStates = [numTallies - firstRunState]soar.RunState{
 }
 
 var tallyNames = func() (names [numTallies]string) {
-	copy(names[:], []string{"last_alert_key", "last_feed_pos", "alerts", "pending", "feed", "dead_letters", "redeliveries"})
+	copy(names[:], []string{"last_alert_key", "last_feed_pos", "alerts", "pending", "feed", "dead_letters", "redeliveries", "last_audit_seq"})
 	for i, state := range runStates {
 		names[firstRunState+i] = "runs_" + string(state)
 	}
@@ -57,12 +58,13 @@ type Counts struct {
 	FeedHead     int64 // position of the newest event
 	DeadLetters  int64
 	Redeliveries int64
+	AuditHead    int64 // number of the newest audit record
 }
 
 func (t *tally) counts() Counts {
 	c := Counts{
 		Alerts: t[numAlerts], Pending: t[numPending], RunsByState: make(map[soar.RunState]int64, len(runStates)),
-		Feed: t[numFeed], FeedHead: t[lastFeedPos], DeadLetters: t[numDeadLetters], Redeliveries: t[numRedeliveries],
+		Feed: t[numFeed], FeedHead: t[lastFeedPos], DeadLetters: t[numDeadLetters], Redeliveries: t[numRedeliveries], AuditHead: t[lastAuditSeq],
 	}
 	for i, state := range runStates {
 		c.RunsByState[state] = t[firstRunState+i]

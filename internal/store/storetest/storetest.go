@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"context"
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,6 +46,9 @@ type Backend interface {
 	DeadLetters(ctx context.Context, f store.DeadLetterFilter) ([]soar.DeadLetter, error)
 	DeadLetter(ctx context.Context, id int64) (soar.DeadLetter, error)
 	Counts(ctx context.Context) (store.Counts, error)
+
+	VerifyAudit(ctx context.Context, check store.AuditCheck) (store.AuditReport, error)
+	ExportAudit(ctx context.Context, w io.Writer, since, until time.Time) (store.AuditReport, error)
 }
 
 var _ Backend = (*store.Store)(nil)
@@ -64,6 +68,7 @@ func Run(t *testing.T, open Opener) {
 		{"values", testValues},
 		{"commit", testCommit},
 		{"retention", testRetention},
+		{"audit", testAudit},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, open) })
 	}
