@@ -59,7 +59,8 @@ func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 	if p.since.IsZero() {
 		p.since = r.now()
 	}
-	if p.away { // before all that takes longer: nothing changes while the host is not there
+	_, canLook := i.step.action.(Readier)
+	if p.away = p.away && canLook; p.away { // before all that takes longer: nothing changes while the host is not there
 		p.looks = true
 		return true
 	}
@@ -75,7 +76,7 @@ func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 	if !d.OK {
 		return r.heed(i, p, &d)
 	}
-	if _, looks := i.step.action.(Readier); looks && r.now().Sub(p.readyAt) > readyFor {
+	if canLook && r.now().Sub(p.readyAt) > readyFor {
 		p.looks = true
 		return true
 	}

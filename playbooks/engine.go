@@ -100,7 +100,9 @@ type Engine struct {
 	cooldowns cooldowns
 	groups    groups
 	lookUps   keyedLocks
-	loaded    chan struct{} // closed when Run knows cool-downs and groups
+	loaded    chan struct{} // closed when the engine knows cool-downs, groups and what the guard does
+	loading   sync.Once
+	loadErr   error         // of loading
 	stop      chan struct{} // closed when Run begins to stop
 	stopOnce  sync.Once
 
@@ -109,6 +111,8 @@ type Engine struct {
 	kept     map[string]bool      // hashes that the journal has; guarded by mu
 	alerts   inFlight             // guarded by mu
 	runs     map[soar.RunID]bool  // being worked on; guarded by mu
+	// wanted are runs that somebody waits for, closed when the worker has left them.
+	wanted map[soar.RunID]chan struct{} // guarded by mu
 
 	asked func(*occasion) // told what came of each occasion but alerts; nil outside of a simulation
 
@@ -148,7 +152,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		holds:    holds{runs: map[soar.RunID]held{}, nudge: make(chan struct{}, 1)},
 		loaded:   make(chan struct{}),
 		stop:     make(chan struct{}),
-		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, again: make(chan struct{}, 1),
+		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, wanted: map[soar.RunID]chan struct{}{}, again: make(chan struct{}, 1),
 		notice: make(chan struct{}, 1),
 	}
 	e.Reload(set)
@@ -184,7 +188,7 @@ func (e *Engine) Set() *Set { return e.set.Load() }
 // outcomes are on disk. It may be called once.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.stopOnce.Do(func() { close(e.stop) })
-	if err := e.load(ctx); err != nil {
+	if err := e.loadOnce(ctx); err != nil {
 		return err
 	}
 	interrupted, err := e.journal.Running(ctx)
@@ -218,6 +222,11 @@ func (e *Engine) Run(ctx context.Context) error {
 		<-done
 	}
 	return nil
+}
+
+func (e *Engine) loadOnce(ctx context.Context) error {
+	e.loading.Do(func() { e.loadErr = e.load(ctx) })
+	return e.loadErr
 }
 
 // load reads what the journal knows of cool-downs and groups.
@@ -632,6 +641,10 @@ func (e *Engine) takeRun(id soar.RunID) bool {
 func (e *Engine) dropRun(id soar.RunID) {
 	e.mu.Lock()
 	delete(e.runs, id)
+	if left := e.wanted[id]; left != nil {
+		close(left)
+		delete(e.wanted, id)
+	}
 	e.mu.Unlock()
 	e.holds.left(id)
 }

@@ -113,6 +113,8 @@ type Decision struct {
 	By       string    `json:"by,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Happened *bool     `json:"happened,omitempty"`
+	// Cancel is set when a person called off the step, or the whole run.
+	Cancel bool `json:"cancel,omitempty"`
 }
 
 // Result is the body of a result entry. Without the arguments, it is what

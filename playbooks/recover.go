@@ -80,7 +80,12 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)
-		case entry.Kind == soar.EntryDecision && entry.Step != "":
+		case entry.Kind == soar.EntryDecision && entry.Step == "":
+			var d Decision
+			if err = json.Unmarshal(entry.Body, &d); err == nil && d.Cancel {
+				r.cancelled = (&Cancellation{By: d.By, Reason: d.Reason}).words()
+			}
+		case entry.Kind == soar.EntryDecision:
 			err = r.foldDecision(entry)
 		case entry.Kind == soar.EntryIntent:
 			var intent Intent

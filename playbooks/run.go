@@ -46,8 +46,9 @@ type runner struct {
 	urgent bool        // change holds a command id, or what a look-up found
 	change soar.Change
 
-	rest  bool     // something is left to the next start, because the engine stops
-	saved soar.Run // as it was committed last
+	rest      bool     // something is left to the next start, because the engine stops
+	saved     soar.Run // as it was committed last
+	cancelled string   // by whom and why it was called off; empty: it was not
 
 	answers chan func()   // of calls
 	calling int           // calls under way
@@ -101,8 +102,11 @@ func (r *runner) work(ctx context.Context) error {
 		}
 		due, wake := r.due(ctx)
 		if r.calling == 0 && len(due) == 0 {
-			if !wake.IsZero() {
+			switch {
+			case !wake.IsZero():
 				r.run.State, r.run.Wake = soar.RunWaiting, wake
+			case r.e.isWanted(r.run.ID): // who waits for it, goes on with it
+				r.run.State, r.run.Wake = soar.RunWaiting, r.now()
 			}
 			break
 		}
@@ -128,7 +132,9 @@ func (r *runner) work(ctx context.Context) error {
 }
 
 // stopping reports whether nothing new is to be begun.
-func (r *runner) stopping(ctx context.Context) bool { return r.e.stopping() || ctx.Err() != nil }
+func (r *runner) stopping(ctx context.Context) bool {
+	return r.e.stopping() || ctx.Err() != nil || r.e.isWanted(r.run.ID)
+}
 
 // advance surveys the run and plans the calls that come next, until only calls are
 // left to do, or the run has ended. While the engine stops, nothing is planned.
@@ -158,10 +164,18 @@ func (r *runner) advance(ctx context.Context) {
 
 // survey finds what is to be done, and ends the run when there is nothing.
 func (r *runner) survey(ctx context.Context) {
-	v := &survey{r: r, ctx: ctx, stopping: r.stopping(ctx)}
+	v := &survey{r: r, ctx: ctx, stopping: r.stopping(ctx) || r.cancelled != ""}
 	root := rootFrame(r.pb, r.found)
 	st, why := v.playbook(r.pb, &root)
 	r.ready, r.rest = v.ready, v.rest
+	if r.cancelled != "" && st != passed {
+		if r.callOff(); len(r.ready)+len(v.doubtful) == 0 {
+			r.run.Error = r.cancelled
+			r.end(soar.RunCancelled)
+			return
+		}
+		st = going
+	}
 	switch {
 	case st == broke:
 		r.run.Error = cmp.Or(r.run.Error, why)
