@@ -157,10 +157,7 @@ func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 		p.since = now
 	}
 	if !d.Until.IsZero() {
-		wait := r.e.options.MaxHold
-		if i.step.wait != nil {
-			wait = *i.step.wait
-		}
+		wait := r.patience(i)
 		if limit := p.since.Add(wait); !now.Before(limit) {
 			d.State, d.Words = soar.StepExpired, fmt.Sprintf("never sent; waited for %s: %s", registry.FormatDuration(wait), d.Words)
 		} else {
@@ -177,6 +174,14 @@ func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 	return false
 }
 
+// patience is how long a step waits for the guard or for a host.
+func (r *runner) patience(i *instance) time.Duration {
+	if i.step.wait != nil {
+		return *i.step.wait
+	}
+	return r.e.options.MaxHold
+}
+
 func minTime(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
@@ -188,7 +193,7 @@ func minTime(a, b time.Time) time.Time {
 func (r *runner) hold(i *instance, p *progress, answers []Answer, words string, until time.Time, version uint64) {
 	if words != p.held {
 		p.held = words
-		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers, Since: p.since})
+		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers, Since: p.since, Waits: r.waits(i, p)})
 		r.urgent = true
 	}
 	r.e.guard.Wait(r.request(i, p), answers)

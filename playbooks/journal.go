@@ -113,6 +113,8 @@ type Decision struct {
 	By       string    `json:"by,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Happened *bool     `json:"happened,omitempty"`
+	// Waits is set while the step waits.
+	Waits *Waits `json:"waits,omitempty"`
 	// Cancel is set when a person called off the step, or the whole run.
 	Cancel bool `json:"cancel,omitempty"`
 }

@@ -118,6 +118,9 @@ func decisionWords(d playbooks.Decision) string {
 	for _, a := range d.Answers {
 		parts = append(parts, phrase(": ", a.Check, a.Words))
 	}
+	if d.Cancel {
+		return phrase(": ", "cancelled by "+d.By, d.Reason)
+	}
 	if d.By != "" {
 		said := d.By + " says"
 		if d.Happened != nil && *d.Happened {

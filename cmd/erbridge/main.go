@@ -57,6 +57,7 @@ func newRoot() *cobra.Command {
 		newPlaybook(),
 		newAlerts(),
 		newRuns(),
+		newQueue(),
 		newSinks(),
 		newDeadLetters(),
 		newAPI(),

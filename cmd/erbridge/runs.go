@@ -12,10 +12,11 @@ import (
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks"
 )
 
 func newRuns() *cobra.Command {
-	return group("runs", "look at what playbooks did, and settle what nobody else can", newRunsList(), newRunsShow(), newRunsSettle())
+	return group("runs", "look at what playbooks did, and settle what nobody else can", newRunsList(), newRunsShow(), newRunsSettle(), newRunsCancel())
 }
 
 var runColumns = []column[soar.Run]{
@@ -159,13 +160,8 @@ your word is kept in the run's journal, under your name.`,
 			case step == "" || reason == "":
 				return usagef("--step and --reason are needed; erbridge runs show %s lists the steps", id)
 			}
-			if by == "" {
-				if u, err := user.Current(); err == nil {
-					by = u.Username
-				}
-			}
-			if by == "" {
-				return usagef("your name is not known here: say it with --by")
+			if by, err = person(by); err != nil {
+				return err
 			}
 			err = file.control(cmd.Context(), func(c daemon.Control) error {
 				return c.Settle(cmd.Context(), daemon.Settlement{Run: id, Step: step, Happened: happened, By: by, Reason: reason})
@@ -183,5 +179,68 @@ your word is kept in the run's journal, under your name.`,
 	cmd.Flags().BoolVar(&didNot, "did-not-happen", false, "it did not happen")
 	cmd.Flags().StringVar(&reason, "reason", "", "how you know")
 	cmd.Flags().StringVar(&by, "by", "", "who says so; default is your user name")
+	return cmd
+}
+
+// person is who gives a command: by, else the user of the process.
+func person(by string) (string, error) {
+	if by == "" {
+		if u, err := user.Current(); err == nil {
+			by = u.Username
+		}
+	}
+	if by == "" {
+		return "", usagef("your name is not known here: say it with --by")
+	}
+	return by, nil
+}
+
+func newRunsCancel() *cobra.Command {
+	var file configFlag
+	var c playbooks.Cancellation
+	cmd := &cobra.Command{
+		Use:   "cancel RUN [--step STEP] --reason TEXT",
+		Short: "call off a run, or one step of it that waits",
+		Long: `Nothing else of the run begins then, its steps under finally included. A step
+that was sent already is not called off: the run ends cancelled once that has
+ended, so that no effect goes unrecorded. To take back what was done is another
+matter.
+
+With --step, only that step ends cancelled, and the run goes on as after any step
+that failed. erbridge queue list shows the steps that wait.`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
+			if c.Run, err = soar.ParseRunID(given[0]); err != nil {
+				return usagef("%v", err)
+			}
+			if c.Reason == "" {
+				return usagef("--reason is needed: it is kept in the journal of the run")
+			}
+			if c.By, err = person(c.By); err != nil {
+				return err
+			}
+			var run soar.Run
+			err = file.control(cmd.Context(), func(to daemon.Control) error {
+				run, err = to.Cancel(cmd.Context(), c)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("cancel: %w", err)
+			}
+			words := fmt.Sprintf("cancelled: run %s", run.ID)
+			switch {
+			case c.Step != "":
+				words = fmt.Sprintf("cancelled: step %s of run %s", clean(c.Step), run.ID)
+			case !run.State.Ended():
+				words += "; what was sent already goes to its end first"
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), words)
+			return err
+		},
+	}
+	file.flags(cmd)
+	cmd.Flags().StringVar(&c.Step, "step", "", "only this step, which waits")
+	cmd.Flags().StringVar(&c.Reason, "reason", "", "why")
+	cmd.Flags().StringVar(&c.By, "by", "", "who says so; default is your user name")
 	return cmd
 }

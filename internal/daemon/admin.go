@@ -26,6 +26,17 @@ func (d *Daemon) Settle(ctx context.Context, s Settlement) error {
 	return engine.Settle(ctx, s.Run, s.Step, s.Happened, s.By, s.Reason)
 }
 
+// Cancel calls off a run, or a step of it that waits.
+func (d *Daemon) Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Run, error) {
+	d.mu.Lock()
+	engine := d.engine
+	d.mu.Unlock()
+	if engine == nil {
+		return soar.Run{}, errors.New("the engine has not started yet")
+	}
+	return engine.Cancel(ctx, c)
+}
+
 // StartRun runs a playbook by hand.
 func (d *Daemon) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {
 	d.mu.Lock()
@@ -164,19 +175,33 @@ func (f *offline) close() error {
 }
 
 func (f *offline) Settle(ctx context.Context, s Settlement) error {
-	st, err := f.open(ctx)
-	if err != nil {
-		return err
-	}
-	bound, err := boundActions(f.cfg, nil, f.o, nil)
-	if err != nil {
-		return err
-	}
-	engine, err := playbooks.NewEngine(st, bound, nil, playbooks.EngineOptions{Log: f.o.Log, Now: f.o.Now, Ceiling: f.cfg.Playbooks.Mode})
+	engine, err := f.engine(ctx)
 	if err != nil {
 		return err
 	}
 	return engine.Settle(ctx, s.Run, s.Step, s.Happened, s.By, s.Reason)
+}
+
+// Cancel calls off a run. Steps that were sent are waited for once a daemon runs.
+func (f *offline) Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Run, error) {
+	engine, err := f.engine(ctx)
+	if err != nil {
+		return soar.Run{}, err
+	}
+	return engine.Cancel(ctx, c)
+}
+
+// engine is one that does nothing by itself.
+func (f *offline) engine(ctx context.Context) (*playbooks.Engine, error) {
+	st, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := boundActions(f.cfg, nil, f.o, nil)
+	if err != nil {
+		return nil, err
+	}
+	return playbooks.NewEngine(st, bound, nil, playbooks.EngineOptions{Log: f.o.Log, Now: f.o.Now, Ceiling: f.cfg.Playbooks.Mode})
 }
 
 func (f *offline) TestSink(ctx context.Context, name string) error {

@@ -31,6 +31,9 @@ type Control interface {
 	Drop(ctx context.Context, ids []int64) error
 	// Settle ends the doubt about a step of a run.
 	Settle(ctx context.Context, s Settlement) error
+	// Cancel calls off a run, or a step of it that waits. The run that it returns is under
+	// way still while a step that was sent has not ended.
+	Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Run, error)
 	// TestSink sends one test event through a fresh connection of a sink.
 	TestSink(ctx context.Context, name string) error
 	// ResumeSink makes a sink that waits try at once, and returns the state it was in.
@@ -132,6 +135,8 @@ type controlCall struct {
 	Sink       string     `json:"sink,omitempty"`
 	Settlement Settlement `json:"settlement,omitzero"`
 	Start      RunStart   `json:"start,omitzero"`
+
+	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -143,7 +148,7 @@ type controlAnswer struct {
 	Reloaded Reloaded          `json:"reloaded,omitzero"`
 	Sinks    []SinkStatus      `json:"sinks,omitempty"`
 	State    string            `json:"state,omitempty"` // of the sink that was resumed
-	Run      soar.Run          `json:"run,omitzero"`    // the one that was started
+	Run      soar.Run          `json:"run,omitzero"`    // the one that was started, or called off
 }
 
 func controlHandler(c Control) http.Handler {
@@ -166,6 +171,10 @@ func controlHandler(c Control) http.Handler {
 	handle("replay", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Replay(ctx, in.IDs) })
 	handle("drop", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Drop(ctx, in.IDs) })
 	handle("settle", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Settle(ctx, in.Settlement) })
+	handle("cancel", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Run, err = c.Cancel(ctx, in.Cancellation)
+		return err
+	})
 	handle("sink-test", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.TestSink(ctx, in.Sink) })
 	handle("sink-resume", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
 		out.State, err = c.ResumeSink(ctx, in.Sink)
@@ -192,6 +201,7 @@ var kinds = map[string]error{
 	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
 	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
+	"not-cancelled": playbooks.ErrNotCancelled,
 }
 
 func describeError(err error) controlAnswer {
@@ -281,6 +291,11 @@ func (c *controlClient) Drop(ctx context.Context, ids []int64) error {
 func (c *controlClient) Settle(ctx context.Context, s Settlement) error {
 	_, err := c.call(ctx, "settle", controlCall{Settlement: s})
 	return err
+}
+
+func (c *controlClient) Cancel(ctx context.Context, one playbooks.Cancellation) (soar.Run, error) {
+	answer, err := c.call(ctx, "cancel", controlCall{Cancellation: one})
+	return answer.Run, err
 }
 
 func (c *controlClient) TestSink(ctx context.Context, name string) error {
