@@ -160,7 +160,7 @@ your word is kept in the run's journal, under your name.`,
 			case step == "" || reason == "":
 				return usagef("--step and --reason are needed; erbridge runs show %s lists the steps", id)
 			}
-			if by, err = person(by); err != nil {
+			if by, err = whoSays(by); err != nil {
 				return err
 			}
 			err = file.control(cmd.Context(), func(c daemon.Control) error {
@@ -182,8 +182,8 @@ your word is kept in the run's journal, under your name.`,
 	return cmd
 }
 
-// person is who gives a command: by, else the user of the process.
-func person(by string) (string, error) {
+// whoSays is who gives a command: by, else the user of the process.
+func whoSays(by string) (string, error) {
 	if by == "" {
 		if u, err := user.Current(); err == nil {
 			by = u.Username
@@ -216,7 +216,7 @@ that failed. erbridge queue list shows the steps that wait.`,
 			if c.Reason == "" {
 				return usagef("--reason is needed: it is kept in the journal of the run")
 			}
-			if c.By, err = person(c.By); err != nil {
+			if c.By, err = whoSays(c.By); err != nil {
 				return err
 			}
 			var run soar.Run
