@@ -11,6 +11,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // Effect says what repeating an action costs.
@@ -43,6 +44,9 @@ type Spec struct {
 	// nothing on it, such as a tag or a note. Protected hosts may be told of by it; a tag
 	// by which a host is protected it cannot take away.
 	Harmless bool
+	// Asks makes an action a question to people, and reads it from the arguments: the guard
+	// asks them, and the step ends with their answer. Do is not called.
+	Asks func(with map[string]any) (*guard.Question, error)
 	// Input is a pointer to a settings struct that holds the defaults.
 	Input any
 	// Output is a zero value of what .steps.<id> will hold, for the reference page.

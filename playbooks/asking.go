@@ -51,13 +51,26 @@ type asked struct {
 	held    string       // what it waits for, as the journal has it
 	away    bool         // the action has it wait, not the guard
 	taken   bool         // the guard remembers the call
+
+	question *guard.Question // what the step asks people; nil for a call
+	alertWas string          // the status of the alert when the guard was asked first
 }
 
 // ask asks the guard about a step whose arguments are known. It reports false when the
 // step has ended; otherwise it is planned, waits, or has something to be read first.
 func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 	if p.since.IsZero() {
-		p.since = r.now()
+		p.since, p.alertWas = r.now(), r.alertNow().Status
+	} else if p.held != "" {
+		r.readAlert(ctx)
+	}
+	if asks := i.step.spec.Asks; asks != nil {
+		question, err := asks(p.with)
+		if err != nil {
+			r.finish(i, p, Result{State: soar.StepFailed, Error: "with: " + err.Error()}, nil)
+			return false
+		}
+		p.question = question
 	}
 	_, canLook := i.step.action.(Readier)
 	if p.away = p.away && canLook; p.away { // before all that takes longer: nothing changes while the host is not there
@@ -73,8 +86,12 @@ func (r *runner) ask(ctx context.Context, i *instance, p *progress) bool {
 		p.hosts, p.hostsAt = hosts, r.now()
 	}
 	d := r.e.guard.Ask(r.request(i, p))
-	if !d.OK {
+	switch {
+	case !d.OK:
 		return r.heed(i, p, &d)
+	case p.question != nil:
+		r.answered(i, p, &d)
+		return false
 	}
 	if canLook && r.now().Sub(p.readyAt) > readyFor {
 		p.looks = true
@@ -106,15 +123,29 @@ func (r *runner) workUnderWay() bool {
 func (r *runner) take(i *instance, p *progress) bool {
 	d := r.e.guard.Take(r.request(i, p))
 	kv, events := d.Keep()
-	r.change.KV, r.change.Events = append(r.change.KV, kv...), append(r.change.Events, events...)
-	r.settles = append(r.settles, d.Settle)
+	r.keep(kv, events, d.Settle)
 	if !d.OK {
 		return r.heed(i, p, &d)
 	}
 	p.taken = true
-	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: d.Answers})
+	r.entry(i.key, soar.EntryDecision, "", r.decision(i, d))
 	r.intend(i, p, false)
 	return true
+}
+
+// keep adds what the guard remembers to the next commit.
+func (r *runner) keep(kv []soar.KV, events []soar.Event, settle func(kept bool)) {
+	for _, event := range events {
+		if event.AlertKey == 0 && event.Alert == nil {
+			event.AlertKey = r.run.AlertKey
+		}
+		if event.Run == nil {
+			event.Run = r.summary()
+		}
+		r.change.Events = append(r.change.Events, event)
+	}
+	r.change.KV, r.settles = append(r.change.KV, kv...), append(r.settles, settle)
+	r.urgent = r.urgent || len(events) > 0 // people are told
 }
 
 // confirm asks the guard right before a call is sent, and sees to it that its intent is
@@ -154,21 +185,28 @@ func (r *runner) halted(i *instance, p *progress) {
 func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 	now := r.now()
 	if p.since.IsZero() { // an attempt before this one was sent
-		p.since = now
+		p.since, p.alertWas = now, r.alertNow().Status
 	}
 	if !d.Until.IsZero() {
 		wait := r.patience(i)
-		if limit := p.since.Add(wait); !now.Before(limit) {
+		limit := p.since.Add(wait)
+		if guard.AsksPeople(d.Answers) {
+			limit = now.Add(r.e.options.MaxHold) // the approval has an end of its own
+		}
+		if !now.Before(limit) {
 			d.State, d.Words = soar.StepExpired, fmt.Sprintf("never sent; waited for %s: %s", registry.FormatDuration(wait), d.Words)
 		} else {
-			r.hold(i, p, d.Answers, d.Words, minTime(d.Until, limit), d.Version)
+			r.hold(i, p, d, minTime(d.Until, limit))
 			return true
 		}
 	}
-	r.entry(i.key, soar.EntryDecision, "", Decision{Answers: d.Answers})
+	r.entry(i.key, soar.EntryDecision, "", r.decision(i, *d))
 	result := Result{State: d.State, Summary: d.Words, With: p.with}
 	if !d.State.OK() {
 		result.Error = d.Words
+	}
+	if p.question != nil {
+		result.Granted = new(bool)
 	}
 	r.finish(i, p, result, nil)
 	return false
@@ -190,16 +228,20 @@ func minTime(a, b time.Time) time.Time {
 }
 
 // hold lets a step wait. What it waits for is written down once.
-func (r *runner) hold(i *instance, p *progress, answers []Answer, words string, until time.Time, version uint64) {
-	if words != p.held {
-		p.held = words
-		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: answers, Since: p.since, Waits: r.waits(i, p)})
+func (r *runner) hold(i *instance, p *progress, d *guard.Decision, until time.Time) {
+	if d.Words != p.held {
+		p.held = d.Words
+		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: d.Answers, Since: p.since, AlertWas: p.alertWas, Waits: r.waits(i, p)})
 		r.urgent = true
 	}
-	r.e.guard.Wait(r.request(i, p), answers)
+	request := d.Asked
+	if request == nil {
+		request = r.request(i, p)
+	}
+	r.keep(r.e.guard.Wait(request, d.Answers))
 	p.planned, p.hosts, p.wake = false, nil, until
-	p.away = len(answers) > 0 && answers[len(answers)-1].Check == readyCheck
-	r.e.holds.add(r.run.ID, held{version: version, severity: r.alert.Severity, since: p.since, away: p.away})
+	p.away = len(d.Answers) > 0 && d.Answers[len(d.Answers)-1].Check == readyCheck
+	r.e.holds.add(r.run.ID, held{version: d.Version, severity: r.alert.Severity, since: p.since, away: p.away})
 }
 
 // unsent lets a step wait whose call the action did not send after all: the host was
@@ -220,7 +262,9 @@ func (r *runner) notReady(why error) *guard.Decision {
 
 // request is what the guard is asked.
 func (r *runner) request(i *instance, p *progress) *guard.Request {
-	return newRequest(r.e.options.Ceiling, &r.run, i.key, i.step, i.frame.chain, r.alert, p.with, p.hosts, p.since, r.now())
+	q := newRequest(r.e.options.Ceiling, &r.run, i.key, i.step, i.frame.chain, r.alertNow(), p.with, p.hosts, p.since, r.now())
+	q.By, q.Question, q.AlertWas, q.OwnResolve = r.by, p.question, p.alertWas, r.resolvedIt()
+	return q
 }
 
 func newRequest(
@@ -233,7 +277,7 @@ func newRequest(
 	spec := &s.spec
 	return &guard.Request{
 		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always, Harmless: spec.Harmless,
-		Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, At: now, Since: since,
+		Undoable: spec.Inverse != "", Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, At: now, Since: since,
 	}
 }
 

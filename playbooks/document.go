@@ -28,7 +28,8 @@ type document struct {
 	// Attack lists the MITRE ATT&CK techniques that it answers, such as `T1490`.
 	Attack []technique `yaml:"attack"`
 
-	// Mode is how far it may go; the default is enforce, under the ceiling
+	// Mode is how far it may go: observe sends no call with an effect, approve sends one
+	// when a person has agreed to it; the default is enforce, under the ceiling
 	// `playbooks.mode` of the configuration. In observe mode it does everything but
 	// send calls with an effect.
 	Mode modeWord `yaml:"mode"`
@@ -348,6 +349,6 @@ const (
 )
 
 var (
-	modeWords    = []string{string(soar.ModeObserve), string(soar.ModeEnforce)}
+	modeWords    = []string{string(soar.ModeObserve), string(soar.ModeApprove), string(soar.ModeEnforce)}
 	failureWords = []string{stopRun, carryOn}
 )

@@ -248,6 +248,7 @@ func (e *Engine) load(ctx context.Context) error {
 	if err := e.guard.Load(func(prefix string) ([]soar.KV, error) { return e.journal.KV(ctx, prefix) }); err != nil {
 		return fmt.Errorf("playbooks: %w", err)
 	}
+	e.answeredRuns()
 	if e.guard.Paused() != nil {
 		e.sending.halt(0)
 	}

@@ -277,6 +277,9 @@ func (e *Engine) startRuns(ctx context.Context, o *occasion, plain map[string]an
 			for _, settle := range b.settles {
 				settle(false)
 			}
+			if b.runner != nil {
+				b.runner.settle(false)
+			}
 			settles = settles[:len(settles)-len(b.settles)]
 			continue
 		}
@@ -299,6 +302,8 @@ func (e *Engine) startRuns(ctx context.Context, o *occasion, plain map[string]an
 		change.Entries = append(change.Entries, r.change.Entries...)
 		change.Events = append(change.Events, r.change.Events...)
 		change.KV = append(change.KV, r.change.KV...)
+		settles = append(settles, r.settles...)
+		r.settles = nil
 		r.committed() // when it is not, the runner is dropped
 	}
 	if ctx.Err() != nil {
@@ -419,7 +424,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 		answers = append(answers, Answer{Check: "cool-down", OK: true, Words: fmt.Sprintf("none for %q; the next run at %s", text, until.Format(time.RFC3339))})
 	}
 	r := e.newRunner(run, pb, &a.Alert, plain, ev.found)
-	r.on, r.group = o.on, group
+	r.on, r.group, r.by = o.on, group, o.by
 	maps.Copy(r.calls, calls)
 	special := o.on != pendingAlert && o.on != pendingUpdated || group != nil
 	if special || pb.count != nil || pb.stepsNeedHost || len(ev.found.status) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
@@ -427,7 +432,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, EnrichStatus: ev.found.status, Calls: hashes(calls), Extra: kept(o.extra, ev.found.extra), Group: group,
 		}
 		if special {
-			note.On = o.on
+			note.On, note.By = o.on, o.by
 		}
 		if pb.stepsNeedHost {
 			note.Host = ev.found.host

@@ -52,6 +52,8 @@ type BeganNote struct {
 	// which has nothing but Members, the keys of the alerts.
 	Group   *GroupWindow `json:"group,omitempty"`
 	Members []int64      `json:"members,omitempty"`
+	// By is the person who started the run.
+	By string `json:"by,omitempty"`
 }
 
 // GroupWindow is what the alerts of a group have in common, and until when they join.
@@ -109,10 +111,14 @@ type Sent struct {
 type Decision struct {
 	Answers []Answer `json:"answers,omitempty"`
 	// Since is when a step that waits for the guard began to.
-	Since    time.Time `json:"since,omitzero"`
-	By       string    `json:"by,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-	Happened *bool     `json:"happened,omitempty"`
+	Since time.Time `json:"since,omitzero"`
+	// AlertWas is the status of the alert then.
+	AlertWas string `json:"alert_was,omitempty"`
+	// Approval is what people answered, where they were asked.
+	Approval *soar.Approval `json:"approval,omitempty"`
+	By       string         `json:"by,omitempty"`
+	Reason   string         `json:"reason,omitempty"`
+	Happened *bool          `json:"happened,omitempty"`
 	// Waits is set while the step waits.
 	Waits *Waits `json:"waits,omitempty"`
 	// Cancel is set when a person called off the step, or the whole run.
@@ -130,11 +136,17 @@ type Result struct {
 	Target  string         `json:"target,omitempty"`
 	Ref     string         `json:"ref,omitempty"`
 	With    map[string]any `json:"with,omitempty"` // what would have been sent
+	// Granted is the answer to a question: whether people agreed.
+	Granted *bool `json:"granted,omitempty"`
 }
 
 // visible is the result as expressions see it.
 func (r *Result) visible() map[string]any {
-	return map[string]any{"state": string(r.State), "output": r.Output, "error": orNull(r.Error), "summary": orNull(r.Summary), "ref": orNull(r.Ref)}
+	seen := map[string]any{"state": string(r.State), "output": r.Output, "error": orNull(r.Error), "summary": orNull(r.Summary), "ref": orNull(r.Ref)}
+	if r.Granted != nil {
+		seen["granted"] = *r.Granted
+	}
+	return seen
 }
 
 func orNull(text string) any {

@@ -247,6 +247,9 @@ func (l *loader) stepField(fields []string, scope scope) (depth int, message, hi
 		depth, path = 1, path+"[]"
 	}
 	known := []string{"error", "output", "ref", "state", "summary"}
+	if s.spec.Asks != nil {
+		known = append(known, "granted")
+	}
 	if at := 2 + depth; len(fields) > at && fields[at] != "[]" && !slices.Contains(known, fields[at]) {
 		return at, fmt.Sprintf("there is no field %s.%s", path, fields[at]), nearHint(fields[at], known)
 	}

@@ -41,7 +41,7 @@ func TestLint(t *testing.T) {
 		{"missing", "description: x", "p.yaml:1:1: setting \"playbook\" is required [missing]\np.yaml:1:1: setting \"steps\" is required [missing]"},
 		{"unknown key", "playbook: p\nstep: []\nsteps: [{do: fake.read}]", `p.yaml:2:1: unknown setting "step" [unknown-key]; did you mean "steps"?`},
 		{"name", "playbook: My Book\nsteps: [{do: fake.read}]", `p.yaml:1:11: "My Book" is no name for a playbook [name]; small letters, digits, - and _`},
-		{"approve", "playbook: p\nmode: approve\nsteps: [{do: fake.read}]", "p.yaml:2:7: approvals are not part of this release [mode]; write observe or enforce"},
+		{"approve", "playbook: p\nmode: approve\nsteps: [{do: fake.read}]", ""},
 		{"mode", "playbook: p\nmode: enforced\nsteps: [{do: fake.read}]", `p.yaml:2:7: unknown mode "enforced" [mode]; did you mean "enforce"?`},
 		{"on", "playbook: p\non: schedule\nsteps: [{do: fake.read}]", `p.yaml:2:5: the schedule has no times [on]; write schedule: {every: 1h} or schedule: {cron: "0 7 * * mon-fri", zone: Europe/Berlin}`},
 		{"on, list", "playbook: p\non: [alert, alrt.updated]\nsteps: [{do: fake.read}]", `p.yaml:2:13: unknown on "alrt.updated" [on]; did you mean "alert.updated"?`},
@@ -93,9 +93,9 @@ func TestLint(t *testing.T) {
 		{"braces inside", "playbook: p\nsteps:\n  - do: fake.read\n    with: {text: \"${{ {a: {b: 1}} }} and ${{ \\\"}}\\\" }}\"}", ""},
 		{"cool-down", "playbook: p\ncooldown: {key: .alert.host.identifer, for: 0s}\nsteps: [{do: fake.read}]", `p.yaml:2:28: there is no field .alert.host.identifer [unknown-field]; did you mean "identifier"?`},
 
-		{"all at once", "playbook: P\nmode: approve\nmatch: {all: [{x: .alrt}]}\nsteps:\n  - do: nope\n  - {id: a, do: fake.read, if: .steps.b}", strings.Join([]string{
+		{"all at once", "playbook: P\nmode: aprove\nmatch: {all: [{x: .alrt}]}\nsteps:\n  - do: nope\n  - {id: a, do: fake.read, if: .steps.b}", strings.Join([]string{
 			`p.yaml:1:11: "P" is no name for a playbook [name]; small letters, digits, - and _`,
-			`p.yaml:2:7: approvals are not part of this release [mode]; write observe or enforce`,
+			`p.yaml:2:7: unknown mode "aprove" [mode]; did you mean "approve"?`,
 			`p.yaml:3:19: there is no .alrt here [unknown-root]; did you mean .alert?`,
 			`p.yaml:5:9: unknown action "nope" [unknown-action]; known: fake.blind, fake.checked, fake.marked, fake.once, fake.read, fake.repeat, fake.tell`,
 			`p.yaml:6:38: no step "b" has run before step "a" [unknown-step]; known: step1`,

@@ -202,11 +202,9 @@ func (l *loader) head(doc *document) {
 	switch mode := doc.Mode; {
 	case slices.Contains(modeWords, mode.Value):
 		p.Mode = soar.Mode(mode.Value)
-	case mode.Value == "approve":
-		l.problems.Addf(mode.At, "mode", "write observe or enforce", "approvals are not part of this release")
 	case mode.At.Line == 0: // not there
 	case mode.Value == "":
-		l.problems.Addf(mode.At, "mode", "write observe or enforce", "the mode is empty")
+		l.problems.Addf(mode.At, "mode", "write observe, approve or enforce", "the mode is empty")
 	default:
 		l.problems = append(l.problems, unknownWord(mode.At, "mode", mode.Value, modeWords...))
 	}

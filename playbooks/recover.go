@@ -76,7 +76,7 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 				}
 				r.found.values, r.found.errors, calls = orEmpty(began.Enrich), orEmpty(began.EnrichErrors), began.Calls
 				r.found.status = orEmpty(began.EnrichStatus)
-				r.found.extra, r.on, r.group = began.Extra, began.On, began.Group
+				r.found.extra, r.on, r.group, r.by = began.Extra, began.On, began.Group, began.By
 			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)
@@ -123,7 +123,8 @@ func (r *runner) foldDecision(entry *soar.Entry) error {
 		r.open[entry.Step] = p
 	}
 	last := d.Answers[len(d.Answers)-1]
-	p.since, p.held, p.away = d.Since, last.Words, last.Check == readyCheck
+	p.since, p.alertWas = d.Since, d.AlertWas
+	p.held, p.away = last.Words, last.Check == readyCheck
 	// An intent before it was not carried out: a call that went out, does not wait.
 	p.lost, p.tried, p.intentAt = false, false, time.Time{}
 	return nil

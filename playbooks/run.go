@@ -30,6 +30,8 @@ type runner struct {
 	log   *slog.Logger
 
 	on      string       // what started it; empty where nothing depends on it
+	by      string       // the person who did; empty: nobody
+	fresh   *soar.Alert  // the alert as it was read last; nil: as the run began or went on
 	group   *GroupWindow // nil: the run of one alert
 	members []int64      // keys of the alerts of the group; nil before it is closed
 
@@ -605,8 +607,7 @@ func (r *runner) finish(i *instance, p *progress, result Result, events []soar.E
 		result.Summary = p.summary
 	}
 	if s.spec.Effect != Reads {
-		kv, settle := r.e.guard.End(r.run.ID, i.key, result.State, now)
-		r.change.KV, r.settles = append(r.change.KV, kv...), append(r.settles, settle)
+		r.keep(r.e.guard.End(r.run.ID, i.key, result.State, now))
 	}
 	seq := r.entry(i.key, soar.EntryResult, "", result)
 	r.results[i.key] = &ended{Result: result}

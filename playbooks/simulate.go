@@ -19,6 +19,9 @@ type Simulation struct {
 	now time.Time // guarded by mu
 
 	answers []Started // of what no alert started, since the last look at them
+
+	people People
+	asked  map[string]time.Time // when those answer whom an approval asks; zero: never
 }
 
 // ErrNoEnd means that a simulation has not come to its end within the time that it
@@ -72,6 +75,7 @@ func (s *Simulation) Settle(ctx context.Context, limit time.Duration) error {
 		if err != nil || wake.IsZero() {
 			return err
 		}
+		wake = s.nextAnswer(wake)
 		if wake.After(end) {
 			return fmt.Errorf("%w: the next wait is until %s", ErrNoEnd, wake.UTC().Format(time.RFC3339))
 		}
@@ -143,5 +147,6 @@ func (s *Simulation) look(ctx context.Context, looked map[int64]int) (idle bool,
 		p.start(ctx, run, whenDue)
 		p.wg.Wait()
 	}
-	return len(pending) == 0 && len(due) == 0, nil
+	answered, err := s.answer(ctx, p)
+	return len(pending) == 0 && len(due) == 0 && !answered, err
 }

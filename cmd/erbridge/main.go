@@ -19,6 +19,7 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -31,7 +32,7 @@ const (
 	exitFailed   = 1
 	exitUsage    = 2  // the command line is wrong
 	exitNotFound = 3  // there is no such alert, run, sink, dead letter or store
-	exitRefused  = 4  // the server said no: wrong password, not allowed, not possible
+	exitRefused  = 4  // the server or the guard said no: wrong password, not allowed, not possible
 	exitConfig   = 78 // the configuration or a playbook is wrong (EX_CONFIG of sysexits.h)
 )
 
@@ -57,6 +58,7 @@ func newRoot() *cobra.Command {
 		newPlaybook(),
 		newAlerts(),
 		newRuns(),
+		newApprovals(),
 		newQueue(),
 		newSinks(),
 		newDeadLetters(),
@@ -95,7 +97,8 @@ func exitCode(err error) int {
 	case errors.Is(err, soar.ErrNotFound), errors.Is(err, connector.ErrNotFound), errors.Is(err, store.ErrNoStore):
 		return exitNotFound
 	case errors.Is(err, connector.ErrBadCredentials), errors.Is(err, connector.ErrForbidden), errors.Is(err, connector.ErrUnauthorized),
-		errors.Is(err, connector.ErrRefused), errors.Is(err, connector.ErrUnavailable), errors.Is(err, sinks.ErrConfig):
+		errors.Is(err, connector.ErrRefused), errors.Is(err, connector.ErrUnavailable), errors.Is(err, sinks.ErrConfig),
+		errors.Is(err, guard.ErrMayNot), errors.Is(err, guard.ErrDecided):
 		return exitRefused
 	}
 	return exitFailed

@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
 	"playbooks/playtest": {"playbooks", "playbooks/guard", "internal/store", "internal/soar", "internal/registry"},
 
-	"playbooks/actions": {"playbooks", "connector", "internal/soar", "internal/registry", "internal/jq"},
+	"playbooks/actions": {"playbooks", "playbooks/guard", "connector", "internal/soar", "internal/registry", "internal/jq"},
 
 	// What other formats of playbooks are made of ours, and ours of them: text in, text out.
 	"playbooks/cacao": {"internal/registry"},
@@ -56,15 +56,15 @@ var arrows = map[string][]string{
 	"sinks/sinktest":           {"sinks", "sinks/sinksim", "internal/soar", "internal/registry"},
 
 	// What puts the parts together.
-	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/library"},
+	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/guard", "playbooks/library"},
 	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/jq",
-		"connector", "playbooks", "playbooks/actions", "playbooks/library", "sinks"},
+		"connector", "playbooks", "playbooks/actions", "playbooks/guard", "playbooks/library", "sinks"},
 	"internal/doctor": {"internal/soar", "internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
-		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/guard", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
 }
 
 // stdlibOnly are the packages that must not import another module either.

@@ -111,9 +111,9 @@ type Playbooks struct {
 	// Library names playbooks that ship with erbridge, or holds the one word all.
 	Library []string `yaml:"library"`
 
-	// Mode is a ceiling for all of them: observe sends no call with an effect,
-	// whatever a playbook says.
-	Mode soar.Mode `yaml:"mode" enum:"observe,enforce"`
+	// Mode is a ceiling for all of them, whatever a playbook says: observe sends no call
+	// with an effect, approve sends one when a person has agreed to it (guard.approval).
+	Mode soar.Mode `yaml:"mode" enum:"observe,approve,enforce"`
 }
 
 // Actions says what the actions of playbooks may use.

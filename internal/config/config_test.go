@@ -74,7 +74,7 @@ func TestMistakes(t *testing.T) {
 		{"watch", least + `playbooks: {watch: 20ms}`,
 			`c.yaml:2:20: watch is 20ms, and must be from 100ms to 1h0m0s [out-of-range]; 0s turns it off`},
 		{"mode", least + `playbooks: {mode: aprove}`,
-			`c.yaml:2:19: unknown value "aprove" [unknown-name]; allowed: observe, enforce`},
+			`c.yaml:2:19: unknown value "aprove" [unknown-name]; allowed: observe, approve, enforce`},
 		{"no time at all", least + "sources: {poll: {interval: 0s}}\nserver2: {}",
 			"c.yaml:2:28: interval must be longer than nothing [out-of-range]\nc.yaml:3:1: unknown setting \"server2\" [unknown-key]; did you mean \"server\"?"},
 		{"unknown sink type", least + `sinks: {chat: {type: slakc}}`,

@@ -12,6 +12,7 @@ import (
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -54,6 +55,34 @@ func (d *Daemon) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {
 		m.Alert = &alert
 	}
 	return engine.Start(ctx, m)
+}
+
+// Approvals lists what playbooks ask people, decided ones included.
+func (d *Daemon) Approvals(ctx context.Context) ([]soar.Approval, error) {
+	engine, err := d.started()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Approvals(ctx)
+}
+
+// Decide takes a person's answer to an approval.
+func (d *Daemon) Decide(ctx context.Context, approval string, v soar.Vote) (soar.Approval, error) {
+	engine, err := d.started()
+	if err != nil {
+		return soar.Approval{}, err
+	}
+	return engine.Decide(ctx, approval, v)
+}
+
+// started is the engine, once there is one.
+func (d *Daemon) started() (*playbooks.Engine, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.engine == nil {
+		return nil, errors.New("the engine has not started yet")
+	}
+	return d.engine, nil
 }
 
 // TestSink sends one test event through a fresh connection of a sink, past its
@@ -216,6 +245,19 @@ func (f *offline) ResumeSink(context.Context, string) (string, error) { return "
 
 func (f *offline) StartRun(context.Context, RunStart) (soar.Run, error) {
 	return soar.Run{}, ErrNotRunning
+}
+
+func (f *offline) Approvals(ctx context.Context) ([]soar.Approval, error) {
+	st, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return guard.ReadApprovals(func(prefix string) ([]soar.KV, error) { return st.KV(ctx, prefix) }, f.o.Now().UTC())
+}
+
+// Decide needs a daemon: everything is checked again before the call is sent.
+func (f *offline) Decide(context.Context, string, soar.Vote) (soar.Approval, error) {
+	return soar.Approval{}, ErrNotRunning
 }
 
 func (f *offline) Reload(context.Context) (Reloaded, error) { return Reloaded{}, ErrNotRunning }

@@ -18,6 +18,7 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -42,6 +43,10 @@ type Control interface {
 	SinkStatus(ctx context.Context) ([]SinkStatus, error)
 	// StartRun runs a playbook by hand.
 	StartRun(ctx context.Context, s RunStart) (soar.Run, error)
+	// Approvals lists what playbooks ask people, decided ones included.
+	Approvals(ctx context.Context) ([]soar.Approval, error)
+	// Decide takes a person's answer to an approval. The first one counts.
+	Decide(ctx context.Context, approval string, v soar.Vote) (soar.Approval, error)
 	// Reload reads configuration and playbooks again.
 	Reload(ctx context.Context) (Reloaded, error)
 }
@@ -72,6 +77,7 @@ var ErrNotRunning = errors.New("erbridge is not running")
 const (
 	socketName      = "control.sock"
 	maxControlBytes = 1 << 20
+	maxAnswerBytes  = 64 << 20 // a list of approvals, with the texts that people are shown
 	// maxSocketPath is what fits into sockaddr_un on every system (unix(7): 108 on Linux, 104 on BSD).
 	maxSocketPath = 103
 	// controlPatience bounds one control call; a sink test may dial and wait.
@@ -135,6 +141,8 @@ type controlCall struct {
 	Sink       string     `json:"sink,omitempty"`
 	Settlement Settlement `json:"settlement,omitzero"`
 	Start      RunStart   `json:"start,omitzero"`
+	Approval   string     `json:"approval,omitempty"`
+	Vote       soar.Vote  `json:"vote,omitzero"`
 
 	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
 }
@@ -149,6 +157,7 @@ type controlAnswer struct {
 	Sinks    []SinkStatus      `json:"sinks,omitempty"`
 	State    string            `json:"state,omitempty"` // of the sink that was resumed
 	Run      soar.Run          `json:"run,omitzero"`    // the one that was started, or called off
+	Asked    []soar.Approval   `json:"asked,omitempty"` // those that were listed, or the one that was decided
 }
 
 func controlHandler(c Control) http.Handler {
@@ -188,6 +197,16 @@ func controlHandler(c Control) http.Handler {
 		out.Run, err = c.StartRun(ctx, in.Start)
 		return err
 	})
+	handle("approvals", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
+		out.Asked, err = c.Approvals(ctx)
+		return err
+	})
+	handle("decide", func(ctx context.Context, in controlCall, out *controlAnswer) error {
+		// An answer that was taken is kept, also when the caller hangs up.
+		a, err := c.Decide(context.WithoutCancel(ctx), in.Approval, in.Vote)
+		out.Asked = []soar.Approval{a}
+		return err
+	})
 	handle("reload", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		// A reload that has begun is finished, also when the caller hangs up.
 		out.Reloaded, err = c.Reload(context.WithoutCancel(ctx))
@@ -201,6 +220,7 @@ var kinds = map[string]error{
 	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
 	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
+	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided,
 	"not-cancelled": playbooks.ErrNotCancelled,
 }
 
@@ -272,7 +292,7 @@ func (c *controlClient) call(ctx context.Context, name string, in controlCall) (
 		return answer, fmt.Errorf("control socket: %w", err)
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxControlBytes)).Decode(&answer); err != nil {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswerBytes)).Decode(&answer); err != nil {
 		return answer, fmt.Errorf("control socket: answer %s: %w", res.Status, err)
 	}
 	return answer, answer.err()
@@ -316,6 +336,22 @@ func (c *controlClient) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 func (c *controlClient) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {
 	answer, err := c.call(ctx, "run", controlCall{Start: s})
 	return answer.Run, err
+}
+
+func (c *controlClient) Approvals(ctx context.Context) ([]soar.Approval, error) {
+	answer, err := c.call(ctx, "approvals", controlCall{})
+	return answer.Asked, err
+}
+
+func (c *controlClient) Decide(ctx context.Context, approval string, v soar.Vote) (soar.Approval, error) {
+	answer, err := c.call(ctx, "decide", controlCall{Approval: approval, Vote: v})
+	if err != nil {
+		return soar.Approval{}, err
+	}
+	if len(answer.Asked) != 1 {
+		return soar.Approval{}, errors.New("control socket: the answer has no approval in it")
+	}
+	return answer.Asked[0], nil
 }
 
 func (c *controlClient) Reload(ctx context.Context) (Reloaded, error) {

@@ -160,7 +160,7 @@ sinks:
 		{"plain secret", `server: {url: "https://a", username: b, password: c}`, false},
 		{"no server", `log: {level: info}`, false},
 		{"duration as a number", server + `sources: {poll: {interval: 15}}`, false},
-		{"mode", server + `playbooks: {mode: approve}`, false},
+		{"mode", server + `playbooks: {mode: ask}`, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := config.Parse("c.yaml", []byte(tt.in))
@@ -236,7 +236,7 @@ finally:
 		{"missing with", head + "  - {do: alert.note}\n", false},
 		{"wrong word as an argument", head + "  - {do: alert.resolve, with: {verdict: maybe}}\n", false},
 		{"technique", "attack: [1490]\n" + head + note, false},
-		{"mode", "mode: approve\n" + head + note, false},
+		{"mode", "mode: ask\n" + head + note, false},
 		{"on", "on: schedule\n" + head + note, false},
 		{"enrichment that acts", "enrich: {a: {do: alert.note, with: {text: a}}}\n" + head + note, false},
 		{"condition without a name", "match: {all: [true]}\n" + head + note, false},

@@ -15,6 +15,9 @@ const (
 	EventNotification  EventType = "notification" // notify.send, addressed to one sink
 	EventTrouble       EventType = "trouble"      // erbridge itself needs a person: sink paused, run unknown, gap found
 	EventTest          EventType = "test"         // sinks test
+
+	EventApprovalRequested EventType = "approval.requested" // people are asked whether a call may be sent
+	EventApprovalDecided   EventType = "approval.decided"   // they answered, or nobody did in time
 )
 
 // Event is one line of the feed: something a sink may want to deliver. The same
@@ -35,6 +38,8 @@ type Event struct {
 	Run *RunSummary `json:"run,omitempty"`
 	// Outcome is set for step.finished.
 	Outcome *Outcome `json:"outcome,omitempty"`
+	// Approval is set for approval.requested and approval.decided.
+	Approval *Approval `json:"approval,omitempty"`
 	// To names the only sink that shall deliver the event; empty means all.
 	To string `json:"to,omitempty"`
 	// Text is the message of notification, trouble and test events.

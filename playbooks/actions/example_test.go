@@ -16,6 +16,7 @@ func ExampleAll() {
 	// agent.restart once
 	// alert.note once
 	// alert.resolve repeatable
+	// approval.ask repeatable
 	// carve.file once
 	// carve.quarantined once
 	// defender.scan once

@@ -71,6 +71,14 @@ type Request struct {
 	Call  string
 	With  map[string]any
 	Alert *soar.Alert
+	// AlertWas is the status of the alert when the step first asked. OwnResolve tells that
+	// the run itself has resolved it.
+	AlertWas   string
+	OwnResolve bool
+	// Undoable marks an action that another one undoes.
+	Undoable bool
+	// Question is what the step asks people; nil for a call.
+	Question *Question
 	// At is the moment of asking, and Since when the step first asked.
 	At, Since time.Time
 
@@ -121,6 +129,12 @@ type taker interface {
 	take(r *Request, c *claim)
 }
 
+// holder is a rail that remembers the steps that wait.
+type holder interface {
+	// hold notes that a step waits, and whether it was this rail that let it.
+	hold(r *Request, decided bool, c *claim)
+}
+
 // keeper is a rail that keeps what it knows in the journal.
 type keeper interface {
 	// prefix starts its keys there.
@@ -146,12 +160,13 @@ type Decision struct {
 	Until   time.Time
 	Words   string // of the rail that decided
 	Answers []Answer
+	// Asked is what it answers; nil for what no rail said.
+	Asked *Request
 
 	claim *claim
 }
 
-// Keep is what has to be committed with the intent of the call, or with the note that
-// it waits.
+// Keep is what has to be committed with the intent of the call.
 func (d *Decision) Keep() ([]soar.KV, []soar.Event) {
 	if d.claim == nil {
 		return nil, nil
@@ -174,6 +189,7 @@ type claim struct {
 	events []soar.Event
 	undo   []func() // with the guard locked, the last one first
 	then   []func() // when it was committed, with the guard locked
+	noted  []func() // as then
 	done   bool
 }
 
@@ -181,6 +197,9 @@ func (c *claim) put(kv soar.KV)        { c.kv = append(c.kv, kv) }
 func (c *claim) event(e soar.Event)    { c.events = append(c.events, e) }
 func (c *claim) ifNotKept(undo func()) { c.undo = append(c.undo, undo) }
 func (c *claim) ifKept(then func())    { c.then = append(c.then, then) }
+
+// noteKept is ifKept for what lets nobody go on who waits.
+func (c *claim) noteKept(then func()) { c.noted = append(c.noted, then) }
 
 func (c *claim) settle(kept bool) {
 	c.g.mu.Lock()
@@ -190,7 +209,7 @@ func (c *claim) settle(kept bool) {
 	}
 	c.done = true
 	if kept {
-		for _, then := range c.then {
+		for _, then := range slices.Concat(c.noted, c.then) {
 			then()
 		}
 	} else {
@@ -212,13 +231,16 @@ type Guard struct {
 	settings *Settings
 	rules    atomic.Pointer[rules] // replaced with mu held
 
-	stop    *killSwitch
-	intents *intents
+	stop      *killSwitch
+	intents   *intents
+	approvals *approvals
 }
 
 // New makes a guard with all rails.
 func New(s Settings) (*Guard, error) {
-	g := &Guard{changed: make(chan struct{}), stop: &killSwitch{}, intents: newIntents()}
+	g := &Guard{
+		changed: make(chan struct{}), stop: &killSwitch{}, intents: newIntents(), approvals: newApprovals(&s),
+	}
 	if err := g.Configure(s); err != nil {
 		return nil, err
 	}
@@ -233,14 +255,14 @@ func (g *Guard) Configure(s Settings) error {
 	hosts := s.readRules(&mistakes{}) // Check found none
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.settings = &s
+	g.settings, g.approvals.settings = &s, &s
 	if old := g.rules.Load(); old != nil {
 		hosts.own = old.own
 	}
 	g.rules.Store(hosts)
 	// The order is that in which they are asked: what stops everything first, what
 	// costs a person's time last.
-	g.rails = []rail{g.stop, modes{}, protect{}, g.intents}
+	g.rails = []rail{g.stop, modes{approvals: true}, alertOpen{}, protect{}, g.intents, g.approvals}
 	g.wake()
 	return nil
 }
@@ -294,8 +316,11 @@ func (g *Guard) ask(r *Request) Decision {
 	if hosts := g.rules.Load(); r.judged.rules != hosts { // replaced in between
 		r.judged = hosts.judge(r)
 	}
-	d := Decision{Version: g.version, OK: true, Answers: make([]Answer, 0, len(g.rails))}
+	d := Decision{Version: g.version, OK: true, Answers: make([]Answer, 0, len(g.rails)), Asked: r}
 	for _, rail := range g.rails {
+		if r.Question != nil && !forQuestions(rail) {
+			continue
+		}
 		a := rail.ask(r)
 		a.Check = rail.name()
 		d.Answers, d.Words = append(d.Answers, a), a.Words
@@ -324,16 +349,37 @@ func (g *Guard) Take(r *Request) Decision {
 	return d
 }
 
-// Wait is told that a step waits, and what the guard had answered.
-func (g *Guard) Wait(r *Request, answers []Answer) {
+// forQuestions reports whether a rail has to do with what a playbook asks people. To
+// ask changes nothing, so that the others have nothing against it.
+func forQuestions(r rail) bool {
+	switch r.(type) {
+	case *killSwitch, modes, alertOpen, *approvals:
+		return true
+	}
+	return false
+}
+
+// Wait is told that a step waits, and what the guard had answered. What it returns is
+// committed with the note that it does; settle tells whether it was.
+func (g *Guard) Wait(r *Request, answers []Answer) (kv []soar.KV, events []soar.Event, settle func(kept bool)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.intents.wait(r, len(answers) > 0 && answers[len(answers)-1].Check == g.intents.name())
+	decided := ""
+	if len(answers) > 0 {
+		decided = answers[len(answers)-1].Check
+	}
+	c := &claim{g: g}
+	for _, rail := range g.rails {
+		if h, ok := rail.(holder); ok {
+			h.hold(r, decided == rail.name(), c)
+		}
+	}
+	return c.kv, c.events, c.settle
 }
 
 // End is told when the call of a step is over. What it returns is committed together
 // with the result of the step; settle tells whether it was.
-func (g *Guard) End(run soar.RunID, step string, state soar.StepState, at time.Time) (kv []soar.KV, settle func(kept bool)) {
+func (g *Guard) End(run soar.RunID, step string, state soar.StepState, at time.Time) (kv []soar.KV, events []soar.Event, settle func(kept bool)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := &claim{g: g}
@@ -342,7 +388,7 @@ func (g *Guard) End(run soar.RunID, step string, state soar.StepState, at time.T
 			e.end(caller{run, step}, state, at, c)
 		}
 	}
-	return c.kv, c.settle
+	return c.kv, c.events, c.settle
 }
 
 // Changed returns a channel that is closed when a call that waits may get another

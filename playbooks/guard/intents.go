@@ -73,7 +73,7 @@ func (t *intents) load(kvs []soar.KV) error {
 		}
 		one := k.intent
 		for _, host := range k.Hosts {
-			t.hold(place{host, k.Kind}, &one)
+			t.occupy(place{host, k.Kind}, &one)
 		}
 	}
 	return nil
@@ -83,7 +83,7 @@ func newIntents() *intents {
 	return &intents{open: map[place]*intent{}, of: map[caller][]place{}, waiting: map[place][]*waiter{}, queues: map[caller][]place{}}
 }
 
-func (t *intents) hold(p place, one *intent) {
+func (t *intents) occupy(p place, one *intent) {
 	by := caller{one.Run, one.Step}
 	t.open[p] = one
 	t.of[by] = append(t.of[by], p)
@@ -134,8 +134,8 @@ func (t *intents) ask(r *Request) Answer {
 
 func (one *intent) by() caller { return caller{one.Run, one.Step} }
 
-// wait notes that a step waits for its turn, or that it waits for something else.
-func (t *intents) wait(r *Request, forTurn bool) {
+// hold notes that a step waits for its turn, or that it waits for something else.
+func (t *intents) hold(r *Request, forTurn bool, _ *claim) {
 	me := caller{r.Run, r.Step}
 	if !forTurn {
 		t.leave(me)
@@ -180,7 +180,7 @@ func (t *intents) take(r *Request, c *claim) {
 	one := &intent{Run: r.Run, Step: r.Step, Action: r.Action, Sense: r.Sense, Call: r.Call, At: r.At}
 	hosts := sortedHosts(r)
 	for _, host := range hosts {
-		t.hold(place{host, kindOf(r)}, one)
+		t.occupy(place{host, kindOf(r)}, one)
 	}
 	value, _ := json.Marshal(keptIntent{*one, kindOf(r), hosts}) // texts and a time
 	c.put(soar.KV{Key: intentKey(by), Value: string(value)})

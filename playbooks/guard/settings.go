@@ -21,6 +21,17 @@ type Settings struct {
 	// them, as ioc.* does. No other such action is sent.
 	Everywhere []string `yaml:"everywhere"`
 
+	// Approvers are groups of people who may decide about calls, by a name of your own:
+	// `{soc-leads: [ann, ben]}`. People are called as on this machine.
+	Approvers map[string][]string `yaml:"approvers"`
+
+	// Approval says who is asked before a call of a playbook in mode approve is sent.
+	Approval ApprovalSettings `yaml:"approval"`
+
+	// AnybodyDecides lets everybody decide, whoever is asked: for tests of playbooks, which
+	// know of no groups.
+	AnybodyDecides bool `yaml:"-"`
+
 	// PauseFile is a file that pauses everything while it exists, as erbridge pause does:
 	// for those who can reach the machine and have nothing else at hand. When it is
 	// removed, what waits goes on, unless a person paused it as well.
@@ -32,6 +43,7 @@ type Settings struct {
 func (s *Settings) Check() error {
 	var wrong mistakes
 	s.readRules(&wrong)
+	s.checkApprovals(&wrong)
 	return errors.Join(wrong...)
 }
 

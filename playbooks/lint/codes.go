@@ -419,10 +419,16 @@ var rules = []Rule{
 		Good: "playbook: p\nmatch:\n  any:\n    - it is Windows: .alert.host.platform == \"windows\"\n    - it is a Mac: .alert.host.platform == \"darwin\"\n" + note,
 	},
 	{
-		Code: "PB507", Title: "approval without an expiry", Level: Error,
-		Text: "A step asks people and says nothing of how long they have: without an answer, the run waits for ever, and an answer of next month would still set it off. This release has no action that asks (PB401 says so); the code is there for playbooks that are written for one that has.",
+		Code: "PB507", Title: "approval without an expiry", Level: Error, words: []string{"approval-expiry"},
+		Text: "A step asks people and says nothing of how long they have. An answer of next month would still set the run off, when nobody remembers the question.",
 		Bad:  "playbook: p\nsteps:\n  - {do: approval.ask, with: {text: \"Contain it?\", from: [soc]}}\n",
-		Good: "playbook: p\nmode: observe\n" + note,
+		Good: "playbook: p\nsteps:\n  - {do: approval.ask, with: {text: \"Contain it?\", from: [soc], expires: 15m}}\n",
+	},
+	{
+		Code: "PB508", Title: "silence that agrees to what cannot be undone", Level: Error,
+		Text: "`on_expiry: approve` lets a question pass that nobody has answered, and a step behind it changes an endpoint in a way that no other action takes back, such as killing a process. Somebody has to say yes to that.",
+		Bad:  "playbook: p\n" + suspicious + "steps:\n  - {id: ask, do: approval.ask, with: {text: \"Delete it?\", expires: 15m, on_expiry: approve}}\n  - {if: .steps.ask.granted, do: file.delete, with: {host: h, path: \"C:\\\\x.exe\"}}\n",
+		Good: "playbook: p\n" + suspicious + "steps:\n  - {id: ask, do: approval.ask, with: {text: \"Delete it?\", expires: 15m}}\n  - {if: .steps.ask.granted, do: file.delete, with: {host: h, path: \"C:\\\\x.exe\"}}\n",
 	},
 
 	{

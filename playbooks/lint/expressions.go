@@ -344,7 +344,7 @@ var vocabularies = map[string][]string{
 	"alert.severity": {"info", "low", "medium", "high", "critical"},
 	"alert.status":   {soar.StatusOpen, soar.StatusResolved},
 	"alert.verdict":  {soar.VerdictTruePositive, soar.VerdictFalsePositive, ""},
-	"run.mode":       {string(soar.ModeObserve), string(soar.ModeEnforce)},
+	"run.mode":       {string(soar.ModeObserve), string(soar.ModeApprove), string(soar.ModeEnforce)},
 }
 
 // stepStates are the states in which later steps can find a step.

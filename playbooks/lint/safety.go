@@ -127,12 +127,19 @@ func releases(set *set) {
 	}
 }
 
-// approvals finds questions to people that wait for an answer for ever. It goes by
-// the name of the action, so that it holds where a release has no such action yet.
+// approvals finds questions to people where silence is an agreement to what cannot be
+// undone.
 func approvals(b *book) {
-	for _, s := range b.steps {
-		if strings.HasPrefix(value(s.do), "approval.") && s.with["expires"] == nil {
-			b.add(s.do, "PB507", "the approval never expires", "say how long it may take with expires, such as 15m")
+	for i, s := range b.steps {
+		action := b.action(s)
+		if action == nil || action.Spec().Asks == nil || value(s.with["on_expiry"]) != "approve" {
+			continue
+		}
+		for _, after := range b.steps[i+1:] {
+			if a := b.action(after); changesEndpoint(a) && a.Spec().Inverse == "" {
+				b.add(s.with["on_expiry"], "PB508", fmt.Sprintf("silence would be an agreement to %s, which cannot be undone", value(after.do)), "write on_expiry: deny")
+				break
+			}
 		}
 	}
 }

@@ -69,6 +69,7 @@ type checker struct {
 func (p *play) check(r *Result, o *outside, noEnd error) {
 	c := &checker{r, p, &p.test().Expect}
 	c.missing(o)
+	c.unasked(o)
 	c.verdict()
 	c.run(noEnd)
 	c.calls()

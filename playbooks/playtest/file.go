@@ -64,7 +64,7 @@ type Case struct {
 	Failed *FailedRun `yaml:"failed"`
 
 	// Ceiling holds the playbook at observe, as playbooks.mode of the configuration does.
-	Ceiling string `yaml:"ceiling" enum:"observe,enforce"`
+	Ceiling string `yaml:"ceiling" enum:"observe,approve,enforce"`
 
 	// Before are alerts that came in earlier, for playbooks that look at more than one,
 	// or what else started runs then. What the playbook does about them is not looked at.
@@ -93,7 +93,7 @@ type FailedRun struct {
 	Error string `yaml:"error"`
 
 	// Mode is the mode in which it ran.
-	Mode string `yaml:"mode" enum:"observe,enforce"`
+	Mode string `yaml:"mode" enum:"observe,approve,enforce"`
 
 	// Ran is how long it took. It ended when the test begins.
 	Ran time.Duration `yaml:"ran"`
@@ -165,7 +165,18 @@ type Given struct {
 	// Target is the host identifier that was acted on.
 	Target string `yaml:"target"`
 
-	// After is how long the host takes for it, on the test's clock.
+	// Approval is what people answer when the step asks for approval: because the playbook
+	// is in mode approve, or with approval.ask. expired: nobody answers in time. State,
+	// output and the like do not go with it.
+	Approval string `yaml:"approval" enum:"granted,denied,expired"`
+
+	// By is the person who answers.
+	By string `yaml:"by"`
+
+	// Reason is what the person says.
+	Reason string `yaml:"reason"`
+
+	// After is how long the host takes for it, on the test's clock; or how long people do.
 	After time.Duration `yaml:"after"`
 
 	// Times is how many calls it answers; 0 answers all.
@@ -316,6 +327,10 @@ func (d *document) checkGiven(given []Given, path ...any) (problems registry.Pro
 			problems.Addf(at, "missing", "", "name the step or the action that this answers")
 		case g.Step != "" && !stepKey.MatchString(g.Step):
 			problems.Addf(at, "name", "", "%q is no name of a step", g.Step)
+		case g.Approval == "" && (g.By != "" || g.Reason != ""):
+			problems.Addf(at, "missing", "such as approval: granted", "by and reason say who answers, and there is no answer")
+		case g.Approval != "" && (g.State != "executed" || g.Output != nil || g.Error != "" || g.Summary != "" || g.Target != ""):
+			problems.Addf(at, "foreign-key", "write two answers: one of people, one of the action", "an answer of people has by, reason and after, and nothing of what the action returns")
 		case g.Times < 0:
 			problems.Addf(at, "range", "", "it cannot answer %d calls", g.Times)
 		}

@@ -40,6 +40,7 @@ type outside struct {
 	waiting map[string]pending // what was accepted, by its id; guarded by mu
 	calls   []Call             // of steps; guarded by mu
 	missing []Call             // to which there is no answer; guarded by mu
+	silent  []soar.Approval    // of which the test does not say what people answer; guarded by mu
 }
 
 // answer is a Given, and how often it was asked for.
@@ -130,7 +131,7 @@ func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcom
 	if s.Spec().Inside {
 		return s.Action.Do(ctx, call)
 	}
-	g := o.find(&made)
+	g := o.find(&made, false)
 	if g == nil {
 		o.missing = append(o.missing, made)
 		return playbooks.Outcome{}, fmt.Errorf("%s: %w", s.name, errNothingGiven)
@@ -184,10 +185,11 @@ func (s *standIn) Find(context.Context, playbooks.Call, time.Time) ([]playbooks.
 	return nil, playbooks.ErrCannotTell
 }
 
-// find takes the first answer that fits. The caller holds mu.
-func (o *outside) find(c *Call) *Given {
+// find takes the first answer that fits: of people, or of the action. The caller holds
+// mu.
+func (o *outside) find(c *Call, people bool) *Given {
 	for _, g := range o.given {
-		if g.Times > 0 && g.used >= g.Times || g.Step != "" && !isStep(c.Step, g.Step) || g.Do != "" && g.Do != c.Do || !holds(c.With, g.With) {
+		if (g.Approval != "") != people || g.Times > 0 && g.used >= g.Times || g.Step != "" && !isStep(c.Step, g.Step) || g.Do != "" && g.Do != c.Do || !holds(c.With, g.With) {
 			continue
 		}
 		g.used++

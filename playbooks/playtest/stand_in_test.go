@@ -65,6 +65,10 @@ tests: [{name: a, expect: {verdict: match}}]`
 			step := "  - " + strings.ReplaceAll(strings.TrimSpace(example), "\n", "\n    ") + "\n"
 			result := every(t, playtest.Options{Actions: bound}, "steps:\n"+step, alert)[0]
 			switch unanswered := messages(result); {
+			case spec.Asks != nil:
+				if len(result.Failures) != 1 || !strings.Contains(unanswered, "the test does not say what people answer") {
+					t.Errorf("failures %s", unanswered)
+				}
 			case spec.Inside:
 				if len(result.Failures) > 0 {
 					t.Error(unanswered)
