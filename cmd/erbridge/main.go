@@ -62,6 +62,7 @@ func newRoot() *cobra.Command {
 		newQueue(),
 		newSinks(),
 		newDeadLetters(),
+		newAudit(),
 		newAPI(),
 		newDoctor(),
 		newHealth(),

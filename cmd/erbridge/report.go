@@ -35,6 +35,9 @@ func report(w io.Writer, err error) {
 
 // nextStep is advice for errors that people meet often.
 func nextStep(err error) string {
+	if _, broken := errors.AsType[*store.AuditBreak](err); broken {
+		return "Copy the folder store.path as it is before anything else, and compare with your newest export: erbridge audit verify --file FILE"
+	}
 	switch {
 	case errors.Is(err, daemon.ErrNoPassword):
 		return "Set what server.password of the configuration names, then try: erbridge check --online"

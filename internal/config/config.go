@@ -184,7 +184,7 @@ type Retention struct {
 	DeadLetters time.Duration `yaml:"dead_letters"`
 
 	// Audit is for the audit record, from when each record was made; 0 keeps it for
-	// ever. It outlives the runs and alerts that it tells of.
+	// ever. Journals that outlive their records cannot be compared with them.
 	Audit time.Duration `yaml:"audit"`
 }
 

@@ -11,7 +11,7 @@ type chainCheck struct {
 	suspect *auditRecord
 	records int64
 
-	expect AuditMark // a mark that has to turn up; zero: none
+	expect *AuditMark // a mark that has to turn up; nil: none
 	met    bool
 }
 
@@ -39,9 +39,11 @@ func (c *chainCheck) add(r *auditRecord) error {
 // reach goes on to a mark, which must be the expected one where it has its number.
 func (c *chainCheck) reach(m AuditMark) error {
 	c.last = m
-	if c.expect.Hash == m.Hash && (c.expect.Seq == 0 || c.expect.Seq == m.Seq) {
+	switch {
+	case c.expect == nil || m.Seq == 0: // before the first record there is nothing that could have been noted
+	case c.expect.Hash == m.Hash && (c.expect.Seq == 0 || c.expect.Seq == m.Seq):
 		c.met = true
-	} else if c.expect.Seq != 0 && c.expect.Seq == m.Seq {
+	case c.expect.Seq != 0 && c.expect.Seq == m.Seq:
 		return &AuditBreak{Seq: m.Seq, What: FaultHash, Text: fmt.Sprintf(
 			"its hash was noted as %s, and is %s: the chain was written anew, from this record or one before it", c.expect.Hash, m.Hash)}
 	}
@@ -61,7 +63,7 @@ func (c *chainCheck) end() error {
 	if err := c.finish(); err != nil {
 		return err
 	}
-	if c.expect.Hash == (AuditHash{}) || c.met {
+	if c.expect == nil || c.met {
 		return nil
 	}
 	if c.expect.Seq > c.last.Seq {

@@ -73,11 +73,11 @@ func TestAuditRetention(t *testing.T) {
 				t.Fatal(err)
 			}
 			stop()
-			report, err := verify(t, dir, AuditCheck{Expect: after.Head})
+			report, err := verify(t, dir, AuditCheck{Expect: &after.Head})
 			if err != nil || report.First != after.First || report.Head.Seq != after.Head.Seq+1 {
 				t.Errorf("%+v, %v", report, err)
 			}
-			_, err = verify(t, dir, AuditCheck{Expect: AuditMark{1, before.Head.Hash}})
+			_, err = verify(t, dir, AuditCheck{Expect: &AuditMark{1, before.Head.Hash}})
 			if b, ok := errors.AsType[*AuditBreak](err); !ok || b.What != FaultMissing {
 				t.Errorf("a head that retention has removed: %v", err)
 			}

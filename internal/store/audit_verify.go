@@ -16,8 +16,8 @@ type AuditCheck struct {
 	// good. Zero: all there are.
 	From int64
 	// Expect is a mark that was noted elsewhere and has to be in the chain. With the
-	// number 0, its hash has to be that of some record. The zero mark: none.
-	Expect AuditMark
+	// number 0, its hash has to be that of some record. Nil: none.
+	Expect *AuditMark
 }
 
 // AuditReport says what was found good.
@@ -119,7 +119,7 @@ func (v *auditVerifier) begin(anchor auditAnchor) error {
 	if !found && anchor.Seq != 0 {
 		return missing(1, anchor.Seq, "the chain is said to begin behind them, and no record tells that retention removed them")
 	}
-	if want := v.check.Expect; want.Seq != 0 && want.Seq < mark.Seq {
+	if want := v.check.Expect; want != nil && want.Seq != 0 && want.Seq < mark.Seq {
 		return &AuditBreak{Seq: want.Seq, What: FaultMissing, Text: fmt.Sprintf(
 			"it was noted elsewhere; retention has removed the records up to %d, so that it cannot be compared: note a newer one", mark.Seq)}
 	}

@@ -169,7 +169,7 @@ func testAudit(t *testing.T, open Opener) {
 		if len(got) != 2 || !strings.Contains(got[0].Body, "young") || got[1].Kind != "retention" || !strings.Contains(got[1].Body, old.Head.Hash.String()) {
 			t.Errorf("left: %+v", got)
 		}
-		report, err := b.VerifyAudit(t.Context(), store.AuditCheck{Expect: old.Head})
+		report, err := b.VerifyAudit(t.Context(), store.AuditCheck{Expect: &old.Head})
 		if err != nil || report.First != old.Head.Seq+1 || report.Records != 2 {
 			t.Errorf("%+v, %v", report, err)
 		}
