@@ -55,6 +55,9 @@ func (d *Deps) hostReady(ctx context.Context, call playbooks.Call, host Host, ne
 	if err != nil {
 		return err
 	}
+	if name == string(host) && record.Name != "" {
+		name = record.Name
+	}
 	if platform := connector.NormalizeHost(record).Platform; slices.Contains(needs, needsWindows) && platform != needsWindows {
 		return fmt.Errorf("%s runs %s; only Windows hosts can do this", name, platform)
 	}
@@ -64,6 +67,9 @@ func (d *Deps) hostReady(ctx context.Context, call playbooks.Call, host Host, ne
 		err = d.online(ctx, record)
 	}
 	if errors.Is(err, errOffline) {
+		if row, listed, err := d.row(ctx, record.ID, record.Name); err == nil && listed && row.State != connector.HostActive {
+			return fmt.Errorf("%s was removed from the server, which turns its agent away; enable it in the server's console first", name)
+		}
 		list.left(host)
 	}
 	if err != nil {
@@ -89,8 +95,6 @@ func (d *Deps) meantHost(ctx context.Context, call playbooks.Call, host Host) (c
 			host, name)
 	case err != nil:
 		return record, fmt.Errorf("host %s: %w", name, readError(err))
-	case record.State != connector.HostActive:
-		return record, fmt.Errorf("%s was removed from the server, which turns its agent away; enable it in the server's console first", name)
 	}
 	return record, d.sameHost(ctx, call, record)
 }
@@ -111,16 +115,12 @@ func (d *Deps) sameHost(ctx context.Context, call playbooks.Call, now connector.
 	}
 	// The detail call tells the name of the computer, and lists and alerts the display
 	// name, which may differ.
-	for row, err := range d.Client.Hosts.List(ctx, connector.HostQuery{Search: was.Name}) {
-		if _, malformed := errors.AsType[*connector.MalformedError](err); malformed {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("the name of %s: %w", was.Name, readError(err))
-		}
-		if row.ID == now.ID && sameName(row.Name, was.Name) {
-			return nil
-		}
+	row, listed, err := d.row(ctx, now.ID, was.Name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the name of %s: %w", was.Name, readError(err))
+	case listed && sameName(row.Name, was.Name):
+		return nil
 	}
 	return fmt.Errorf("%s was renamed: it was called %s when the alert was raised, and is called %s now; "+
 		"make sure that it is the same machine, and act by hand", now.Identifier, was.Name, now.Name)
@@ -148,22 +148,30 @@ func (d *Deps) online(ctx context.Context, record connector.Host) error {
 
 // listed adds what only the list of hosts tells: tags, and whether it is online.
 func (d *Deps) listed(ctx context.Context, host soar.Host) (soar.Host, error) {
-	if host.Name == "" {
-		return host, nil
+	row, listed, err := d.row(ctx, host.ID, host.Name)
+	if listed {
+		one := connector.NormalizeHost(row)
+		host.Online, host.Tags = one.Online, one.Tags
+	}
+	return host, err
+}
+
+// row finds a host in the list of hosts by its name.
+func (d *Deps) row(ctx context.Context, id int64, name string) (row connector.Host, listed bool, err error) {
+	if name == "" {
+		return row, false, nil
 	}
 	// The search looks for texts within names, so it may find others, too.
-	for row, err := range d.Client.Hosts.List(ctx, connector.HostQuery{Search: host.Name}) {
+	for row, err := range d.Client.Hosts.List(ctx, connector.HostQuery{Search: name}) {
 		if _, malformed := errors.AsType[*connector.MalformedError](err); malformed {
 			continue
 		}
 		if err != nil {
-			return host, err
+			return row, false, err
 		}
-		if row.ID == host.ID {
-			one := connector.NormalizeHost(row)
-			host.Online, host.Tags = one.Online, one.Tags
-			break
+		if row.ID == id {
+			return row, true, nil
 		}
 	}
-	return host, nil
+	return row, false, nil
 }
