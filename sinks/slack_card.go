@@ -150,6 +150,8 @@ type shownOutcome struct {
 func outcomeOf(ev *soar.Event) shownOutcome {
 	line := shownOutcome{ID: ev.ID}
 	switch {
+	case ev.Approval != nil:
+		line.Sign, line.Text = approvalSign(ev.Approval.State), ev.Text
 	case ev.Outcome != nil:
 		line.Sign = stepSign(ev.Outcome.State)
 		line.Text = outcomeLine(ev.Outcome)
@@ -162,12 +164,27 @@ func outcomeOf(ev *soar.Event) shownOutcome {
 	return line
 }
 
+func approvalSign(s soar.ApprovalState) string {
+	switch s {
+	case soar.ApprovalWaiting:
+		return "❓"
+	case soar.ApprovalApproved:
+		return "✅"
+	case soar.ApprovalDenied:
+		return "⛔"
+	}
+	return "⌛"
+}
+
 // eventCard is every message that is not the head of an alert. withAlert names
 // the alert, for messages outside its thread.
 func eventCard(ev *soar.Event, withAlert bool) card {
 	var lines []string
 	line := outcomeOf(ev)
 	switch {
+	case ev.Approval != nil:
+		a := ev.Approval
+		lines = append(lines, line.Sign+" *"+fit(a.Text, 1000)+"*", fitLines(ev.Text, 1500))
 	case ev.Outcome != nil:
 		o := ev.Outcome
 		first := line.Sign + " *" + fit(o.Action, 100) + "* " + fit(outcomeWord(o), 50)

@@ -185,6 +185,22 @@ func TestSlackRepeatsShowOnce(t *testing.T) {
 	}
 }
 
+// A question to people is a message of its own below the alert.
+func TestSlackApprovals(t *testing.T) {
+	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
+	asked := sinktest.Event(1)
+	asked.ID, asked.Type, asked.Run = "approval/a1/requested", soar.EventApprovalRequested, &soar.RunSummary{Playbook: "p", State: soar.RunWaiting}
+	asked.Approval, asked.Text = &soar.Approval{ID: "a1", State: soar.ApprovalWaiting, Text: "May p do host.contain on <!channel>?"}, "approval a1: ... erbridge approvals approve a1"
+	sendAll(t, sink, sinktest.Event(1), asked)
+	m := sim.Messages()
+	if len(m) != 2 || m[1].ThreadTS != m[0].TS || m[0].Updates != 0 {
+		t.Fatalf("%d messages, the last in %q", len(m), m[len(m)-1].ThreadTS)
+	}
+	if text := m[1].Text + string(m[1].Blocks); !strings.Contains(text, `May p do host.contain on \u0026lt;!channel\u0026gt;?`) || !strings.Contains(text, "erbridge approvals approve a1") {
+		t.Errorf("the question is %s", text)
+	}
+}
+
 func TestSlackOutcomeOfAnAlertThatWasNotShown(t *testing.T) {
 	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
 	sendAll(t, sink, outcome("step-1", soar.StepVerified))

@@ -173,6 +173,10 @@ func (s *stdout) story(out *bytes.Buffer, ev *soar.Event) {
 		switch ev.Type {
 		case soar.EventNotification:
 			word = "notify"
+		case soar.EventApprovalRequested:
+			word, color = "APPROVAL", boldRed
+		case soar.EventApprovalDecided:
+			word = "approval"
 		case soar.EventTrouble:
 			word, color = "TROUBLE", boldRed
 		}

@@ -97,7 +97,28 @@ func cases() map[string]soar.Event {
 		"run_started":  {ID: "r-1-s", Type: soar.EventRunStarted, At: caseTime.Add(2 * time.Second), Alert: process, Run: run},
 		"run_finished": {ID: "r-1-f", Type: soar.EventRunFinished, At: caseTime.Add(3 * time.Minute), Alert: process, Run: &failed},
 		"notification": {ID: "n-1", Type: soar.EventNotification, At: caseTime.Add(time.Minute), Alert: process, Run: run, To: "siem", Text: "Please look at WIN-FIN-01\nnow"},
+		"approval":     approvalEvent(soar.EventApprovalRequested, soar.ApprovalWaiting),
+		"denial":       approvalEvent(soar.EventApprovalDecided, soar.ApprovalDenied),
 		"trouble":      {ID: "t-1", Type: soar.EventTrouble, At: caseTime.Add(time.Hour), Text: "sink \"splunk\" is paused: 401"},
 		"test":         {ID: "x-1", Type: soar.EventTest, At: caseTime, Text: "erbridge test"},
+	}
+}
+
+// approvalEvent is a question to people, and their answer.
+func approvalEvent(kind soar.EventType, state soar.ApprovalState) soar.Event {
+	a := soar.Approval{
+		ID: "3f2a90c1d4", State: state, Run: 1 << 60, Step: "contain", Playbook: "contain-miner", Action: "host.contain", With: map[string]any{"host": "h-1"},
+		Hosts: []string{"WIN-01 (h-1)"}, Call: "c", Text: "May playbook contain-miner do host.contain on WIN-01 (h-1)?", From: []string{"soc-leads"}, Count: 1,
+		AskedAt: caseTime, Expires: caseTime.Add(30 * time.Minute), Round: 1,
+	}
+	text := "approval 3f2a90c1d4: May playbook contain-miner do host.contain on WIN-01 (h-1)? soc-leads (ann, ben) may decide"
+	if state != soar.ApprovalWaiting {
+		a.Votes = []soar.Vote{{By: "ann", Reason: "a drill", At: caseTime.Add(time.Minute)}}
+		a.DecidedAt = caseTime.Add(time.Minute)
+		text = "approval 3f2a90c1d4 is denied: ann denied it: a drill"
+	}
+	return soar.Event{
+		ID: "approval/3f2a90c1d4/" + string(state), Type: kind, At: caseTime, Approval: &a, Text: text,
+		Run: &soar.RunSummary{ID: 1 << 60, Playbook: "contain-miner", Mode: soar.ModeApprove, State: soar.RunWaiting},
 	}
 }

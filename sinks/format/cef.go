@@ -232,6 +232,8 @@ func (e *cef) activity(ev *soar.Event) {
 	case ev.Outcome != nil:
 		id, act = first(ev.Outcome.Command, ev.ID), ev.Outcome.Action
 		outcome, reason = stepOutcome(ev.Outcome.State), ev.Outcome.Error
+	case ev.Approval != nil:
+		id, act, outcome, reason = ev.Approval.ID, "approval", string(ev.Approval.State), ev.Approval.Why
 	case ev.Run != nil && ev.Type == soar.EventRunFinished:
 		outcome, reason = runOutcome(ev.Run.State), ev.Run.Error
 	}
@@ -261,6 +263,9 @@ func (e *cef) activity(ev *soar.Event) {
 		e.labelled("cs2", "Run", ev.Run.ID.String(), 4000)
 		e.labelled("cs3", "Mode", string(ev.Run.Mode), 4000)
 		e.labelled("cs4", "RunState", string(ev.Run.State), 4000)
+	}
+	if ev.Approval != nil {
+		e.labelled("cs5", "ApprovalQuestion", ev.Approval.Text, 4000)
 	}
 	if ev.Outcome != nil {
 		e.labelled("cs5", "StepState", string(ev.Outcome.State), 4000)

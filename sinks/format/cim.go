@@ -99,6 +99,17 @@ func cimEvent(ev *soar.Event, o Options) object {
 			d["duration"] = json.Number(strconv.FormatFloat(out.Took.Seconds(), 'f', -1, 64))
 		}
 	}
+	if a := ev.Approval; a != nil {
+		d.put("approval_action", a.Action) // not action: nothing was done yet
+		d.put("status", string(a.State))
+		d.put("step", a.Step)
+		d.put("approval_id", a.ID)
+		d.put("approval_question", a.Text)
+		d.put("reason", a.Why)
+		if n := len(a.Votes); n > 0 {
+			d.put("src_user", a.Votes[n-1].By)
+		}
+	}
 	d.put("text", ev.Text)
 	return d
 }

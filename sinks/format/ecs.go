@@ -42,7 +42,7 @@ func ECSDataset(ev *soar.Event) string {
 	switch ev.Type {
 	case soar.EventAlertReceived, soar.EventAlertUpdated:
 		return "eclecticiq_er.alert"
-	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished:
+	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished, soar.EventApprovalRequested, soar.EventApprovalDecided:
 		return "eclecticiq_er.outcome"
 	}
 	return "eclecticiq_er.connector"
@@ -88,6 +88,9 @@ func ECS(ev *soar.Event, o ECSOptions) []byte {
 	}
 	if ev.Outcome != nil {
 		ecsOutcome(d, ev)
+	}
+	if ev.Approval != nil {
+		ecsApproval(d, ev.Approval)
 	}
 	d.put("eclecticiq.er.text", ev.Text)
 	d.put("@timestamp", ecsDate(firstTime(at, ev.At, time.Unix(0, 0))))
@@ -420,6 +423,23 @@ func ecsRun(d object, ev *soar.Event) {
 	}
 	d.put("event.category", []string{"intrusion_detection"})
 	d.put("event.type", []string{"info"})
+}
+
+func ecsApproval(d object, a *soar.Approval) {
+	d.put("event.category", []string{"intrusion_detection"})
+	d.put("event.type", []string{"info"})
+	d.put("event.action", "ask_approval")
+	if a.State != soar.ApprovalWaiting {
+		d.put("event.action", "decide_approval")
+	}
+	d.put("event.reason", a.Why)
+	d.put("eclecticiq.er.approval.id", a.ID)
+	d.put("eclecticiq.er.approval.state", string(a.State))
+	d.put("eclecticiq.er.approval.question", a.Text)
+	d.put("eclecticiq.er.approval.action", a.Action)
+	if n := len(a.Votes); n > 0 {
+		d.put("eclecticiq.er.approval.by", a.Votes[n-1].By)
+	}
 }
 
 func ecsOutcome(d object, ev *soar.Event) {

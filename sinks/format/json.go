@@ -83,6 +83,11 @@ func writableTime(t time.Time) time.Time {
 // the vendor's answer, for a receiver that finds it too large on its own.
 func Shortened(ev soar.Event, maxText int) soar.Event {
 	ev.Text = clip(ev.Text, maxText)
+	if ev.Approval != nil {
+		a := *ev.Approval
+		a.Text, a.With = clip(a.Text, maxText), nil
+		ev.Approval = &a
+	}
 	if ev.Alert != nil {
 		ev.Alert = writable(ev.Alert, false)
 		shorten(ev.Alert, maxText)

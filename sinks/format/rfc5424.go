@@ -172,6 +172,8 @@ func messageID(t soar.EventType) string {
 		return "RUN"
 	case soar.EventNotification:
 		return "NOTIFICATION"
+	case soar.EventApprovalRequested, soar.EventApprovalDecided:
+		return "APPROVAL"
 	case soar.EventTrouble:
 		return "TROUBLE"
 	case soar.EventTest:
