@@ -55,6 +55,10 @@ type Request struct {
 	Playbook string // whose step it is
 	By       string // the person who started the run; empty: nobody did
 	Action   string // host.contain
+	// Chain are the playbooks that called each other down to Playbook, that of the run first.
+	Chain []string
+	// Attempt is which one of the step it is, from 1.
+	Attempt int
 	// Kind is what the action works on at a host, and Sense in which direction: of one
 	// kind, a host has one open call at a time. Empty for actions that need no such care.
 	Kind, Sense string
@@ -79,8 +83,9 @@ type Request struct {
 	Undoable bool
 	// Question is what the step asks people; nil for a call.
 	Question *Question
-	// At is the moment of asking, and Since when the step first asked.
-	At, Since time.Time
+	// At is the moment of asking, Since when the step first asked, and Deadline when it
+	// waits no longer; zero: DefaultHold from At on.
+	At, Since, Deadline time.Time
 
 	judged judged // by Guard, before it is locked
 }
@@ -234,12 +239,16 @@ type Guard struct {
 	stop      *killSwitch
 	intents   *intents
 	approvals *approvals
+	caps      *caps
+	budgets   *budgets
+	freezes   *freezes
 }
 
 // New makes a guard with all rails.
 func New(s Settings) (*Guard, error) {
 	g := &Guard{
 		changed: make(chan struct{}), stop: &killSwitch{}, intents: newIntents(), approvals: newApprovals(&s),
+		caps: newCaps(), budgets: newBudgets(), freezes: &freezes{},
 	}
 	if err := g.Configure(s); err != nil {
 		return nil, err
@@ -262,7 +271,10 @@ func (g *Guard) Configure(s Settings) error {
 	g.rules.Store(hosts)
 	// The order is that in which they are asked: what stops everything first, what
 	// costs a person's time last.
-	g.rails = []rail{g.stop, modes{approvals: true}, alertOpen{}, protect{}, g.intents, g.approvals}
+	g.caps.configure(s.Limits)
+	g.budgets.list = readyBudgets(s.Budgets)
+	g.freezes.configure(s.Freezes)
+	g.rails = []rail{g.stop, modes{approvals: true}, alertOpen{}, protect{}, g.intents, g.caps, g.budgets, g.freezes, g.approvals}
 	g.wake()
 	return nil
 }

@@ -21,6 +21,17 @@ type Settings struct {
 	// them, as ioc.* does. No other such action is sent.
 	Everywhere []string `yaml:"everywhere"`
 
+	// Limits bound how often calls are sent and how many are under way at the same time.
+	// What is above them waits.
+	Limits []Limit `yaml:"limits"`
+
+	// Budgets bound on how many different hosts calls act. What is above them is refused,
+	// and so is everything after it until a person has looked.
+	Budgets []Budget `yaml:"budgets"`
+
+	// Freezes are times in which nothing is changed.
+	Freezes []Freeze `yaml:"freezes"`
+
 	// Approvers are groups of people who may decide about calls, by a name of your own:
 	// `{soc-leads: [ann, ben]}`. People are called as on this machine.
 	Approvers map[string][]string `yaml:"approvers"`
@@ -44,6 +55,9 @@ func (s *Settings) Check() error {
 	var wrong mistakes
 	s.readRules(&wrong)
 	s.checkApprovals(&wrong)
+	s.checkLimits(&wrong)
+	s.checkBudgets(&wrong)
+	s.checkFreezes(&wrong)
 	return errors.Join(wrong...)
 }
 
