@@ -200,6 +200,9 @@ func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 			return true
 		}
 	}
+	if d.Asked != nil {
+		r.keep(r.e.guard.Refused(d.Asked, d.Answers))
+	}
 	r.entry(i.key, soar.EntryDecision, "", r.decision(i, *d))
 	result := Result{State: d.State, Summary: d.Words, With: p.with}
 	if !d.State.OK() {
@@ -263,6 +266,10 @@ func (r *runner) notReady(why error) *guard.Decision {
 // request is what the guard is asked.
 func (r *runner) request(i *instance, p *progress) *guard.Request {
 	q := newRequest(r.e.options.Ceiling, &r.run, i.key, i.step, i.frame.chain, r.alertNow(), p.with, p.hosts, p.since, r.now())
+	q.Attempt, q.Deadline = p.attempt, q.At.Add(r.patience(i))
+	if !p.since.IsZero() { // else it is asked for the first time
+		q.Deadline = p.since.Add(r.patience(i))
+	}
 	q.By, q.Question, q.AlertWas, q.OwnResolve = r.by, p.question, p.alertWas, r.resolvedIt()
 	return q
 }
@@ -275,8 +282,12 @@ func newRequest(
 		voices = append(voices, guard.Voice{Mode: soar.ModeObserve, Words: "the run began in observe mode"})
 	}
 	spec := &s.spec
+	names := make([]string, len(chain))
+	for i, pb := range chain {
+		names[i] = pb.Name
+	}
 	return &guard.Request{
-		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always, Harmless: spec.Harmless,
+		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Chain: names, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always, Harmless: spec.Harmless,
 		Undoable: spec.Inverse != "", Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, At: now, Since: since,
 	}
 }

@@ -36,6 +36,9 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 		return err
 	}
 	r := e.brokenRun(run, entries)
+	for _, step := range stepsIn(entries) { // nobody else will: what they hold would be held for ever
+		r.keep(e.guard.End(run.ID, step, soar.StepUnknown, r.now()))
+	}
 	seq := r.entry("", soar.EntryDecision, "", Decision{Reason: why.Error()})
 	open := openCalls(entries)
 	if len(open) == 0 {
@@ -63,6 +66,18 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 		})
 	}
 	return r.commit(ctx)
+}
+
+// stepsIn are the keys of the steps that a journal names.
+func stepsIn(entries []soar.Entry) (keys []string) {
+	seen := map[string]bool{"": true}
+	for i := range entries {
+		if key := entries[i].Step; !seen[key] {
+			seen[key] = true
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // openCall is an intent whose call may or may not have been received.

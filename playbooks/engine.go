@@ -155,6 +155,11 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, wanted: map[soar.RunID]chan struct{}{}, again: make(chan struct{}, 1),
 		notice: make(chan struct{}, 1),
 	}
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(budgetMetrics{e}); err != nil {
+			return nil, fmt.Errorf("playbooks: %w", err)
+		}
+	}
 	e.Reload(set)
 	e.unread = set == nil
 	return e, nil

@@ -59,6 +59,7 @@ func newRoot() *cobra.Command {
 		newAlerts(),
 		newRuns(),
 		newApprovals(),
+		newBudget(),
 		newQueue(),
 		newSinks(),
 		newDeadLetters(),

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/hex"
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // checker finds the mistakes that need more than one setting to see, or more
@@ -45,6 +47,7 @@ func (c *checker) check() {
 	c.checkServer()
 	c.checkSources()
 	c.checkPlaybooks()
+	c.checkGuard()
 	c.checkListeners()
 	cfg := c.cfg
 	if cfg.Store.Path == "" {
@@ -192,6 +195,25 @@ func (c *checker) checkPlaybooks() {
 	}
 }
 
+// checkGuard reports the mistakes in the section guard at their places.
+func (c *checker) checkGuard() {
+	err := c.cfg.Guard.Check()
+	if err == nil {
+		return
+	}
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		if m, ok := errors.AsType[*guard.Mistake](err); ok {
+			c.addf(append([]string{"guard"}, m.Path...), "guard", m.Hint, "%s", m.Words)
+		} else {
+			c.addf([]string{"guard"}, "guard", "", "%v", err)
+		}
+	}
+}
+
 // listener is an address that erbridge itself listens on.
 type listener struct {
 	path  []string
@@ -241,10 +263,13 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// find is the node at a path, or nil.
+// find is the node at a path, or nil. The items of a list go by their number.
 func find(root *yaml.Node, path ...string) *yaml.Node {
 	for _, name := range path {
 		var next *yaml.Node
+		if i, err := strconv.Atoi(name); err == nil && root.Kind == yaml.SequenceNode && i >= 0 && i < len(root.Content) {
+			next = root.Content[i]
+		}
 		if root.Kind == yaml.MappingNode {
 			for key, value := range registry.Pairs(root) {
 				if key.Value == name {

@@ -16,6 +16,7 @@ import (
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // Config is the whole file. Paths in it are relative to the file, not to where
@@ -32,6 +33,9 @@ type Config struct {
 
 	// Actions says what the actions of playbooks may use of this machine and its network.
 	Actions Actions `yaml:"actions"`
+
+	// Guard says what is not done, or not at once, whatever a playbook says.
+	Guard guard.Settings `yaml:"guard"`
 
 	// Sinks are the places to which alerts and outcomes go, by a name of your own.
 	Sinks Sinks `yaml:"sinks"`

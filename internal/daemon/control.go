@@ -47,6 +47,10 @@ type Control interface {
 	Approvals(ctx context.Context) ([]soar.Approval, error)
 	// Decide takes a person's answer to an approval. The first one counts.
 	Decide(ctx context.Context, approval string, v soar.Vote) (soar.Approval, error)
+	// Budgets tells how far each budget of the guard is used.
+	Budgets(ctx context.Context) ([]guard.BudgetStatus, error)
+	// RearmBudget lets calls go out again that a latched budget refuses.
+	RearmBudget(ctx context.Context, r Rearming) error
 	// Reload reads configuration and playbooks again.
 	Reload(ctx context.Context) (Reloaded, error)
 }
@@ -143,6 +147,7 @@ type controlCall struct {
 	Start      RunStart   `json:"start,omitzero"`
 	Approval   string     `json:"approval,omitempty"`
 	Vote       soar.Vote  `json:"vote,omitzero"`
+	Rearming   Rearming   `json:"rearming,omitzero"`
 
 	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
 }
@@ -150,14 +155,15 @@ type controlCall struct {
 // controlAnswer is the body of every answer. Kind tells errors apart that
 // commands have exit codes for.
 type controlAnswer struct {
-	Error    string            `json:"error,omitempty"`
-	Kind     string            `json:"kind,omitempty"`
-	Problems registry.Problems `json:"problems,omitempty"`
-	Reloaded Reloaded          `json:"reloaded,omitzero"`
-	Sinks    []SinkStatus      `json:"sinks,omitempty"`
-	State    string            `json:"state,omitempty"` // of the sink that was resumed
-	Run      soar.Run          `json:"run,omitzero"`    // the one that was started, or called off
-	Asked    []soar.Approval   `json:"asked,omitempty"` // those that were listed, or the one that was decided
+	Error    string               `json:"error,omitempty"`
+	Kind     string               `json:"kind,omitempty"`
+	Problems registry.Problems    `json:"problems,omitempty"`
+	Reloaded Reloaded             `json:"reloaded,omitzero"`
+	Sinks    []SinkStatus         `json:"sinks,omitempty"`
+	State    string               `json:"state,omitempty"` // of the sink that was resumed
+	Run      soar.Run             `json:"run,omitzero"`    // the one that was started, or called off
+	Asked    []soar.Approval      `json:"asked,omitempty"` // those that were listed, or the one that was decided
+	Budgets  []guard.BudgetStatus `json:"budgets,omitempty"`
 }
 
 func controlHandler(c Control) http.Handler {
@@ -207,6 +213,14 @@ func controlHandler(c Control) http.Handler {
 		out.Asked = []soar.Approval{a}
 		return err
 	})
+	handle("budgets", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
+		out.Budgets, err = c.Budgets(ctx)
+		return err
+	})
+	handle("budget-rearm", func(ctx context.Context, in controlCall, _ *controlAnswer) error {
+		// What is on disk is in force, also when the caller hangs up.
+		return c.RearmBudget(context.WithoutCancel(ctx), in.Rearming)
+	})
 	handle("reload", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		// A reload that has begun is finished, also when the caller hangs up.
 		out.Reloaded, err = c.Reload(context.WithoutCancel(ctx))
@@ -220,7 +234,7 @@ var kinds = map[string]error{
 	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
 	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
-	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided,
+	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
 	"not-cancelled": playbooks.ErrNotCancelled,
 }
 

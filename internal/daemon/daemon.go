@@ -23,6 +23,7 @@ import (
 	"github.com/erbridge/erbridge/internal/console"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -235,10 +236,14 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	if err != nil {
 		return err
 	}
+	rails, err := guard.New(d.first.Guard)
+	if err != nil {
+		return fmt.Errorf("%w: guard: %w", ErrConfig, err)
+	}
 	engine, err := playbooks.NewEngine(d.store, bound, d.set, playbooks.EngineOptions{
 		Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now,
 		Workers: d.first.Limits.Workers, CallTimeout: d.client.Timeout(), ClockOffset: d.client.ClockOffset, Ceiling: d.first.Playbooks.Mode,
-		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle, MaxHold: d.first.Limits.Hold,
+		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle, MaxHold: d.first.Limits.Hold, Guard: rails,
 	})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
@@ -247,6 +252,7 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	d.engine = engine
 	d.mu.Unlock()
 	running.engine = g.start("engine", engine.Run)
+	running.front = append(running.front, g.start("fleet", d.watchFleet))
 
 	sources, err := d.buildSources(d.first)
 	if err != nil {

@@ -78,6 +78,10 @@ func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
 		return Reloaded{}, fmt.Errorf("reload: nothing was changed: %w", err)
 	}
 
+	if err := engine.Guard().Configure(cfg.Guard); err != nil {
+		return Reloaded{}, errors.Join(fmt.Errorf("reload: nothing was changed: guard: %w", err), next.abandon(ctx))
+	}
+
 	// From here on nothing can be refused.
 	engine.Reload(set)
 	result, err := d.replace(ctx, next)
