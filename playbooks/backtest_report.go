@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -167,11 +166,11 @@ func (c *counts) step(s *PlannedStep) {
 		c.actions[s.Action] = n
 	}
 	switch {
+	case s.Plan == PlanAsks:
+		n.Calls++
+		c.result.Approvals++
 	case s.Plan == PlanSent, s.Plan == PlanObserved, s.Plan == PlanReads, s.made:
 		n.Calls++
-		if strings.HasPrefix(s.Action, "approval.") {
-			c.result.Approvals++
-		}
 	case s.Plan == PlanUnknown:
 		n.Unknown++
 	case s.Plan == PlanOnFailure:

@@ -20,6 +20,7 @@ const (
 	PlanSent      Plan = "sent"        // the call goes out
 	PlanObserved  Plan = "observed"    // it would go out, and the guard lets it be written down only
 	PlanHeld      Plan = "held"        // it waits for the guard
+	PlanAsks      Plan = "asks"        // people have to agree to it first
 	PlanReads     Plan = "reads"       // a reading action; what it returns is not known
 	PlanSkipped   Plan = "skipped"     // its if is false
 	PlanFails     Plan = "fails"       // an expression of it cannot be evaluated
@@ -324,10 +325,20 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 		return going, nil
 	}
 	now := w.run.StartedAt
-	d := w.guard.Ask(newRequest(w.ceiling, &w.run, key, s, f.chain, w.ev.alert, with, w.ev.reader.readHosts(w.ctx, w.ev.alert, with), now, now))
+	request := newRequest(w.ceiling, &w.run, key, s, f.chain, w.ev.alert, with, w.ev.reader.readHosts(w.ctx, w.ev.alert, with), now, now)
+	if asks := s.spec.Asks; asks != nil {
+		if request.Question, err = asks(with); err != nil {
+			return w.fails(s, key, "with: "+err.Error())
+		}
+	}
+	request.AlertWas = alertStatus(w.ev.alert)
+	d := w.guard.Ask(request)
 	switch {
 	case d.OK:
 		w.say(s, key, PlanSent, "is sent: "+d.Answers[modeAnswer(d.Answers)].Words, with)
+		return going, nil
+	case guard.AsksPeople(d.Answers):
+		w.say(s, key, PlanAsks, "asks for approval: "+w.guard.WhoAgrees(request), with)
 		return going, nil
 	case !d.Until.IsZero():
 		w.say(s, key, PlanHeld, "waits: "+d.Words, with)
@@ -338,7 +349,18 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	if !d.State.OK() {
 		result.Error = d.Words
 	}
+	if request.Question != nil {
+		result.Granted = new(bool)
+	}
 	return w.ends(key, result)
+}
+
+// alertStatus is the status of an alert; empty for none.
+func alertStatus(a *soar.Alert) string {
+	if a == nil {
+		return ""
+	}
+	return a.Status
 }
 
 // modeAnswer is the place of what the mode says, which is what people want to know of a

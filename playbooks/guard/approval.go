@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -442,4 +443,16 @@ func ReadApprovals(kv func(prefix string) ([]soar.KV, error), now time.Time) ([]
 		return nil, fmt.Errorf("approvals: %w", err)
 	}
 	return g.Approvals(now), nil
+}
+
+// WhoAgrees says in words who would have to agree to a call, and how long they had.
+func (g *Guard) WhoAgrees(r *Request) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.approvals.draft(r)
+	words := fmt.Sprintf("%s, within %s", need(a), registry.FormatDuration(a.Expires.Sub(a.AskedAt)))
+	if a.Silence {
+		words += "; silence is an agreement"
+	}
+	return words
 }
