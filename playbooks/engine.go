@@ -96,6 +96,7 @@ type Engine struct {
 	reader    *reader
 	guard     *guard.Guard
 	holds     holds
+	switching sync.Mutex // held while the kill switch is thrown or taken back
 	sending   sending
 	cooldowns cooldowns
 	groups    groups
@@ -254,8 +255,9 @@ func (e *Engine) load(ctx context.Context) error {
 		return fmt.Errorf("playbooks: %w", err)
 	}
 	e.answeredRuns()
-	if e.guard.Paused() != nil {
+	if t := e.guard.Paused(); t != nil {
 		e.sending.halt(0)
+		e.options.Log.Warn("the kill switch is thrown: no call with an effect is sent until erbridge resume, or until its file is gone", "paused", t.String())
 	}
 	close(e.loaded)
 	return nil

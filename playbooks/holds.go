@@ -3,6 +3,7 @@ package playbooks
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -97,6 +98,9 @@ func (h *holds) take(version uint64, busy func(soar.RunID) bool) (ids []soar.Run
 
 // heldRuns goes on with runs when the guard may have changed its mind.
 func (p *pool) heldRuns(ctx context.Context) {
+	if err := p.e.heldBefore(ctx); err != nil && ctx.Err() == nil {
+		p.e.options.Log.Error("cannot find out which runs waited for the guard; they go on when their time comes", "err", err)
+	}
 	for ctx.Err() == nil {
 		version, changed := p.e.guard.Changed()
 		for _, id := range p.e.holds.take(version, p.e.busy) {
@@ -188,4 +192,30 @@ func (s *sending) resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.halted = false
+}
+
+const maxHeldRuns = 20_000
+
+// endOfTime is after the wake time of every run.
+var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// heldBefore finds the runs that waited for the guard when the process ended. Settings
+// and kill switch may have changed since, so they ask anew. Of more than maxHeldRuns,
+// the others do when their own time comes, which is soon.
+func (e *Engine) heldBefore(ctx context.Context) error {
+	waiting, err := e.journal.Due(ctx, endOfTime, maxHeldRuns)
+	if err != nil {
+		return fmt.Errorf("waiting runs: %w", err)
+	}
+	for i := range waiting {
+		run := &waiting[i]
+		entries, err := e.journal.Entries(ctx, run.ID)
+		if err != nil {
+			return fmt.Errorf("run %s: %w", run.ID, err)
+		}
+		if len(HeldSteps(entries)) > 0 {
+			e.holds.add(run.ID, held{since: run.StartedAt})
+		}
+	}
+	return nil
 }

@@ -22,27 +22,56 @@ func (e *Engine) Pause(ctx context.Context, by, reason string) (cut int, err err
 	if err := e.waitLoaded(ctx); err != nil {
 		return 0, err
 	}
+	e.switching.Lock()
+	defer e.switching.Unlock()
 	thrown := guard.Thrown{By: by, Reason: reason, At: e.options.Now().UTC()}
 	kv := e.guard.Pause(thrown)
 	cut = e.sending.halt(haltPatience)
 	e.options.Log.Warn("the kill switch is thrown: no call with an effect is sent", "by", by, "reason", reason, "cut_off", cut)
-	if _, err := e.journal.Commit(ctx, soar.Change{KV: []soar.KV{kv}}); err != nil {
+	if _, err := e.journal.Commit(ctx, guard.PauseChange(thrown, kv)); err != nil {
 		return cut, fmt.Errorf("the kill switch is thrown, but cannot be kept across a restart: %w", err)
 	}
 	return cut, nil
 }
 
-// Resume takes the kill switch back. Everything that waits is asked again.
+// PauseFile is Pause for a file that throws the kill switch while it exists: t says
+// which, and nil that it is gone. Nothing of it is kept, since the file is there after a
+// restart as well. The switch stays thrown when a person threw it too.
+func (e *Engine) PauseFile(ctx context.Context, t *guard.Thrown) error {
+	if err := e.waitLoaded(ctx); err != nil {
+		return err
+	}
+	e.switching.Lock()
+	defer e.switching.Unlock()
+	e.guard.PauseFile(t)
+	if t == nil {
+		if e.guard.Paused() == nil {
+			e.sending.resume()
+		}
+		return nil
+	}
+	e.sending.halt(haltPatience)
+	_, err := e.journal.Commit(ctx, soar.Change{Events: []soar.Event{t.Event()}})
+	return err
+}
+
+// Resume takes the kill switch back. Everything that waits is asked again. Where a file
+// keeps it thrown, it stays so until that is gone: Guard().Paused() tells.
 func (e *Engine) Resume(ctx context.Context, by string) error {
 	if err := e.waitLoaded(ctx); err != nil {
 		return err
 	}
-	act := soar.Act{At: e.options.Now().UTC(), By: by, What: "kill switch taken back"}
-	if _, err := e.journal.Commit(ctx, soar.Change{KV: []soar.KV{guard.ResumeKV()}, Acts: []soar.Act{act}}); err != nil {
+	e.switching.Lock()
+	defer e.switching.Unlock()
+	if _, err := e.journal.Commit(ctx, guard.ResumeChange(by, e.options.Now().UTC())); err != nil {
 		return fmt.Errorf("the kill switch stays thrown: %w", err)
 	}
-	e.sending.resume()
 	e.guard.Resume()
+	if still := e.guard.Paused(); still != nil {
+		e.options.Log.Warn("a person took the kill switch back, and it stays thrown", "by", by, "still", still.String())
+		return nil
+	}
+	e.sending.resume()
 	e.options.Log.Warn("the kill switch is taken back", "by", by)
 	return nil
 }

@@ -173,7 +173,11 @@ func showAlert(w io.Writer, stored soar.StoredAlert, runs []soar.Run) error {
 	}
 	if len(runs) > 0 {
 		fmt.Fprintln(w, "runs")
-		return printTable(w, runs, runColumns)
+		listed := make([]listedRun, len(runs))
+		for i, run := range runs {
+			listed[i].Run = run
+		}
+		return printTable(w, listed, runColumns)
 	}
 	return nil
 }

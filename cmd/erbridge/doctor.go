@@ -14,6 +14,7 @@ import (
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/doctor"
+	"github.com/erbridge/erbridge/internal/store"
 )
 
 func newDoctor() *cobra.Command {
@@ -27,7 +28,8 @@ func newDoctor() *cobra.Command {
 line for each: the configuration, the name, the connection, the certificate, the
 base path, the clocks, the login, release and edition, the role, the sources of
 alerts, the documented calls, the hosts, and whether they take response actions;
-then whether the playbooks can be used, and whether a daemon that runs uses them.
+then whether the playbooks can be used, and whether a daemon that runs uses them, and
+whether everything is paused.
 Below a line that is not ok stands what to do about it.
 
 It changes nothing on the server, and it works when the server is down: what
@@ -50,6 +52,7 @@ warnings do not count.`,
 					return daemon.NewClient(cfg, daemon.Options{Version: buildVersion()})
 				},
 				Playbooks: examinePlaybooks,
+				Paused:    examinePaused,
 			}, func(r doctor.Result) {
 				results = append(results, r)
 				if format == "text" {
@@ -81,6 +84,27 @@ func examinePlaybooks(ctx context.Context, cfg *config.Config) (int, error) {
 	}
 	set, err := daemon.LoadPlaybooks(cfg, daemon.LintActions(cfg))
 	return len(set.Playbooks()), err
+}
+
+// examinePaused says what keeps the kill switch thrown: a file, or a person, whose word
+// the store has.
+func examinePaused(ctx context.Context, cfg *config.Config) (string, error) {
+	if t := daemon.PausedByFile(cfg, time.Now()); t != nil {
+		return t.String(), nil
+	}
+	r, err := store.OpenReader(ctx, cfg.Store.Path)
+	if errors.Is(err, store.ErrNoStore) {
+		return "", nil // it has never run
+	}
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	t, err := daemon.Paused(ctx, r)
+	if err != nil || t == nil {
+		return "", err
+	}
+	return t.String(), nil
 }
 
 // printResult prints a check, and its hint on a line below.

@@ -53,6 +53,8 @@ func newRoot() *cobra.Command {
 		newDemo(),
 		newRun(),
 		newReload(),
+		newPause(),
+		newResume(),
 		newCheck(),
 		newSimulate(),
 		newPlaybook(),

@@ -19,15 +19,22 @@ func newRuns() *cobra.Command {
 	return group("runs", "look at what playbooks did, and settle what nobody else can", newRunsList(), newRunsShow(), newRunsSettle(), newRunsCancel())
 }
 
-var runColumns = []column[soar.Run]{
-	{"run", func(r soar.Run) string { return r.ID.String() }},
-	{"started", func(r soar.Run) string { return stamp(r.StartedAt) }},
-	{"took", func(r soar.Run) string { return took(r.StartedAt, r.EndedAt) }},
-	{"state", func(r soar.Run) string { return string(r.State) }},
-	{"mode", func(r soar.Run) string { return string(r.Mode) }},
-	{"playbook", func(r soar.Run) string { return r.Playbook }},
-	{"alert", func(r soar.Run) string { return r.Alert }},
-	{"error", func(r soar.Run) string { return short(r.Error, 60) }},
+// listedRun is what runs list prints as JSON.
+type listedRun struct {
+	soar.Run
+	// Held are the steps that wait before their calls are sent.
+	Held []playbooks.HeldStep `json:"held,omitempty"`
+}
+
+var runColumns = []column[listedRun]{
+	{"run", func(r listedRun) string { return r.ID.String() }},
+	{"started", func(r listedRun) string { return stamp(r.StartedAt) }},
+	{"took", func(r listedRun) string { return took(r.StartedAt, r.EndedAt) }},
+	{"state", func(r listedRun) string { return string(r.State) }},
+	{"mode", func(r listedRun) string { return string(r.Mode) }},
+	{"playbook", func(r listedRun) string { return r.Playbook }},
+	{"alert", func(r listedRun) string { return r.Alert }},
+	{"error", func(r listedRun) string { return short(phrase("; ", r.Error, waitsFor(r.Held)), 100) }},
 }
 
 func took(from, to time.Time) string {
@@ -65,7 +72,22 @@ func newRunsList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(cmd.Context(), cmd, &out, runs, runColumns)
+			listed := make([]listedRun, len(runs))
+			for i, run := range runs {
+				listed[i].Run = run
+				if run.State != soar.RunWaiting {
+					continue
+				}
+				entries, err := r.Entries(cmd.Context(), run.ID)
+				if err != nil {
+					return err
+				}
+				listed[i].Held = playbooks.HeldSteps(entries)
+			}
+			if err := printList(cmd.Context(), cmd, &out, listed, runColumns); err != nil {
+				return err
+			}
+			return notePaused(cmd, r)
 		},
 	}
 	file.flags(cmd)
@@ -79,7 +101,7 @@ func newRunsList() *cobra.Command {
 
 // runWithJournal is what runs show prints as JSON.
 type runWithJournal struct {
-	soar.Run
+	listedRun
 	Journal []soar.Entry `json:"journal"`
 }
 
@@ -111,7 +133,14 @@ func newRunsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printItem(cmd.Context(), cmd, &out, runWithJournal{run, entries}, showRun)
+			listed := listedRun{Run: run}
+			if run.State == soar.RunWaiting {
+				listed.Held = playbooks.HeldSteps(entries)
+			}
+			if err := printItem(cmd.Context(), cmd, &out, runWithJournal{listed, entries}, showRun); err != nil {
+				return err
+			}
+			return notePaused(cmd, r)
 		},
 	}
 	file.flags(cmd)
@@ -129,6 +158,7 @@ func showRun(w io.Writer, r runWithJournal) error {
 		{"started", stamp(r.StartedAt)},
 		{"ended", stamp(r.EndedAt)},
 		{"wakes", stamp(r.Wake)},
+		{"waits for", waitsFor(r.Held)},
 		{"error", r.Run.Error},
 	})
 	if err != nil || len(r.Journal) == 0 {

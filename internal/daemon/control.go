@@ -41,6 +41,10 @@ type Control interface {
 	ResumeSink(ctx context.Context, name string) (state string, err error)
 	// SinkStatus tells how each sink is doing.
 	SinkStatus(ctx context.Context) ([]SinkStatus, error)
+	// Pause throws the kill switch.
+	Pause(ctx context.Context, o PauseOrder) (PauseState, error)
+	// Resume takes it back, as far as a person threw it.
+	Resume(ctx context.Context, by string) (PauseState, error)
 	// StartRun runs a playbook by hand.
 	StartRun(ctx context.Context, s RunStart) (soar.Run, error)
 	// Approvals lists what playbooks ask people, decided ones included.
@@ -150,6 +154,7 @@ type controlCall struct {
 	Rearming   Rearming   `json:"rearming,omitzero"`
 
 	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
+	Pause        PauseOrder             `json:"pause,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -164,6 +169,7 @@ type controlAnswer struct {
 	Run      soar.Run             `json:"run,omitzero"`    // the one that was started, or called off
 	Asked    []soar.Approval      `json:"asked,omitempty"` // those that were listed, or the one that was decided
 	Budgets  []guard.BudgetStatus `json:"budgets,omitempty"`
+	Pause    PauseState           `json:"pause,omitzero"`
 }
 
 func controlHandler(c Control) http.Handler {
@@ -197,6 +203,14 @@ func controlHandler(c Control) http.Handler {
 	})
 	handle("sinks", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		out.Sinks, err = c.SinkStatus(ctx)
+		return err
+	})
+	handle("pause", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Pause, err = c.Pause(ctx, in.Pause)
+		return err
+	})
+	handle("resume", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Pause, err = c.Resume(ctx, in.Pause.By)
 		return err
 	})
 	handle("run", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
@@ -345,6 +359,16 @@ func (c *controlClient) ResumeSink(ctx context.Context, name string) (string, er
 func (c *controlClient) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 	answer, err := c.call(ctx, "sinks", controlCall{})
 	return answer.Sinks, err
+}
+
+func (c *controlClient) Pause(ctx context.Context, o PauseOrder) (PauseState, error) {
+	answer, err := c.call(ctx, "pause", controlCall{Pause: o})
+	return answer.Pause, err
+}
+
+func (c *controlClient) Resume(ctx context.Context, by string) (PauseState, error) {
+	answer, err := c.call(ctx, "resume", controlCall{Pause: PauseOrder{By: by}})
+	return answer.Pause, err
 }
 
 func (c *controlClient) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {

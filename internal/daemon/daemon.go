@@ -57,6 +57,7 @@ type Daemon struct {
 	log    *slog.Logger
 	first  *config.Config // as at the start: for what a reload cannot change
 	client *connector.Client
+	guard  *guard.Guard
 	health *health
 	ready  chan struct{} // closed when all stages have started
 
@@ -102,6 +103,10 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if d.set, err = d.loadBound(cfg); err != nil {
 		return nil, err
 	}
+	if d.guard, err = guard.New(cfg.Guard); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	d.health.paused = d.guard.Paused
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "erbridge_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": o.Version}})
 	build.Set(1)
@@ -112,8 +117,10 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	}
 	refused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "erbridge_playbooks_refused", Help: "1 while the playbooks on disk are refused, and those loaded before stay in force."}, d.health.playbooksRefused)
+	paused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "erbridge_paused", Help: "1 while the kill switch is thrown, by a person or by guard.pause_file: no call with an effect is sent."}, d.paused)
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, d.reloads, refused,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, d.reloads, refused, paused,
 	} {
 		if err := o.Metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -236,14 +243,16 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	if err != nil {
 		return err
 	}
-	rails, err := guard.New(d.first.Guard)
-	if err != nil {
-		return fmt.Errorf("%w: guard: %w", ErrConfig, err)
+	// Both hold before the first call: a file that pauses, and which machines are ours.
+	filed := PausedByFile(d.first, d.o.Now())
+	if d.guard.PauseFile(filed); filed != nil {
+		d.log.Warn("the kill switch is thrown by a file: no call with an effect is sent", "file", d.first.Guard.PauseFile, "reason", filed.Reason)
 	}
+	d.tellOwn(ownMachines(ctx, d.first, systemResolver))
 	engine, err := playbooks.NewEngine(d.store, bound, d.set, playbooks.EngineOptions{
 		Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now,
 		Workers: d.first.Limits.Workers, CallTimeout: d.client.Timeout(), ClockOffset: d.client.ClockOffset, Ceiling: d.first.Playbooks.Mode,
-		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle, MaxHold: d.first.Limits.Hold, Guard: rails,
+		Drain: d.first.Limits.Shutdown / 4, SettleFor: d.first.Limits.Settle, MaxHold: d.first.Limits.Hold, Guard: d.guard,
 	})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
@@ -253,6 +262,8 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	d.mu.Unlock()
 	running.engine = g.start("engine", engine.Run)
 	running.front = append(running.front, g.start("fleet", d.watchFleet))
+	running.front = append(running.front, g.start("own machines", d.keepOwn),
+		g.start("pause file", func(ctx context.Context) error { return d.watchPauseFile(ctx, engine, filed) }))
 
 	sources, err := d.buildSources(d.first)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/console"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -26,6 +27,7 @@ type health struct {
 	refused      error
 	refusedSince time.Time
 	store        *store.Store
+	paused       func() *guard.Thrown // nil: nobody knows
 	parts        func() ([]*sinkPart, *connector.Poller)
 }
 
@@ -116,6 +118,11 @@ func (h *health) readiness(context.Context) console.Readiness {
 	}
 	if h.refused != nil {
 		r.Warnings["playbooks"] = h.refusal()
+	}
+	if h.paused != nil {
+		if t := h.paused(); t != nil {
+			r.Warnings["kill switch"] = t.String() + "; no call with an effect is sent"
+		}
 	}
 	if h.parts != nil {
 		sinkParts, poller := h.parts()

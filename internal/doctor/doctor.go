@@ -46,6 +46,9 @@ type Options struct {
 	// for each mistake, says why they cannot be used, or why the running daemon does not
 	// use them. Nil leaves the check out.
 	Playbooks func(context.Context, *config.Config) (int, error)
+	// Paused says who or what keeps the kill switch thrown; empty: nothing does. Nil leaves
+	// the check out.
+	Paused func(context.Context, *config.Config) (string, error)
 	// Timeout bounds one request; default is that of the configuration, at most 10s.
 	Timeout time.Duration
 	// Now is the clock; default time.Now.
@@ -117,6 +120,7 @@ var checks = []check{
 	{"hosts", []string{"login"}, (*doctor).hosts},
 	{"response", []string{"login", "release"}, (*doctor).response},
 	{"playbooks", []string{"config"}, (*doctor).playbooks},
+	{"kill switch", []string{"config"}, (*doctor).killSwitch},
 }
 
 // doctor is one examination. It belongs to one goroutine.

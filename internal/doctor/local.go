@@ -74,6 +74,21 @@ func (d *doctor) playbooks(ctx context.Context) finding {
 	return finding{OK, number(n, "playbook") + " can be used", ""}
 }
 
+// killSwitch says whether anything is sent at all.
+func (d *doctor) killSwitch(ctx context.Context) finding {
+	if d.o.Paused == nil {
+		return finding{Skip, "not looked at", ""}
+	}
+	paused, err := d.o.Paused(ctx, d.cfg)
+	switch {
+	case err != nil:
+		return finding{Warn, said(err), "look at store.path of the configuration"}
+	case paused != "":
+		return finding{Warn, paused + ": no call with an effect is sent", "erbridge resume lets them go on; a file has to be removed"}
+	}
+	return finding{OK, "not thrown", ""}
+}
+
 func (d *doctor) push(ctx context.Context) finding {
 	if d.cfg.Sources.Push == nil {
 		return finding{Skip, "not configured; the poller alone looks for alerts", ""}

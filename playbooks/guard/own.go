@@ -78,6 +78,9 @@ func (o *Own) known() bool {
 	return len(o.Server.Names)+len(o.Server.Addresses)+len(o.Here.Names)+len(o.Here.Addresses) > 0
 }
 
+// Own are the machines that were told with SetOwn.
+func (g *Guard) Own() Own { return g.rules.Load().own }
+
 // SetOwn tells which machines are the server's and our own.
 func (g *Guard) SetOwn(o Own) {
 	g.mu.Lock()

@@ -8,10 +8,19 @@ import (
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// killSwitch holds every call with an effect while it is thrown. It stays thrown
-// across restarts.
+// killSwitch holds every call with an effect while it is thrown. A person throws it,
+// and it stays thrown across restarts; or a file does, for as long as it is there.
 type killSwitch struct {
-	thrown *Thrown // nil: it is not
+	thrown *Thrown // by a person; nil: it is not
+	file   *Thrown // by a file; nil: it is not
+}
+
+// is who keeps it thrown: a person first, since a file that goes changes nothing then.
+func (k *killSwitch) is() *Thrown {
+	if k.thrown != nil {
+		return k.thrown
+	}
+	return k.file
 }
 
 // Thrown says who stopped everything, when and why.
@@ -27,6 +36,26 @@ func (t *Thrown) String() string {
 		text += ": " + t.Reason
 	}
 	return text
+}
+
+// Event tells people that the kill switch is thrown.
+func (t *Thrown) Event() soar.Event {
+	return soar.Event{
+		ID: fmt.Sprintf("trouble/paused/%d", t.At.UnixNano()), Type: soar.EventTrouble, At: t.At,
+		Text: "erbridge is " + t.String() + ". Calls with an effect wait; erbridge resume lets them go on.",
+	}
+}
+
+// PauseChange is what is committed when a person throws the kill switch, with what
+// Pause returned.
+func PauseChange(t Thrown, kv soar.KV) soar.Change {
+	return soar.Change{KV: []soar.KV{kv}, Events: []soar.Event{t.Event()}, Acts: []soar.Act{{At: t.At, By: t.By, What: "kill switch thrown", Reason: t.Reason}}}
+}
+
+// ResumeChange is what is committed when a person takes it back.
+func ResumeChange(by string, at time.Time) soar.Change {
+	told := soar.Event{ID: fmt.Sprintf("trouble/resumed/%d", at.UnixNano()), Type: soar.EventTrouble, At: at, Text: "erbridge goes on: " + by + " took the kill switch back."}
+	return soar.Change{KV: []soar.KV{{Key: switchKey}}, Events: []soar.Event{told}, Acts: []soar.Act{{At: at, By: by, What: "kill switch taken back"}}}
 }
 
 const (
@@ -56,21 +85,34 @@ func (k *killSwitch) load(kvs []soar.KV) error {
 }
 
 func (k *killSwitch) ask(r *Request) Answer {
-	if k.thrown == nil {
+	t := k.is()
+	if t == nil {
 		return Pass("not thrown")
 	}
-	return Hold(r.At.Add(lookAgain), "%s", k.thrown)
+	return Hold(r.At.Add(lookAgain), "%s", t)
 }
 
 // Paused tells whether the kill switch is thrown, and by whom; nil: it is not.
 func (g *Guard) Paused() *Thrown {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stop.thrown == nil {
+	t := g.stop.is()
+	if t == nil {
 		return nil
 	}
-	t := *g.stop.thrown
-	return &t
+	who := *t
+	return &who
+}
+
+// PauseFile tells that the file that throws the kill switch is there, or with nil, that
+// it is not.
+func (g *Guard) PauseFile(t *Thrown) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stop.file = t
+	if t == nil {
+		g.wake()
+	}
 }
 
 // Pause throws the kill switch: from its return on, no call is taken. What it returns
@@ -83,13 +125,11 @@ func (g *Guard) Pause(t Thrown) soar.KV {
 	return soar.KV{Key: switchKey, Value: string(value)}
 }
 
-// Resume takes the kill switch back, once what ResumeKey names was removed.
+// Resume takes the kill switch back as far as a person threw it, once ResumeChange was
+// committed.
 func (g *Guard) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stop.thrown = nil
 	g.wake()
 }
-
-// ResumeKV removes the record of the kill switch.
-func ResumeKV() soar.KV { return soar.KV{Key: switchKey} }
