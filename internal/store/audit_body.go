@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,10 +35,16 @@ type auditRows struct {
 	acts      []string
 }
 
-// auditedKV reports whether a value is one of the guard that a person or an auditor
-// asks about. Open calls follow from the intents in the journal.
+// What the guard counts follows from the intents in the journal, and comes and goes
+// with every call.
+var notAudited = []string{"guard/intent/", "guard/call/", "guard/budget/host/", "guard/budget/fleet"}
+
+// auditedKV reports whether a value is one of the guard that an auditor asks about.
 func auditedKV(key string) bool {
-	return strings.HasPrefix(key, "approval") || strings.HasPrefix(key, "guard/") && !strings.HasPrefix(key, "guard/intent/")
+	if strings.HasPrefix(key, "approval/") {
+		return true
+	}
+	return strings.HasPrefix(key, "guard/") && !slices.ContainsFunc(notAudited, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
 func makeAudit(r *rows) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -514,14 +515,11 @@ func TestAuditOfLargeOutputs(t *testing.T) {
 }
 
 func TestAuditExport(t *testing.T) {
-	var now time.Time
-	clock := func() time.Time { return now }
-	now = time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
-	dir := t.TempDir()
-	s, stop := start(t, dir, Options{Now: clock})
-	defer stop()
+	var days atomic.Int64
+	clock := func() time.Time { return time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC).Add(time.Duration(days.Load()) * day) }
+	s := running(t, Options{Now: clock})
 	for day := range 4 {
-		now = now.Add(24 * time.Hour)
+		days.Add(1)
 		if _, err := s.Commit(t.Context(), soar.Change{Acts: []soar.Act{{By: "ada", What: fmt.Sprint("day ", day)}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -534,6 +532,7 @@ func TestAuditExport(t *testing.T) {
 		}
 		return text.Bytes()
 	}
+	now := clock()
 	part := export(now.Add(-48*time.Hour), now)
 	report, err := VerifyAuditFile(bytes.NewReader(part), AuditCheck{})
 	if err != nil || report.First != 3 || report.Head.Seq != 4 || report.Records != 2 {

@@ -169,3 +169,21 @@ func BenchmarkRuns(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
 	testenv.ReportMachine(b, sampleAlert(1))
 }
+
+// BenchmarkVerifyAudit follows the chain and compares it with the store, beside nobody.
+func BenchmarkVerifyAudit(b *testing.B) {
+	s := running(b, Options{})
+	ingest(b, s, 20_000, 2, 500, serverID)
+	fill(b, s, 500)
+	b.ResetTimer()
+	var records int64
+	for range b.N {
+		report, err := s.VerifyAudit(b.Context(), AuditCheck{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		records += report.Records
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
+}

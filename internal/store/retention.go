@@ -63,16 +63,16 @@ func (s *Store) Retain(ctx context.Context) error {
 			return fmt.Errorf("remove old dead letters: %w", err)
 		}
 	}
-	if s.keep.Audit > 0 {
-		if err := s.upkeep(ctx, s.ageAudit(now.Add(-s.keep.Audit))); err != nil {
-			return fmt.Errorf("remove old audit records: %w", err)
-		}
-	}
 	if err := s.upkeep(ctx, s.ageKV(now)); err != nil {
 		return fmt.Errorf("remove expired values: %w", err)
 	}
 	if err := s.upkeep(ctx, s.vacuum); err != nil {
 		return fmt.Errorf("give space back: %w", err)
+	}
+	if s.keep.Audit > 0 { // last, because a record that cannot be read stops it
+		if err := s.upkeep(ctx, s.ageAudit(now.Add(-s.keep.Audit))); err != nil {
+			return fmt.Errorf("remove old audit records: %w", err)
+		}
 	}
 	return nil
 }

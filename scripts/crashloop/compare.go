@@ -54,6 +54,9 @@ func (r *rig) compare(ctx context.Context) (figures string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if _, err := s.VerifyAudit(ctx, store.AuditCheck{}); err != nil {
+		return "", err
+	}
 	file, err := readArchive(filepath.Join(r.dir, "events.ndjson"))
 	if err != nil {
 		return "", err

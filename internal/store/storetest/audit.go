@@ -70,7 +70,7 @@ func testAudit(t *testing.T, open Opener) {
 			{"switch taken back", soar.Change{KV: []soar.KV{{Key: "guard/switch"}}, Acts: []soar.Act{{By: "ada", What: "resume"}}},
 				`guard "removed":true|act "resume"`},
 			{"approval", soar.Change{KV: []soar.KV{{Key: "approval/x", Value: `{"votes":[{"by":"ada"}]}`}}}, `guard {"votes":[{"by":"ada"}]}`},
-			{"what follows from the journal", soar.Change{KV: []soar.KV{{Key: "guard/intent/x", Value: "1"}, {Key: "cooldown/x", Value: "1"}}}, ``},
+			{"what follows from the journal", soar.Change{KV: []soar.KV{{Key: "guard/intent/x", Value: "1"}, {Key: "guard/call/x/y", Value: "1"}, {Key: "cooldown/x", Value: "1"}}}, ``},
 			{"deliveries", soar.Change{Sinks: []soar.SinkCursor{{Sink: "a", Pos: 1}}, Cursors: []soar.Cursor{{Source: "p", Value: []byte("1")}}}, ``},
 			{"changed alert", soar.Change{Alerts: []soar.Alert{func() soar.Alert {
 				a := alert("er", "1")
