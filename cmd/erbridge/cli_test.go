@@ -19,6 +19,7 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -166,6 +167,7 @@ func TestAbsentConfiguration(t *testing.T) {
 		{"alerts", "list"}, {"alerts", "show", "er-1"}, {"runs", "list"}, {"runs", "show", "0cn3fpqka0002"},
 		{"runs", "settle", "0cn3fpqka0002", "--step", "a", "--reason", "b", "--happened"},
 		{"runs", "cancel", "0cn3fpqka0002", "--reason", "b"}, {"queue", "list"},
+		{"approvals", "list"}, {"approvals", "show", "a"}, {"approvals", "approve", "a", "--reason", "b"}, {"approvals", "deny", "a", "--reason", "b"},
 		{"sinks", "list"}, {"sinks", "test", "a"}, {"sinks", "resume", "a"},
 		{"deadletters", "list"}, {"deadletters", "show", "1"}, {"deadletters", "replay", "1"}, {"deadletters", "drop", "1"}, {"api", "GET", "/hosts/count"},
 		{"api", "hosts-count"}, {"doctor"},
@@ -223,6 +225,8 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("call: %w", connector.ErrForbidden), 4},
 		{errors.Join(nil, fmt.Errorf("server: %w", connector.ErrBadCredentials)), 4},
 		{fmt.Errorf("sink: %w", sinks.ErrConfig), 4},
+		{fmt.Errorf("approval: %w", guard.ErrMayNot), 4},
+		{fmt.Errorf("approval: %w", guard.ErrDecided), 4},
 		{registry.Problems{{Message: "x"}}, 78},
 		{fmt.Errorf("%w: secret", daemon.ErrConfig), 78},
 		{fmt.Errorf("reload: %w", config.ErrUnreadable), 78},
