@@ -53,8 +53,8 @@ type Spec struct {
 	Output any
 	// Example is the YAML of one step.
 	Example string
-	// Timeout bounds the whole step, waiting for the host included, unless the
-	// step sets its own.
+	// Timeout bounds the whole step once its call may be sent, unless the step sets its
+	// own.
 	Timeout time.Duration
 	// PollTimeout bounds one Poll where that takes long, such as one that downloads;
 	// zero means the bound of every call.

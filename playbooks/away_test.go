@@ -136,12 +136,15 @@ func TestBackHostIsCheckedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMemJournal(), newFakeServer()
 		actions := server.actions()
+		server.add(actions, "host.get", Reads, nil)
+		reads := 0
 		var asked []string
 		gone := false
 		actions["fake.once"] = &readier{actions["fake.once"].(*fakeAction), func(call Call) error {
 			asked = append(asked, "ready")
 			switch {
 			case len(asked) < 100:
+				reads = server.called("host.get")
 				return fmt.Errorf("pc-1: host is offline: %w", ErrNotNow)
 			case gone:
 				return errors.New("pc-1 was enrolled anew")
@@ -153,6 +156,9 @@ func TestBackHostIsCheckedAgain(t *testing.T) {
 		j.put(t, testAlert("1"))
 		time.Sleep(2 * time.Hour)
 		stop()
+		if again := server.called("host.get"); reads != 1 || again != 2 {
+			t.Errorf("the host was read %d times before it was back, and %d times in all", reads, again)
+		}
 		got := j.result(t, j.all()[0].ID, "hit")
 		if got.State != soar.StepRefused || got.Error != "pc-1 was enrolled anew" || server.called("fake.once") != 0 {
 			t.Errorf("hit ended %+v", got)

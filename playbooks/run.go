@@ -74,6 +74,9 @@ type progress struct {
 	target   string
 	summary  string
 	done     *Outcome // what was executed, and cannot be verified yet
+
+	overdue   bool   // its command is to be withdrawn
+	withdrawn string // what came of that; empty: it was not tried
 }
 
 // errLostRun means that somebody else went on with the run.
@@ -274,6 +277,8 @@ func (r *runner) begin(ctx context.Context, due []*instance) error {
 			call = r.readForCall(ctx, s.i, s.p)
 		case s.p.looks:
 			call = r.look(ctx, s.i, s.p)
+		case s.p.overdue:
+			call = r.withdraw(ctx, s.i, s.p)
 		case s.p.ref != "":
 			call = r.poll(ctx, s.i, s.p)
 		default:
@@ -541,14 +546,13 @@ func (r *runner) polled(ctx context.Context, i *instance, p *progress, outcome O
 	case err == nil && r.unverified(i, p, outcome):
 	case over && p.done != nil:
 		r.endUnverified(i, p, err)
-	case over && err != nil:
-		r.finish(i, p, Result{State: soar.StepExpired, Error: "not executed in time; the last look failed: " + err.Error()}, nil)
 	case over:
-		r.finish(i, p, Result{State: soar.StepExpired, Error: fmt.Sprintf("accepted, and not executed within %s", s.timeout)}, nil)
+		r.expire(i, p, err)
 	default:
 		if err != nil {
 			r.log.Warn("cannot see what became of a command", "step", i.key, "err", err)
 		}
+		p.summary = cmp.Or(outcome.Summary, p.summary)
 		p.wake = r.pollAt(s, p, outcome.PollAfter)
 	}
 }

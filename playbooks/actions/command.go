@@ -141,6 +141,9 @@ func (d *Deps) follow(ctx context.Context, host Host, ref string, t task, done f
 	default:
 		// The guide names no word for a command that is under way, so every word
 		// but the final ones means that.
+		if command.Status != "" {
+			out.Summary += fmt.Sprintf("; the server says %q", clipBytes(command.Status, 80))
+		}
 		return out, nil
 	}
 	out.PollAfter = 0

@@ -428,3 +428,37 @@ func TestQuarantineCarveNeedsTheList(t *testing.T) {
 		t.Errorf("sent %d commands: %v", len(b.sim.Commands()), err)
 	}
 }
+
+// A command that waits at the server is taken back, by its own id or by that of the
+// action; one that is over is not, and there are some that the server cannot take back.
+func TestWithdraw(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	h := b.windows()
+	alert := b.raise(h, evil)
+	calls := effects(h, alert)
+	withdraw := func(action, ref string) error {
+		return b.actions[action].(playbooks.Withdrawer).Withdraw(t.Context(), calls[action], ref)
+	}
+	for _, action := range []string{"file.delete", "script.run"} {
+		b.sim.Inject(ersim.Fault{Kind: ersim.CommandStuck, Host: h.Identifier})
+		out, err := b.actions[action].Do(t.Context(), calls[action])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := withdraw(action, out.Ref); err != nil {
+			t.Errorf("%s: %v", action, err)
+		}
+		if out = b.finish(action, calls[action], out); out.State != soar.StepCancelled {
+			t.Errorf("%s: %+v", action, out)
+		}
+		if err := withdraw(action, out.Ref); err == nil {
+			t.Errorf("%s was withdrawn after its end", action)
+		}
+	}
+	if err := withdraw("carve.file", "query:1"); !errors.Is(err, errNoWithdrawing) {
+		t.Errorf("carve: %v", err)
+	}
+	if err := withdraw("script.run", "openc2:99"); err == nil {
+		t.Error("a command that is not there was withdrawn")
+	}
+}

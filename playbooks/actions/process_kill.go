@@ -148,12 +148,32 @@ func (in ProcessKill) named(row map[string]string) bool {
 	return strings.EqualFold(row["name"], baseName(in.Name)) || strings.EqualFold(baseName(row["path"]), baseName(in.Name))
 }
 
-// samePath compares full paths. Only those of Windows have no case.
+// samePath compares full paths. Those of Windows have no case, and may name their
+// volume by its letter or as the kernel does.
 func samePath(a, b string) bool {
-	if strings.Contains(a, `\`) || strings.Contains(b, `\`) {
-		return strings.EqualFold(strings.ReplaceAll(a, "/", `\`), strings.ReplaceAll(b, "/", `\`))
+	if !strings.Contains(a, `\`) && !strings.Contains(b, `\`) {
+		return a == b
 	}
-	return a == b
+	volumeA, restA := splitVolume(a)
+	volumeB, restB := splitVolume(b)
+	alike := len(volumeA) != 2 || len(volumeB) != 2 || strings.EqualFold(volumeA, volumeB) // only letters can be compared
+	return alike && strings.EqualFold(restA, restB)
+}
+
+// splitVolume splits a path of Windows: C: or \Device\HarddiskVolume3, and the rest.
+func splitVolume(path string) (volume, rest string) {
+	path = strings.ReplaceAll(path, "/", `\`)
+	for _, prefix := range []string{`\\?\`, `\??\`} {
+		path = strings.TrimPrefix(path, prefix)
+	}
+	end := 2
+	if device := `\device\`; len(path) > len(device) && strings.EqualFold(path[:len(device)], device) {
+		end = len(device) + max(strings.IndexByte(path[len(device):], '\\'), 0)
+	}
+	if len(path) < end {
+		return "", path
+	}
+	return path[:end], path[end:]
 }
 
 // stillRuns looks for the process; another one may have got its pid meanwhile.

@@ -36,6 +36,34 @@ func (b readied[In]) Ready(ctx context.Context, call playbooks.Call) error {
 	return nil
 }
 
+var errNoWithdrawing = errors.New("the server has no way to take it back")
+
+// Withdraw implements playbooks.Withdrawer.
+func (b readied[In]) Withdraw(ctx context.Context, call playbooks.Call, ref string) error {
+	in, err := b.read(call)
+	if err != nil {
+		return err
+	}
+	kind, id, _ := strings.Cut(ref, ":")
+	switch {
+	case b.kind.host == nil || kind != "cmd" && kind != "openc2":
+		return errNoWithdrawing
+	case kind == "openc2":
+		command, found, err := b.deps.lookUp(ctx, b.kind.host(in), ref)
+		if err != nil {
+			return visibleError{err}
+		}
+		if !found || command.CommandID == "" {
+			return errors.New("the server does not tell its id")
+		}
+		id = command.CommandID
+	}
+	if err := b.deps.Client.Responses.Cancel(ctx, id); err != nil {
+		return visibleError{err}
+	}
+	return nil
+}
+
 // hostReady looks whether a host can do what an action needs, and is the host that the
 // alert was about.
 func (d *Deps) hostReady(ctx context.Context, call playbooks.Call, host Host, needs []string) error {

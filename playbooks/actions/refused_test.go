@@ -295,6 +295,36 @@ func TestRefusedPlatform(t *testing.T) {
 	s.refused(linux.Name, "runs ubuntu; only Windows hosts can do this")
 }
 
+// While a step waits, an analyst resolves the alert; when it can go on, it does not.
+func TestRefusedAlertResolved(t *testing.T) {
+	s := stage(t, ersim.Options{})
+	s.begin(containStep)
+	if _, err := s.engine.Pause(t.Context(), "ann", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.put()
+	s.until(soar.EntryDecision)
+	id, err := strconv.ParseInt(s.alert.ID, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.deps.Client.Alerts.Resolve(t.Context(), []int64{id}, false, "the weekly scan"); err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := s.deps.Client.Alerts.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := s.alert.Host
+	s.alert = connector.Normalize("er", "", resolved, nil, nil)
+	s.alert.Host = host
+	s.put() // as the sweep of the source does
+	if err := s.engine.Resume(t.Context(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	s.refused("was resolved as false_positive", "while this step waited")
+}
+
 // A host is compared by its number and its name, in every form that the server has.
 func TestSameName(t *testing.T) {
 	for _, tt := range []struct {
@@ -308,6 +338,30 @@ func TestSameName(t *testing.T) {
 		{"WIN-1", "WIN-10", false},
 	} {
 		if sameName(tt.a, tt.b) != tt.same || sameName(tt.b, tt.a) != tt.same {
+			t.Errorf("%s and %s: want %t", tt.a, tt.b, tt.same)
+		}
+	}
+}
+
+// A path is known again in every way in which Windows writes it.
+func TestSamePath(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		same bool
+	}{
+		{`C:\Temp\a.exe`, `c:\temp\A.EXE`, true},
+		{`C:\Temp\a.exe`, `C:/Temp/a.exe`, true},
+		{`C:\Temp\a.exe`, `\Device\HarddiskVolume3\Temp\a.exe`, true},
+		{`C:\Temp\a.exe`, `\??\C:\Temp\a.exe`, true},
+		{`C:\Temp\a.exe`, `\\?\C:\Temp\a.exe`, true},
+		{`C:\Temp\a.exe`, `D:\Temp\a.exe`, false},
+		{`C:\Temp\a.exe`, `\Device\HarddiskVolume3\Users\a.exe`, false},
+		{`C:\Temp\a.exe`, `C:\a.exe`, false},
+		{`C:\Temp\a.exe`, `\`, false},
+		{`/tmp/a`, `/tmp/a`, true},
+		{`/tmp/a`, `/tmp/A`, false},
+	} {
+		if samePath(tt.a, tt.b) != tt.same || samePath(tt.b, tt.a) != tt.same {
 			t.Errorf("%s and %s: want %t", tt.a, tt.b, tt.same)
 		}
 	}
