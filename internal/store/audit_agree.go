@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -49,6 +50,9 @@ type absentEntry struct {
 	run, entry int64
 }
 
+// clockGrace is how far a clock may be set back without anything looking unrecorded.
+const clockGrace = 24 * time.Hour
+
 // runCounterBits are those of a run's id that do not tell when it was made.
 const runCounterBits = 1<<21 - 1
 
@@ -60,7 +64,8 @@ func newAgreement(s *snapshot, anchor auditAnchor, from int64) *agreement {
 	}
 	if anchor.Seq > 0 {
 		// Runs that began before the last record that was removed may have lost some.
-		a.sinceRun = int64(soar.NewRunID(fromMicros(anchor.At))) | runCounterBits
+		// Clocks are set back now and then, hence the grace.
+		a.sinceRun = int64(soar.NewRunID(fromMicros(anchor.At).Add(clockGrace))) | runCounterBits
 	}
 	return a
 }

@@ -86,14 +86,14 @@ func (c *chainCheck) explain(next *auditRecord) error {
 		return r.broken(FaultHash, "the record after it was made behind %s, which its content still makes", made)
 	case next.seq == r.seq+1 && next.after(r.hash) == next.hash:
 		return r.broken(FaultContent, "time, kind or body are others than those that made its hash; the record after it was made behind that hash")
-	case moved(next, r.seq).after(c.last.Hash) == next.hash:
+	case renumbered(next, r.seq).after(c.last.Hash) == next.hash:
 		return r.broken(FaultOrder, "the record that now has the number %d was made in its place", next.seq)
 	}
 	return r.broken(FaultContent, "it does not make the hash that it has, and the record after it was not made behind it either: more than one was changed")
 }
 
-// moved is a record under another number.
-func moved(r *auditRecord, seq int64) *auditRecord {
+// renumbered is a record under another number.
+func renumbered(r *auditRecord, seq int64) *auditRecord {
 	m := *r
 	m.seq = seq
 	return &m

@@ -149,6 +149,9 @@ func VerifyAuditFile(in io.Reader, check AuditCheck) (report AuditReport, err er
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			break
 		}
+		if errors.Is(err, io.EOF) {
+			err = &AuditBreak{Seq: chain.last.Seq + 1, What: FaultMissing, Text: "the file ends in the middle of this line"}
+		}
 		behind := chain.suspect != nil
 		if err == nil {
 			err = v.take(line)

@@ -102,9 +102,11 @@ func redactValue(value any, secret bool) (_ any, found bool) {
 		if secret && v != "" && v != redacted {
 			return redacted, true
 		}
-		if clean := secretForms.ReplaceAllString(v, redacted); clean != v {
-			return clean, true
+		if !containsAny(bytes.ToLower([]byte(v)), formHints) {
+			return v, false
 		}
+		clean := secretForms.ReplaceAllString(v, redacted)
+		return clean, clean != v
 	case json.Number:
 		if secret {
 			return redacted, true

@@ -516,7 +516,9 @@ func TestAuditOfLargeOutputs(t *testing.T) {
 
 func TestAuditExport(t *testing.T) {
 	var days atomic.Int64
-	clock := func() time.Time { return time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC).Add(time.Duration(days.Load()) * day) }
+	clock := func() time.Time {
+		return time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC).Add(time.Duration(days.Load()) * day)
+	}
 	s := running(t, Options{Now: clock})
 	for day := range 4 {
 		days.Add(1)
