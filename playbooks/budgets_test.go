@@ -2,10 +2,12 @@ package playbooks
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,4 +298,57 @@ func TestFreezeInTheEngine(t *testing.T) {
 			t.Errorf("sent %+v", sent)
 		}
 	})
+}
+
+// countingJournal counts how often runs are gone on with.
+type countingJournal struct {
+	*memJournal
+	resumed atomic.Int64
+}
+
+func (c *countingJournal) Entries(ctx context.Context, run soar.RunID) ([]soar.Entry, error) {
+	c.resumed.Add(1)
+	return c.memJournal.Entries(ctx, run)
+}
+
+// Of the many that wait for a turn, only the one that has it is gone on with.
+func TestTurnsDoNotWakeEverybody(t *testing.T) {
+	const runs = 400
+	for _, tt := range []struct {
+		name     string
+		settings guard.Settings
+		kind     string
+		host     func(n int) string
+	}{
+		{"a number at the same time", guard.Settings{Limits: []guard.Limit{{Concurrent: 2}}}, "", func(n int) string { return fmt.Sprint("host-", n) }},
+		{"a rate", guard.Settings{Limits: []guard.Limit{{Rate: 5, Per: time.Minute}}}, "", func(n int) string { return fmt.Sprint("host-", n) }},
+		{"calls of a kind at one host", guard.Settings{}, "agent", func(int) string { return "host-1" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j, server := &countingJournal{memJournal: newMemJournal()}, newFakeServer()
+				server.executedAfter, server.pollAfter = 2, time.Second
+				actions := server.actions()
+				sense := ""
+				if tt.kind != "" {
+					sense = "do"
+				}
+				actions["fake.once"] = &fakeAction{server: server, spec: Spec{Name: "fake.once", Effect: Once, Kind: tt.kind, Sense: sense}, async: true, list: true}
+				book := strings.Replace(oneHit, "host: \"", "n: \"${{ .alert.id }}\", host: \"", 1)
+				_, stop := running(t, j, actions, loadText(t, actions, book), EngineOptions{Guard: guarded(t, tt.settings), Hosts: anyHost})
+				for n := range runs {
+					j.put(t, alertOn(fmt.Sprint(n), tt.host(n)))
+				}
+				time.Sleep(5 * time.Hour)
+				stop()
+				if got := server.done("fake.once"); len(got) != runs || strings.Count(stateOf(j.all()), "done") != runs {
+					t.Errorf("%d calls of %d", len(got), runs)
+				}
+				// Polling takes some as well; if all were woken each time, it would be many thousand.
+				if n := j.resumed.Load(); n > 10*runs {
+					t.Errorf("%d runs were gone on with %d times", runs, n)
+				}
+			})
+		})
+	}
 }

@@ -79,13 +79,13 @@ func (h *holds) left(id soar.RunID) {
 	}
 }
 
-// take returns the runs that asked before the guard changed its mind, the most urgent
-// first. Those at work are left for later.
-func (h *holds) take(version uint64, busy func(soar.RunID) bool) (ids []soar.RunID) {
+// take returns the runs for which there is news since they asked, the most urgent first.
+// Those at work are left for later.
+func (h *holds) take(news func(run soar.RunID, version uint64) bool, busy func(soar.RunID) bool) (ids []soar.RunID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for id, one := range h.runs {
-		if one.version < version && !one.away && !busy(id) {
+		if !one.away && news(id, one.version) && !busy(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -102,8 +102,8 @@ func (p *pool) heldRuns(ctx context.Context) {
 		p.e.options.Log.Error("cannot find out which runs waited for the guard; they go on when their time comes", "err", err)
 	}
 	for ctx.Err() == nil {
-		version, changed := p.e.guard.Changed()
-		for _, id := range p.e.holds.take(version, p.e.busy) {
+		news, changed := p.e.guard.News()
+		for _, id := range p.e.holds.take(news, p.e.busy) {
 			run, err := p.e.journal.GetRun(ctx, id)
 			if err != nil {
 				if ctx.Err() == nil {

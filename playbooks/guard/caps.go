@@ -272,7 +272,7 @@ func (l *limit) find(me caller, since time.Time) (at int, found bool) {
 func (t *turn) lapsed(now time.Time) bool { return now.After(t.until.Add(turnPatience)) }
 
 // hold gives a step its place among those that wait for a limit.
-func (c *caps) hold(r *Request, decided bool, _ *claim) {
+func (c *caps) hold(r *Request, decided bool, cl *claim) {
 	me, now := caller{r.Run, r.Step}, c.clock.now(r.At)
 	var full *limit
 	var until time.Time
@@ -288,9 +288,12 @@ func (c *caps) hold(r *Request, decided bool, _ *claim) {
 				break
 			}
 		}
+		if full == nil { // there is room since it asked
+			cl.g.call(r.Run)
+		}
 	}
 	if q := c.queues[me]; q.limit != full || !q.since.Equal(r.Since) {
-		c.leave(me)
+		c.leave(me, now, cl)
 	}
 	if full == nil {
 		return
@@ -313,23 +316,46 @@ func (l *limit) sweep(now time.Time) {
 	}
 }
 
-// leave takes a step out of the queue it waits in, and reports whether it did.
-func (c *caps) leave(me caller) bool {
+// leave takes a step out of the queue it waits in.
+func (c *caps) leave(me caller, now time.Time, cl *claim) {
 	q, waits := c.queues[me]
-	if waits {
-		if i, found := q.limit.find(me, q.since); found {
-			q.limit.queue = slices.Delete(q.limit.queue, i, i+1)
-		}
-		delete(c.queues, me)
+	if !waits {
+		return
 	}
-	return waits
+	if i, found := q.limit.find(me, q.since); found {
+		q.limit.queue = slices.Delete(q.limit.queue, i, i+1)
+	}
+	delete(c.queues, me)
+	q.limit.next(now, cl)
+}
+
+// next calls those that wait for a limit and may go out sooner than they were told.
+func (l *limit) next(now time.Time, cl *claim) {
+	l.sweep(now)
+	room := len(l.queue)
+	if l.Concurrent > 0 {
+		room = min(room, l.Concurrent-len(l.open))
+	}
+	for i := range room {
+		t := l.queue[i]
+		if l.Rate > 0 && l.free(now, i).After(now) {
+			if l.free(now, i).Before(t.until) && l.Concurrent == 0 {
+				cl.g.call(t.run) // it is told another moment, and so is the one behind it then
+			}
+			return
+		}
+		if t.until.After(now) {
+			t.until = now
+			cl.g.call(t.run)
+		}
+	}
 }
 
 func (c *caps) take(r *Request, cl *claim) {
 	me, now := caller{r.Run, r.Step}, c.clock.seen(r.At)
-	c.leave(me)
 	old := c.calls[me]
 	if old != nil && old.Attempt == r.Attempt {
+		c.leave(me, now, cl)
 		return // this very attempt counts already
 	}
 	about := r.subject()
@@ -346,11 +372,13 @@ func (c *caps) take(r *Request, cl *claim) {
 		}
 	}
 	if !counts {
+		c.leave(me, now, cl)
 		return
 	}
 	s.Sent = slices.DeleteFunc(s.Sent, func(at time.Time) bool { return !at.Equal(now) && !now.Before(at.Add(longest)) })
 	c.put(s, cl, time.Time{})
 	c.replace(old, s)
+	c.leave(me, now, cl)
 	cl.ifNotKept(func() {
 		if c.calls[me] == s {
 			c.replace(s, old)
@@ -399,10 +427,8 @@ func (l *limit) drop(c *caps, now time.Time) {
 	}
 }
 
-func (c *caps) end(by caller, state soar.StepState, at time.Time, cl *claim) {
-	if c.leave(by) && state != soar.StepExpired { // those behind it go out sooner than they were told
-		cl.ifKept(func() {})
-	}
+func (c *caps) end(by caller, _ soar.StepState, at time.Time, cl *claim) {
+	c.leave(by, c.clock.now(at), cl)
 	s := c.calls[by]
 	if s == nil || s.Ended {
 		return
@@ -422,13 +448,16 @@ func (c *caps) end(by caller, state soar.StepState, at time.Time, cl *claim) {
 	} else {
 		cl.put(soar.KV{Key: callPrefix + by.run.String() + "/" + by.step})
 	}
-	cl.ifKept(func() {
+	cl.noteKept(func() {
 		if c.calls[by] != s {
 			return
 		}
 		s.Ended = true
 		for _, l := range c.limits {
-			delete(l.open, by)
+			if _, open := l.open[by]; open {
+				delete(l.open, by)
+				l.next(c.clock.now(at), cl)
+			}
 		}
 		if s.counted == 0 {
 			delete(c.calls, by)

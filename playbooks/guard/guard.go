@@ -79,6 +79,9 @@ type Request struct {
 	// the run itself has resolved it.
 	AlertWas   string
 	OwnResolve bool
+	// Inside marks an action of which nothing leaves the process before its result is in
+	// the journal.
+	Inside bool
 	// Undoable marks an action that another one undoes.
 	Undoable bool
 	// Question is what the step asks people; nil for a call.
@@ -233,6 +236,8 @@ type Guard struct {
 	rails    []rail // guarded by mu, as all that they know
 	changed  chan struct{}
 	version  uint64
+	woken    uint64                // the version at which all who wait were let ask again
+	called   map[soar.RunID]uint64 // and at which only the steps of a run were
 	settings *Settings
 	rules    atomic.Pointer[rules] // replaced with mu held
 
@@ -247,7 +252,7 @@ type Guard struct {
 // New makes a guard with all rails.
 func New(s Settings) (*Guard, error) {
 	g := &Guard{
-		changed: make(chan struct{}), stop: &killSwitch{}, intents: newIntents(), approvals: newApprovals(&s),
+		changed: make(chan struct{}), called: map[soar.RunID]uint64{}, stop: &killSwitch{}, intents: newIntents(), approvals: newApprovals(&s),
 		caps: newCaps(), budgets: newBudgets(), freezes: &freezes{},
 	}
 	if err := g.Configure(s); err != nil {
@@ -404,16 +409,43 @@ func (g *Guard) End(run soar.RunID, step string, state soar.StepState, at time.T
 }
 
 // Changed returns a channel that is closed when a call that waits may get another
-// answer, and how often that was so already.
+// answer, and how often that was so already; News tells which.
 func (g *Guard) Changed() (version uint64, changed <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.version, g.changed
 }
 
+// News tells which runs may get another answer than the one they got at a version, and
+// returns a channel that is closed when there are more.
+func (g *Guard) News() (news func(run soar.RunID, version uint64) bool, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	woken, called := g.woken, maps.Clone(g.called)
+	return func(run soar.RunID, version uint64) bool { return woken > version || called[run] > version }, g.changed
+}
+
 // wake lets all who wait ask again. The guard is locked.
 func (g *Guard) wake() {
 	g.version++
+	g.woken = g.version
+	clear(g.called)
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// maxCalled bounds the runs that are remembered; beyond, all ask again.
+const maxCalled = 1024
+
+// call lets the steps of one run ask again: of the many that wait for a turn, it has the
+// next one. The guard is locked.
+func (g *Guard) call(run soar.RunID) {
+	if len(g.called) >= maxCalled {
+		g.wake()
+		return
+	}
+	g.version++
+	g.called[run] = g.version
 	close(g.changed)
 	g.changed = make(chan struct{})
 }

@@ -16,14 +16,13 @@ import (
 type intents struct {
 	open    map[place]*intent
 	of      map[caller][]place
-	waiting map[place][]*waiter // in the order in which they asked
-	queues  map[caller][]place  // in which a step waits
+	waiting map[place]*queue
+	queues  map[caller][]place // in which a step waits
 }
 
 // waiter is a step that waits for its turn at a place.
 type waiter struct {
 	caller
-	call   string
 	since  time.Time
 	joined *intent // the call under way that does the same; nil: none did
 }
@@ -80,7 +79,7 @@ func (t *intents) load(kvs []soar.KV) error {
 }
 
 func newIntents() *intents {
-	return &intents{open: map[place]*intent{}, of: map[caller][]place{}, waiting: map[place][]*waiter{}, queues: map[caller][]place{}}
+	return &intents{open: map[place]*intent{}, of: map[caller][]place{}, waiting: map[place]*queue{}, queues: map[caller][]place{}}
 }
 
 func (t *intents) occupy(p place, one *intent) {
@@ -110,17 +109,16 @@ func (t *intents) ask(r *Request) Answer {
 		if one != nil && one.by() == me {
 			continue
 		}
-		for _, w := range t.waiting[p] {
-			if w.caller != me {
-				if w.joined == nil { // those that joined a call share its outcome and are not in the way
-					return Hold(r.At.Add(lookAgain), "run %s asked before for %s: it comes first", w.run, h.Label())
-				}
-				continue
+		if q := t.waiting[p]; q != nil {
+			mine := q.of[me]
+			// Those that joined a call share its outcome and are not in the way.
+			if len(q.free) > 0 && q.free[0] != mine && (mine == nil || q.free[0].before(mine) < 0) {
+				return Hold(r.At.Add(lookAgain), "run %s asked before for %s: it comes first", q.free[0].run, h.Label())
 			}
-			if j := w.joined; j != nil && j.state.OK() && len(r.Hosts) == 1 { // of several, each has an outcome of its own
+			if mine != nil && mine.joined != nil && mine.joined.state.OK() && len(r.Hosts) == 1 { // of several, each has an outcome of its own
+				j := mine.joined
 				return Answer{State: soar.StepSuppressed, Words: fmt.Sprintf("run %s did the same meanwhile: %s, %s", j.Run, j.Action, j.state)}
 			}
-			break
 		}
 		if one != nil && one.Call == r.Call {
 			return Hold(r.At.Add(lookAgain), "run %s does the same on %s", one.Run, h.Label())
@@ -135,34 +133,48 @@ func (t *intents) ask(r *Request) Answer {
 func (one *intent) by() caller { return caller{one.Run, one.Step} }
 
 // hold notes that a step waits for its turn, or that it waits for something else.
-func (t *intents) hold(r *Request, forTurn bool, _ *claim) {
+func (t *intents) hold(r *Request, forTurn bool, c *claim) {
 	me := caller{r.Run, r.Step}
 	if !forTurn {
-		t.leave(me)
+		t.leave(me, c.g.call)
 		return
 	}
 	for _, host := range sortedHosts(r) {
 		p := place{host, kindOf(r)}
-		if slices.ContainsFunc(t.waiting[p], func(w *waiter) bool { return w.caller == me }) {
+		q := t.waiting[p]
+		if q == nil {
+			q = &queue{of: map[caller]*waiter{}}
+			t.waiting[p] = q
+		}
+		one := t.open[p]
+		same := one != nil && one.Call == r.Call && one.by() != me
+		if w := q.of[me]; w != nil {
+			if w.joined != nil && w.joined.state != "" && same { // what it waited for came to nothing
+				w.joined = one
+			}
 			continue
 		}
-		w := &waiter{caller: me, since: r.Since, call: r.Call}
-		free := func(w *waiter) bool { return w.joined == nil }
-		if one := t.open[p]; one != nil && one.Call == r.Call && !slices.ContainsFunc(t.waiting[p], free) {
+		w := &waiter{caller: me, since: r.Since}
+		if same && len(q.free) == 0 {
 			w.joined = one
 		}
-		// After a restart they come back in any order.
-		at, _ := slices.BinarySearchFunc(t.waiting[p], w, func(a, b *waiter) int { return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.run, b.run)) })
-		t.waiting[p], t.queues[me] = slices.Insert(t.waiting[p], at, w), append(t.queues[me], p)
+		q.add(w)
+		t.queues[me] = append(t.queues[me], p)
+	}
+	if a := t.ask(r); a.Until.IsZero() { // its turn has come since it asked
+		c.g.call(r.Run)
 	}
 }
 
-// leave takes a step out of all queues.
-func (t *intents) leave(me caller) {
+// leave takes a step out of all queues, and calls who comes after it.
+func (t *intents) leave(me caller, call func(soar.RunID)) {
 	for _, p := range t.queues[me] {
-		t.waiting[p] = slices.DeleteFunc(t.waiting[p], func(w *waiter) bool { return w.caller == me })
-		if len(t.waiting[p]) == 0 {
+		q := t.waiting[p]
+		first := len(q.free) > 0 && q.free[0].caller == me
+		if q.remove(me); len(q.of) == 0 {
 			delete(t.waiting, p)
+		} else if first && t.open[p] == nil {
+			q.next(call)
 		}
 	}
 	delete(t.queues, me)
@@ -173,7 +185,7 @@ func (t *intents) take(r *Request, c *claim) {
 		return
 	}
 	by := caller{r.Run, r.Step}
-	t.leave(by)
+	t.leave(by, func(soar.RunID) {}) // who comes after it waits for it now
 	if len(t.of[by]) > 0 {
 		return // an attempt before this one holds it
 	}
@@ -190,12 +202,20 @@ func (t *intents) take(r *Request, c *claim) {
 func intentKey(by caller) string { return intentPrefix + by.run.String() + "/" + by.step }
 
 func (t *intents) end(by caller, state soar.StepState, _ time.Time, c *claim) {
-	t.leave(by)
+	t.leave(by, c.g.call)
 	if len(t.of[by]) == 0 {
 		return
 	}
 	c.put(soar.KV{Key: intentKey(by)})
-	c.ifKept(func() { t.forget(by, state) })
+	c.noteKept(func() {
+		places := t.of[by]
+		t.forget(by, state)
+		for _, p := range places {
+			if q := t.waiting[p]; q != nil {
+				q.next(c.g.call)
+			}
+		}
+	})
 }
 
 // forget gives the places of a call free.
@@ -205,4 +225,48 @@ func (t *intents) forget(by caller, state soar.StepState) {
 		delete(t.open, p)
 	}
 	delete(t.of, by)
+}
+
+// queue are the steps that wait for a place.
+type queue struct {
+	of   map[caller]*waiter
+	free []*waiter // those that joined no call, in the order in which they asked
+}
+
+func (w *waiter) before(o *waiter) int {
+	return cmp.Or(w.since.Compare(o.since), cmp.Compare(w.run, o.run), cmp.Compare(w.step, o.step))
+}
+
+// add puts a step in its place. After a restart they come back in any order.
+func (q *queue) add(w *waiter) {
+	if q.of[w.caller] = w; w.joined == nil {
+		at, _ := slices.BinarySearchFunc(q.free, w, (*waiter).before)
+		q.free = slices.Insert(q.free, at, w)
+	}
+}
+
+func (q *queue) remove(me caller) {
+	w := q.of[me]
+	delete(q.of, me)
+	if w.joined == nil {
+		if at, found := slices.BinarySearchFunc(q.free, w, (*waiter).before); found {
+			q.free = slices.Delete(q.free, at, at+1)
+		}
+	}
+}
+
+// next calls those that may go on now that the place is free: all that share the outcome
+// of a call that has ended, and the first of the others.
+func (q *queue) next(call func(soar.RunID)) {
+	if len(q.free) > 0 {
+		call(q.free[0].run)
+	}
+	if len(q.of) == len(q.free) {
+		return
+	}
+	for by, w := range q.of {
+		if w.joined != nil && w.joined.state != "" {
+			call(by.run)
+		}
+	}
 }
