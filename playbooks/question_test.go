@@ -172,3 +172,27 @@ func TestOwnResolveIsNoReason(t *testing.T) {
 		}
 	})
 }
+
+// Messages to people need nobody's agreement, and are sent about resolved alerts too.
+func TestMessagesNeedNoApproval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		server.add(actions, "fake.message", Repeatable, nil).spec.Inside = true
+		e, stop := running(t, j, actions, loadText(t, actions, "playbook: p\nmode: approve\nsteps: [{do: fake.message}]"), EngineOptions{})
+		if _, err := e.Pause(t.Context(), "ann", ""); err != nil {
+			t.Fatal(err)
+		}
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Minute)
+		j.resolve(1, "", "")
+		if err := e.Resume(t.Context(), "ann"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		if server.called("fake.message") != 1 || stateOf(j.all()) != "done" || len(approvalEvents(j)) != 0 {
+			t.Errorf("%d calls, runs %s, events %q", server.called("fake.message"), stateOf(j.all()), approvalEvents(j))
+		}
+	})
+}

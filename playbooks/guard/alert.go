@@ -24,7 +24,7 @@ func (alertOpen) ask(r *Request) Answer {
 		return Pass("it was resolved before the step asked")
 	case r.OwnResolve:
 		return Pass("this run has resolved it")
-	case r.Always:
+	case r.Always || r.Inside && r.Question == nil:
 		return Pass("%s is carried out all the same", r.Action)
 	}
 	return Refuse("alert %s was resolved%s while this step waited, so nothing is done about it any more; start the playbook by hand if it has to be",
