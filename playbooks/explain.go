@@ -49,6 +49,8 @@ type PlannedStep struct {
 	Plan  Plan           `json:"plan"`
 	Words string         `json:"words"`
 	With  map[string]any `json:"with,omitempty"`
+	// Guard are the answers of the guard about its call, up to the one that decides.
+	Guard []Answer `json:"guard,omitempty"`
 
 	made bool // of PlanUnknown: the call is made, and only its arguments are not known
 }
@@ -358,8 +360,23 @@ func (x *Explanation) Text() string {
 				fmt.Fprintf(&b, "    %s: %s\n", name, printable(text))
 			}
 		}
+		if len(s.Guard) > 0 {
+			fmt.Fprintf(&b, "    guard: %s\n", guardLine(s.Guard))
+		}
 	}
 	return b.String()
+}
+
+// guardLine names the rails of the guard that let a call pass, and the one that does not.
+func guardLine(answers []Answer) string {
+	var pass []string
+	for _, a := range answers {
+		if !a.OK {
+			return strings.Join(append(pass, "not "+a.Check), ", ")
+		}
+		pass = append(pass, a.Check)
+	}
+	return "all let it pass: " + strings.Join(pass, ", ")
 }
 
 // writeLookUps tells of what was looked up where that is not simply there: it failed,

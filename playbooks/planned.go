@@ -333,6 +333,7 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	}
 	request.AlertWas = alertStatus(w.ev.alert)
 	d := w.guard.Ask(request)
+	defer func() { w.steps[len(w.steps)-1].Guard = d.Answers }()
 	switch {
 	case d.OK:
 		w.say(s, key, PlanSent, "is sent: "+d.Answers[modeAnswer(d.Answers)].Words, with)

@@ -68,7 +68,7 @@ finally: [{id: after, do: fake.repeat}]
 		"step quiet/hit: fake.repeat is not sent: observe: the playbook only observes",
 		"finally last: fake.tell depends on whether earlier steps fail",
 	}, "\n")
-	_, text, _ := strings.Cut(x.Text(), "guard:")
+	_, text, _ := strings.Cut(withoutStepGuard(x.Text()), "guard:")
 	_, text, _ = strings.Cut(text, "\n")
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -53,6 +53,7 @@ func newRoot() *cobra.Command {
 		newDemo(),
 		newRun(),
 		newReload(),
+		newGuard(),
 		newPause(),
 		newResume(),
 		newCheck(),

@@ -45,6 +45,8 @@ type Control interface {
 	Pause(ctx context.Context, o PauseOrder) (PauseState, error)
 	// Resume takes it back, as far as a person threw it.
 	Resume(ctx context.Context, by string) (PauseState, error)
+	// TestGuard tells what would become of a call now.
+	TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.GuardAnswer, error)
 	// StartRun runs a playbook by hand.
 	StartRun(ctx context.Context, s RunStart) (soar.Run, error)
 	// Approvals lists what playbooks ask people, decided ones included.
@@ -155,6 +157,7 @@ type controlCall struct {
 
 	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
 	Pause        PauseOrder             `json:"pause,omitzero"`
+	Question     GuardQuestion          `json:"question,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -170,6 +173,8 @@ type controlAnswer struct {
 	Asked    []soar.Approval      `json:"asked,omitempty"` // those that were listed, or the one that was decided
 	Budgets  []guard.BudgetStatus `json:"budgets,omitempty"`
 	Pause    PauseState           `json:"pause,omitzero"`
+
+	Guard *playbooks.GuardAnswer `json:"guard,omitempty"`
 }
 
 func controlHandler(c Control) http.Handler {
@@ -203,6 +208,10 @@ func controlHandler(c Control) http.Handler {
 	})
 	handle("sinks", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		out.Sinks, err = c.SinkStatus(ctx)
+		return err
+	})
+	handle("guard-test", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Guard, err = c.TestGuard(ctx, in.Question)
 		return err
 	})
 	handle("pause", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
