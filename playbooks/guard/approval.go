@@ -397,7 +397,7 @@ func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 			next.State, next.DecidedAt = soar.ApprovalApproved, v.At
 		}
 	})
-	c.ifKept(func() {}) // whoever waits for the answer asks again
+	c.noteKept(func() { g.call(next.Run) }) // which waits for the answer
 	return &Decided{next, c.kv, c.events, c.settle}, nil
 }
 

@@ -1,0 +1,106 @@
+package guard
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
+
+func TestApprovalSettings(t *testing.T) {
+	leads := map[string][]string{"leads": {"ann", "ben", "Ann"}}
+	for _, tt := range []struct {
+		name string
+		in   Settings
+		want string
+	}{
+		{"nothing", Settings{}, ""},
+		{"all of it", Settings{Approvers: leads, Approval: ApprovalSettings{From: []string{"leads", "cid"}, Count: 3, Not: "requester", Expires: time.Hour, OnExpiry: "deny"}}, ""},
+		{"too few", Settings{Approvers: leads, Approval: ApprovalSettings{From: []string{"leads"}, Count: 3}}, "approval: count: 3 people have to agree, and from names 2"},
+		{"so many", Settings{Approval: ApprovalSettings{Count: 21}}, "approval: count: must lie between 1 and 20"},
+		{"less than none", Settings{Approval: ApprovalSettings{Count: -1}}, "approval: count: must lie between 1 and 20"},
+		{"at once", Settings{Approval: ApprovalSettings{Expires: time.Millisecond}}, "approval: expires: must lie between 1s and 7d"},
+		{"never", Settings{Approval: ApprovalSettings{Expires: 8 * 24 * time.Hour}}, "approval: expires: must lie between 1s and 7d"},
+		{"nobody in it", Settings{Approvers: map[string][]string{"leads": {}}}, "approvers: leads: a group needs names of people"},
+		{"no name", Settings{Approvers: map[string][]string{"leads": {"ann", " "}}}, "approvers: leads: a group needs names of people"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if err := tt.in.Check(); err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Who may decide goes by the groups as they are now, not as they were.
+func TestApproversAreThoseOfNow(t *testing.T) {
+	g, err := New(Settings{Approvers: map[string][]string{"leads": {"ann"}}, Approval: ApprovalSettings{From: []string{"leads"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	r := &Request{Run: 1, Step: "hit", Playbook: "p", Action: "host.contain", Call: "c", Modes: []Voice{{soar.ModeApprove, "so it says"}}, At: now}
+	d := g.Ask(r)
+	if d.OK || !AsksPeople(d.Answers) || !d.Until.Equal(now.Add(30*time.Minute)) {
+		t.Fatalf("the guard says %+v", d)
+	}
+	_, events, settle := g.Wait(d.Asked, d.Answers)
+	if len(events) != 1 || len(g.Approvals(now)) != 0 {
+		t.Fatalf("%d events, approvals %+v before they are kept", len(events), g.Approvals(now))
+	}
+	if _, err := g.Decide(events[0].Approval.ID, soar.Vote{By: "ann", Agree: true, At: now}); !errors.Is(err, soar.ErrNotFound) {
+		t.Errorf("an answer to what is not kept: %v", err)
+	}
+	settle(true)
+	if err := g.Configure(Settings{Approvers: map[string][]string{"leads": {"ben"}}, Approval: ApprovalSettings{From: []string{"leads"}}}); err != nil {
+		t.Fatal(err)
+	}
+	id := g.Approvals(now)[0].ID
+	if _, err := g.Decide(id, soar.Vote{By: "ann", Agree: true, At: now}); !errors.Is(err, ErrMayNot) || !strings.Contains(err.Error(), "leads (ben)") {
+		t.Errorf("ann has left the group: %v", err)
+	}
+	decided, err := g.Decide(id, soar.Vote{By: "ben", Agree: true, At: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := g.Ask(r); d.OK || d.State != "" {
+		t.Errorf("while the answer is being written down, the guard says %+v", d)
+	}
+	if _, err := g.Decide(id, soar.Vote{By: "ben", At: now}); !errors.Is(err, soar.ErrBusy) {
+		t.Errorf("another answer meanwhile: %v", err)
+	}
+	decided.Settle(true)
+	if d := g.Ask(r); !d.OK {
+		t.Errorf("with the answer kept, the guard says %+v", d)
+	}
+}
+
+// An approval is forgotten some time after it is over.
+func TestApprovalsAreForgotten(t *testing.T) {
+	g, err := New(Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	ask := func(run soar.RunID, at time.Time) {
+		t.Helper()
+		d := g.Ask(&Request{Run: run, Step: "hit", Action: "host.contain", Call: "c", Modes: []Voice{{soar.ModeApprove, ""}}, At: at})
+		kvs, _, settle := g.Wait(d.Asked, d.Answers)
+		settle(true)
+		if len(kvs) != 1 || !kvs[0].Expires.Equal(at.Add(30*time.Minute+keepApprovals)) {
+			t.Errorf("kept %+v", kvs)
+		}
+	}
+	ask(1, now)
+	later := now.Add(31 * 24 * time.Hour)
+	ask(2, later)
+	if list := g.Approvals(later); len(list) != 1 || list[0].Run != 2 {
+		t.Errorf("approvals %+v", list)
+	}
+}
