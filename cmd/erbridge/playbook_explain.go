@@ -12,9 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // explanation are the flags of playbook explain.
@@ -114,13 +117,18 @@ func (e *explanation) explain(cmd *cobra.Command, name string, alerts []string) 
 	if !at.IsZero() {
 		options.Now = func() time.Time { return at }
 	}
-	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
-		options.Ceiling = cfg.Playbooks.Mode
-	}
-	// .count needs the store; without one, an alert of a file can be explained all the same.
-	if r, err := e.file.reader(cmd.Context()); err == nil {
+	// .count needs the store, and so does what the guard knows; without one, an alert of a
+	// file can be explained all the same.
+	r, err := e.file.reader(cmd.Context())
+	if err == nil {
 		defer r.Close()
 		options.History = r
+	}
+	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
+		options.Ceiling = cfg.Playbooks.Mode
+		if options.Guard, err = configuredGuard(cmd.Context(), cfg, r); err != nil {
+			return nil, err
+		}
 	}
 	known := daemon.LintActions(nil)
 	if e.online {
@@ -136,6 +144,15 @@ func (e *explanation) explain(cmd *cobra.Command, name string, alerts []string) 
 	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Minute)
 	defer cancel()
 	return playbooks.ExplainTrigger(ctx, pb, trigger, options)
+}
+
+// configuredGuard is the guard of a configuration, with what the store says; r is nil
+// where there is none.
+func configuredGuard(ctx context.Context, cfg *config.Config, r *store.Reader) (*guard.Guard, error) {
+	if r == nil {
+		return daemon.StoredGuard(ctx, cfg, nil, time.Now())
+	}
+	return daemon.StoredGuard(ctx, cfg, r, time.Now())
 }
 
 // isFile reports whether a word that may name an alert names a file.

@@ -3,7 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"time"
 
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
@@ -67,16 +70,33 @@ func (f *offline) TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.Gu
 	if err != nil {
 		return nil, err
 	}
-	g, err := guard.New(f.cfg.Guard)
-	if err == nil {
-		err = g.Load(func(prefix string) ([]soar.KV, error) { return st.KV(ctx, prefix) })
+	g, err := StoredGuard(ctx, f.cfg, st, f.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	g.SetOwn(ownMachines(ctx, f.cfg, systemResolver))
+	return playbooks.TestGuard(ctx, question, set, playbooks.ExplainOptions{Actions: known, Guard: g, Ceiling: f.cfg.Playbooks.Mode, Now: f.o.Now})
+}
+
+// values is a store as far as the guard keeps something there.
+type values interface {
+	KV(ctx context.Context, prefix string) ([]soar.KV, error)
+}
+
+// StoredGuard is the guard of a configuration with what the store says that it knows.
+// It looks no names up: the server and this machine are known by name and by the
+// addresses that stand in the configuration. Without a store it knows nothing else.
+func StoredGuard(ctx context.Context, cfg *config.Config, from values, now time.Time) (*guard.Guard, error) {
+	g, err := guard.New(cfg.Guard)
+	if err == nil && from != nil {
+		err = g.Load(func(prefix string) ([]soar.KV, error) { return from.KV(ctx, prefix) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
-	g.PauseFile(PausedByFile(f.cfg, f.o.Now()))
-	g.SetOwn(ownMachines(ctx, f.cfg, systemResolver))
-	return playbooks.TestGuard(ctx, question, set, playbooks.ExplainOptions{Actions: known, Guard: g, Ceiling: f.cfg.Playbooks.Mode, Now: f.o.Now})
+	g.PauseFile(PausedByFile(cfg, now))
+	g.SetOwn(ownMachines(ctx, cfg, func(context.Context, string) ([]netip.Addr, error) { return nil, nil }))
+	return g, nil
 }
 
 func (c *controlClient) TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.GuardAnswer, error) {

@@ -177,9 +177,13 @@ func (d *Deps) online(ctx context.Context, record connector.Host) error {
 // listed adds what only the list of hosts tells: tags, and whether it is online.
 func (d *Deps) listed(ctx context.Context, host soar.Host) (soar.Host, error) {
 	row, listed, err := d.row(ctx, host.ID, host.Name)
-	if listed {
+	switch {
+	case listed:
 		one := connector.NormalizeHost(row)
 		host.Online, host.Tags = one.Online, one.Tags
+	case err == nil:
+		// A host that looks as if it had no tags would not be protected by them.
+		host.Tags, err = d.Client.Hosts.Tags(ctx, host.Identifier)
 	}
 	return host, err
 }
