@@ -63,11 +63,11 @@ func TestQuestions(t *testing.T) {
 				actions := server.actions()
 				asking(server, actions, tt.silence)
 				set := loadText(t, actions, askFirst)
-				e, stop := running(t, j, actions, set, EngineOptions{Guard: approvers(t, guard.ApprovalSettings{})})
+				_, stop := running(t, j, actions, set, EngineOptions{Guard: approvers(t, guard.ApprovalSettings{})})
 				j.put(t, testAlert("1"))
 				time.Sleep(time.Minute)
 				stop() // the question outlasts a restart
-				e, stop = running(t, j, actions, set, EngineOptions{Guard: approvers(t, guard.ApprovalSettings{})})
+				e, stop := running(t, j, actions, set, EngineOptions{Guard: approvers(t, guard.ApprovalSettings{})})
 				time.Sleep(time.Minute)
 				a := onlyWaiting(t, e)
 				if a.Text != "Hit pc-1?" || a.Action != "" || a.Step != "ask" {

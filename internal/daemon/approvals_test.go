@@ -48,7 +48,9 @@ func TestApprovalsThroughTheSocket(t *testing.T) {
 		}
 	}
 	s.awaitEvent(d.Store(), func(ev soar.Event) bool { return ev.Type == soar.EventNotification && ev.Text == "ben agreed" })
-	same := func(a soar.Approval) bool { return a.ID == id && a.State == soar.ApprovalApproved && a.Requester == "ann" }
+	same := func(a soar.Approval) bool {
+		return a.ID == id && a.State == soar.ApprovalApproved && a.Requester == "ann"
+	}
 	if list, err := c.Approvals(ctx); err != nil || !slices.ContainsFunc(list, same) {
 		t.Errorf("approvals %+v, %v", list, err)
 	}

@@ -197,17 +197,13 @@ type claim struct {
 	events []soar.Event
 	undo   []func() // with the guard locked, the last one first
 	then   []func() // when it was committed, with the guard locked
-	noted  []func() // as then
 	done   bool
 }
 
 func (c *claim) put(kv soar.KV)        { c.kv = append(c.kv, kv) }
 func (c *claim) event(e soar.Event)    { c.events = append(c.events, e) }
 func (c *claim) ifNotKept(undo func()) { c.undo = append(c.undo, undo) }
-func (c *claim) ifKept(then func())    { c.then = append(c.then, then) }
-
-// noteKept is ifKept for what lets nobody go on who waits.
-func (c *claim) noteKept(then func()) { c.noted = append(c.noted, then) }
+func (c *claim) noteKept(then func())  { c.then = append(c.then, then) }
 
 func (c *claim) settle(kept bool) {
 	c.g.mu.Lock()
@@ -217,7 +213,7 @@ func (c *claim) settle(kept bool) {
 	}
 	c.done = true
 	if kept {
-		for _, then := range slices.Concat(c.noted, c.then) {
+		for _, then := range c.then {
 			then()
 		}
 	} else {
@@ -225,7 +221,7 @@ func (c *claim) settle(kept bool) {
 			undo()
 		}
 	}
-	if len(c.then) > 0 || !kept {
+	if !kept {
 		c.g.wake()
 	}
 }
