@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,7 +75,13 @@ func TestHostLeavesBeforeTheCall(t *testing.T) {
 		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j, server := newMemJournal(), newFakeServer()
-				server.before = func(int) error { return fmt.Errorf("hit pc-1: host is offline: %w", ErrNotNow) }
+				var back atomic.Bool
+				server.before = func(int) error {
+					if back.Load() {
+						return nil
+					}
+					return fmt.Errorf("hit pc-1: host is offline: %w", ErrNotNow)
+				}
 				actions := server.actions() // fake.blind keeps no list to look a call up in
 				set := loadText(t, actions, "playbook: p\nsteps: [{id: hit, do: fake.blind, timeout: 10m}]")
 				_, stop := running(t, j, actions, set, EngineOptions{})
@@ -85,7 +92,7 @@ func TestHostLeavesBeforeTheCall(t *testing.T) {
 					_, stop = running(t, j, actions, set, EngineOptions{})
 				}
 				time.Sleep(2 * time.Hour)
-				server.before = nil
+				back.Store(true)
 				time.Sleep(time.Minute)
 				stop()
 				id := j.all()[0].ID

@@ -47,7 +47,16 @@ func init() {
 			Timeout: 5 * time.Minute,
 		},
 		host: func(in HostRelease) Host { return in.Host },
-		do:   release,
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease) (err error) {
+			if in.Rule == "" {
+				_, err = d.newestRule(ctx, in.Host)
+			}
+			if err != nil {
+				return in.task(call, "").failure(err)
+			}
+			return nil
+		},
+		do: release,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease, ref string) (playbooks.Outcome, error) {
 			return d.follow(ctx, in.Host, ref, in.task(call, in.Rule), func(ctx context.Context, c connector.HostCommand) playbooks.Outcome {
 				output := HostReleaseOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.ruleOf(c)}

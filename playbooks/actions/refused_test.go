@@ -287,6 +287,13 @@ func TestRefusedCommunityEdition(t *testing.T) {
 	}
 }
 
+func TestRefusedReleaseOfAFreeHost(t *testing.T) {
+	s := stage(t, ersim.Options{})
+	s.begin(strings.Replace(containStep, "host.contain", "host.release", 1))
+	s.put()
+	s.refused("release "+s.host.Name, "the host has no firewall rule of erbridge to remove")
+}
+
 func TestRefusedPlatform(t *testing.T) {
 	s := stage(t, ersim.Options{})
 	linux := s.other()
