@@ -111,7 +111,7 @@ func contents(t *testing.T, dir string) (records []auditRecord) {
 // One flipped bit anywhere in the file: either no record became another, as in a
 // place that nothing uses, or the first one that did is found.
 func TestAuditFlippedByteOfTheFile(t *testing.T) {
-	flips := 1500
+	flips := 600
 	if testing.Short() {
 		flips = 150
 	}
