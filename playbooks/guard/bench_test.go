@@ -19,8 +19,11 @@ const (
 // for a limit, and 20 rules of each kind. It must stay under 50 µs.
 func BenchmarkGuard(b *testing.B) {
 	g, at := crowded(b)
+	runs := 1 << 20
 	call := func(n int) *Request {
-		r := benchCall(benchIntents+n, fmt.Sprint("host-", n%benchHosts), at)
+		runs++
+		at = at.Add(time.Millisecond)
+		r := benchCall(runs, fmt.Sprint("host-", n%benchHosts), at)
 		r.Action, r.Kind = "process.kill", "process"
 		return r
 	}
@@ -77,6 +80,7 @@ func BenchmarkGuard(b *testing.B) {
 	})
 }
 
+// benchCall is a call of a run of its own.
 func benchCall(run int, host string, at time.Time) *Request {
 	r := contain(plain(host))
 	r.Run, r.At, r.Since, r.Attempt, r.Call = soar.RunID(run+1), at, at, 1, fmt.Sprint("call ", run)
@@ -91,7 +95,7 @@ func crowded(b *testing.B) (*Guard, time.Time) {
 	for n := range benchRules {
 		name := fmt.Sprint("rule-", n)
 		s.Protected = append(s.Protected, Protection{Name: name, Match: Match{Tags: []string{"crown-" + name}, Names: []string{name + "*"}}})
-		s.Limits = append(s.Limits, Limit{Name: name, Calls: Calls{Actions: []string{"host.*", "process.*"}}, Rate: maxRate, Per: 24 * time.Hour, Concurrent: 10 * benchIntents})
+		s.Limits = append(s.Limits, Limit{Name: name, Calls: Calls{Actions: []string{"host.*", "process.*"}}, Rate: maxRate, Per: time.Hour, Concurrent: 10 * benchIntents})
 		s.Budgets = append(s.Budgets, Budget{Name: name, Calls: Calls{Actions: []string{"process.*"}}, Hosts: 2 * benchHosts, Window: 24 * time.Hour})
 		s.Freezes = append(s.Freezes, Freeze{Name: name, Days: []string{"mon-thu"}, From: "22:00", To: "06:00", Timezone: "Europe/Berlin"})
 	}
@@ -107,14 +111,15 @@ func crowded(b *testing.B) (*Guard, time.Time) {
 	}
 	at := now
 	for n := range benchHosts { // the calls of a day, on hosts one after the other
+		at = at.Add(20 * time.Hour / benchHosts)
 		r := benchCall(n, fmt.Sprint("host-", n), at)
-		r.Action = "process.kill"
+		r.Action, r.Kind, r.Sense = "process.kill", "process", "kill"
 		take(r)
 		if n >= benchIntents { // the first ones are still under way
 			_, _, settle := g.End(r.Run, r.Step, soar.StepExecuted, at)
 			settle(true)
 		}
-		if n == 0 {
+		if n == benchHosts-1 {
 			scan := benchCall(1<<40, "host-0", at)
 			scan.Action, scan.Kind = "defender.scan", "scan"
 			take(scan)

@@ -17,9 +17,7 @@ import (
 // a person who gives a name has re-armed it. A host counts once, however often it is
 // acted on. An action that acts on all hosts counts as the whole fleet.
 //
-// One budget is built in: destructive, of 10 hosts and 5% of the fleet within 1h, for what
-// takes something away from a host: containment, deactivation, killing processes,
-// deleting files, scripts and live response. A budget of that name changes its numbers.
+// One budget is built in: see builtIn.
 type Budget struct {
 	// Name is what answers call it, and erbridge budget rearm.
 	Name string `yaml:"name" required:"true"`
@@ -50,7 +48,9 @@ type Budget struct {
 // BuiltInBudget is the name of the budget that there always is.
 const BuiltInBudget = "destructive"
 
-// builtIn is the budget that there always is.
+// builtIn is the budget that there always is, for what takes something away from a host.
+// Its numbers are those of a bad day that people still look after one by one: ten hosts,
+// fewer in a small fleet, and three in the smallest. A budget of its name changes them.
 func builtIn() Budget {
 	return Budget{
 		Name: BuiltInBudget,

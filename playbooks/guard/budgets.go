@@ -2,7 +2,6 @@ package guard
 
 import (
 	"cmp"
-	"container/list"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 type budgets struct {
 	list    []*budget
 	tallies map[account]*tally
+	hosts   hostBook // of all tallies
 	latches map[account]*Latch
 	rearmed map[string]Rearmed // by the name of the budget
 	trips   map[string]int     // as above
@@ -70,7 +70,7 @@ func (a account) latchKey() string {
 
 func newBudgets() *budgets {
 	return &budgets{
-		tallies: map[account]*tally{}, latches: map[account]*Latch{}, rearmed: map[string]Rearmed{}, trips: map[string]int{},
+		tallies: map[account]*tally{}, hosts: hostBook{}, latches: map[account]*Latch{}, rearmed: map[string]Rearmed{}, trips: map[string]int{},
 		granted: map[caller]int{},
 	}
 }
@@ -80,7 +80,7 @@ func (*budgets) prefix() string { return budgetPrefix }
 
 // load lets a latch that cannot be read count all the same: somebody has to look.
 func (b *budgets) load(kvs []soar.KV) error {
-	b.tallies, b.latches, b.rearmed = map[account]*tally{}, map[account]*Latch{}, map[string]Rearmed{}
+	b.tallies, b.hosts, b.latches, b.rearmed = map[account]*tally{}, hostBook{}, map[account]*Latch{}, map[string]Rearmed{}
 	var broken error
 	for _, kv := range kvs {
 		if kv.Value == "" {
@@ -107,9 +107,8 @@ func (b *budgets) loadOne(kv soar.KV) error {
 			return err
 		}
 		t := b.tally(a)
-		e := t.add(host, at)
 		t.slots = max(t.slots, slot)
-		t.keep(e)
+		t.keep(t.add(host, b.hosts.host(host), at))
 		b.clock.seen(at)
 	case strings.HasPrefix(kv.Key, latchPrefix):
 		name, of, _ := strings.Cut(strings.TrimPrefix(kv.Key, latchPrefix), "/")
@@ -135,7 +134,7 @@ func (b *budgets) loadOne(kv soar.KV) error {
 func (b *budgets) tally(a account) *tally {
 	t := b.tallies[a]
 	if t == nil {
-		t = newTally(a.hitKey())
+		t = &tally{key: a.hitKey(), hosts: b.hosts}
 		b.tallies[a] = t
 	}
 	return t
@@ -201,10 +200,10 @@ func (b *budgets) would(rule *budget, a account, r *Request) (used, would int) {
 	now := b.clock.now(r.At)
 	t := b.tallies[a]
 	if t == nil {
-		t = &tally{order: &list.List{}}
+		t = &tally{}
 	}
 	used = t.live(now, rule.Window)
-	if t.has(everyHost, now, rule.Window) {
+	if b.hosts[everyHost].in(t).live(now, rule.Window) {
 		return max(used-1, b.fleet), 0 // the mark for all is no host of its own
 	}
 	if r.Everywhere {
@@ -216,7 +215,7 @@ func (b *budgets) would(rule *budget, a account, r *Request) (used, would int) {
 	for i := range r.Hosts {
 		id := r.Hosts[i].ID
 		same := func(h Host) bool { return h.ID == id }
-		if !t.has(id, now, rule.Window) && !slices.ContainsFunc(r.Hosts[:i], same) {
+		if !b.hosts[id].in(t).live(now, rule.Window) && !slices.ContainsFunc(r.Hosts[:i], same) {
 			would++
 		}
 	}
@@ -254,21 +253,24 @@ func (b *budgets) take(r *Request, c *claim) {
 	}
 	at := strconv.FormatInt(now.UnixNano(), 10)
 	type touched struct {
-		t *tally
-		e *list.Element
+		t   *tally
+		one *touch
 	}
 	var counted []touched
-	for _, rule := range b.list {
-		if !rule.holds(about) {
-			continue
+	for _, host := range hosts {
+		all, name := b.hosts.host(host), url.PathEscape(host)+"/"
+		for _, rule := range b.list {
+			if !rule.holds(about) {
+				continue
+			}
+			t := b.tally(account{rule.Name, rule.of(about)})
+			one := t.add(host, all, now)
+			t.expire(now, rule.Window)
+			counted = append(counted, touched{t, one})
+			c.put(soar.KV{Key: t.key + name + strconv.Itoa(one.slot), Value: at, Expires: now.Add(rule.Window)})
 		}
-		t := b.tally(account{rule.Name, rule.of(about)})
-		t.expire(now, rule.Window)
-		for _, host := range hosts {
-			e := t.add(host, now)
-			counted = append(counted, touched{t, e})
-			key := t.key + url.PathEscape(host) + "/" + strconv.Itoa(e.Value.(*touch).slot)
-			c.put(soar.KV{Key: key, Value: at, Expires: now.Add(rule.Window)})
+		if len(all.of) == 0 {
+			delete(b.hosts, host)
 		}
 	}
 	if len(counted) == 0 {
@@ -279,12 +281,12 @@ func (b *budgets) take(r *Request, c *claim) {
 	c.ifNotKept(func() {
 		delete(b.granted, me)
 		for _, one := range counted {
-			one.t.remove(one.e)
+			one.t.remove(one.one)
 		}
 	})
 	c.noteKept(func() {
 		for _, one := range counted {
-			one.t.keep(one.e)
+			one.t.keep(one.one)
 		}
 	})
 }
@@ -399,9 +401,9 @@ func (g *Guard) Rearm(name string, who Rearmed) (kvs []soar.KV, done func(), err
 		latched[a] = l
 		kvs = append(kvs, soar.KV{Key: a.latchKey()})
 		if t := b.tallies[a]; t != nil {
-			for host := range t.hosts {
+			for one := t.first; one != nil; one = one.next {
 				for slot := range t.slots + 1 {
-					kvs = append(kvs, soar.KV{Key: t.key + url.PathEscape(host) + "/" + strconv.Itoa(slot)})
+					kvs = append(kvs, soar.KV{Key: t.key + url.PathEscape(one.host) + "/" + strconv.Itoa(slot)})
 				}
 			}
 		}
@@ -416,6 +418,9 @@ func (g *Guard) Rearm(name string, who Rearmed) (kvs []soar.KV, done func(), err
 		for a, l := range latched {
 			if b.latches[a] == l {
 				delete(b.latches, a)
+				if t := b.tallies[a]; t != nil {
+					t.clear()
+				}
 				delete(b.tallies, a)
 			}
 		}
@@ -478,13 +483,9 @@ func (b *budgets) status(rule *budget, a account, at time.Time) BudgetStatus {
 		return s
 	}
 	s.Used, _ = b.would(rule, a, &Request{At: at})
-	for e := t.order.Back(); e != nil; e = e.Prev() {
-		one := e.Value.(*touch)
-		if !now.Before(one.at.Add(rule.Window)) {
-			break
-		}
-		if host := cmp.Or(one.host, "*"); !slices.Contains(s.Hosts, host) {
-			s.Hosts, s.Free = append(s.Hosts, host), one.at.Add(rule.Window)
+	for one := t.last; one != nil && now.Before(one.at.Add(rule.Window)); one = one.prev {
+		if mine := one.all.in(t); mine.list[len(mine.list)-1] == one { // each host once, by its latest
+			s.Hosts, s.Free = append(s.Hosts, cmp.Or(one.host, "*")), one.at.Add(rule.Window)
 		}
 	}
 	slices.Reverse(s.Hosts)

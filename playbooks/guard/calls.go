@@ -14,7 +14,7 @@ type Calls struct {
 	// carried out in observe mode too.
 	Actions []string `yaml:"actions"`
 
-	// Kinds are what actions work on at a host: containment, process, file, agent, scan.
+	// Kinds are what actions work on at a host, such as containment, process or file.
 	Kinds []string `yaml:"kinds"`
 
 	// Playbooks are names of playbooks; a call belongs to the playbook whose step it is, and to

@@ -22,9 +22,9 @@ type Limit struct {
 
 	// Rate is how many calls are sent within any time of the length of per. Each attempt
 	// of a step is a call. 0 means any number.
-	Rate int `yaml:"rate"`
+	Rate int `yaml:"calls"`
 
-	// Per is the time that rate is about, 1m or 1h.
+	// Per is the time that calls is about, 1m or 1h.
 	Per time.Duration `yaml:"per"`
 
 	// Concurrent is how many calls are under way at the same time: from when they are
@@ -49,13 +49,13 @@ func (l *Limit) check(at []string, wrong *mistakes) {
 	below := func(name string) []string { return append(slices.Clone(at), name) }
 	switch {
 	case l.Rate == 0 && l.Concurrent == 0:
-		wrong.addf(at, "give it rate and per, or concurrent", "the limit limits nothing")
+		wrong.addf(at, "give it calls and per, or concurrent", "the limit limits nothing")
 	case l.Rate < 0 || l.Rate > maxRate:
-		wrong.addf(below("rate"), "", "rate is %d, and must be from 1 to %d", l.Rate, maxRate)
+		wrong.addf(below("calls"), "", "calls is %d, and must be from 1 to %d", l.Rate, maxRate)
 	case l.Rate > 0 && (l.Per <= 0 || l.Per > maxPer):
-		wrong.addf(below("per"), "such as 1m or 1h, and at most 7d", "a rate needs the time it is about")
+		wrong.addf(below("per"), "such as 1m or 1h, and at most 7d", "a number of calls needs the time it is about")
 	case l.Rate == 0 && l.Per != 0:
-		wrong.addf(below("per"), "give it a rate, or leave per out", "per says nothing without a rate")
+		wrong.addf(below("per"), "give it calls, or leave per out", "per says nothing without calls")
 	}
 	if l.Concurrent < 0 {
 		wrong.addf(below("concurrent"), "", "concurrent is %d, and must be above 0", l.Concurrent)
@@ -77,7 +77,7 @@ type limit struct {
 	Limit
 	which  which
 	starts []start // of calls within the last Per, oldest first
-	open   map[caller]struct{}
+	open   int     // how many calls are under way
 	queue  []*turn // in the order in which steps first asked
 }
 
@@ -132,7 +132,7 @@ func (*caps) prefix() string { return callPrefix }
 func (c *caps) configure(limits []Limit) {
 	c.limits, c.queues = nil, map[caller]queued{}
 	for _, l := range limits {
-		c.limits = append(c.limits, &limit{Limit: l, which: l.ready(), open: map[caller]struct{}{}})
+		c.limits = append(c.limits, &limit{Limit: l, which: l.ready()})
 	}
 	for _, s := range c.calls {
 		s.counted = 0
@@ -152,7 +152,7 @@ func (c *caps) configure(limits []Limit) {
 
 func (l *limit) count(s *sentCall) {
 	if !s.Ended {
-		l.open[s.by()] = struct{}{}
+		l.open++
 	}
 	for _, at := range s.Sent {
 		if l.Rate > 0 {
@@ -190,12 +190,13 @@ func (c *caps) load(kvs []soar.KV) error {
 func (c *caps) ask(r *Request) Answer {
 	about := r.subject()
 	n := 0
+	mine := c.calls[caller{r.Run, r.Step}]
 	for _, l := range c.limits {
 		if !l.which.holds(about) {
 			continue
 		}
 		n++
-		if until, words := c.full(l, r); words != "" {
+		if until, words := c.full(l, r, mine); words != "" {
 			return Hold(until, "%s", words)
 		}
 	}
@@ -209,7 +210,8 @@ func (c *caps) ask(r *Request) Answer {
 }
 
 // full says until when a call has to wait for a limit, and why; no words: it has not.
-func (c *caps) full(l *limit, r *Request) (until time.Time, words string) {
+// mine is what counts already of the step; nil: nothing.
+func (c *caps) full(l *limit, r *Request, mine *sentCall) (until time.Time, words string) {
 	me, now := caller{r.Run, r.Step}, c.clock.now(r.At)
 	ahead := -1
 	place := func() int { // finding it is the dearer part
@@ -218,12 +220,12 @@ func (c *caps) full(l *limit, r *Request) (until time.Time, words string) {
 		}
 		return ahead
 	}
-	if s := c.calls[me]; l.Rate > 0 && (s == nil || s.Attempt != r.Attempt) {
+	if l.Rate > 0 && (mine == nil || mine.Attempt != r.Attempt) {
 		if at := l.free(now, place()); at.After(now) {
 			return at, fmt.Sprintf("%s: at most %d within %s, and so many were sent; it goes out when its turn comes", l, l.Rate, registry.FormatDuration(l.Per))
 		}
 	}
-	if _, mine := l.open[me]; l.Concurrent > 0 && !mine && len(l.open)+place() >= l.Concurrent {
+	if l.Concurrent > 0 && (mine == nil || mine.Ended) && l.open+place() >= l.Concurrent {
 		return now.Add(lookAgain), fmt.Sprintf("%s: at most %d at the same time, and so many are under way; it goes out when one of them has ended", l, l.Concurrent)
 	}
 	return time.Time{}, ""
@@ -240,7 +242,11 @@ func (l *limit) String() string {
 // free is when the rate lets a call go before which others wait. What was sent a time
 // of Per ago no longer counts.
 func (l *limit) free(now time.Time, ahead int) time.Time {
-	live := l.starts[sort.Search(len(l.starts), func(i int) bool { return l.starts[i].at.After(now.Add(-l.Per)) }):]
+	since := now.Add(-l.Per)
+	live := l.starts
+	if len(live) > 0 && !live[0].at.After(since) {
+		live = live[sort.Search(len(live), func(i int) bool { return live[i].at.After(since) }):]
+	}
 	// Those that wait go out in rounds of Rate: the last ones when the ones of the
 	// round before them no longer count.
 	rounds := time.Duration(ahead/l.Rate) * l.Per
@@ -283,7 +289,7 @@ func (c *caps) hold(r *Request, decided bool, cl *claim) {
 				continue
 			}
 			var words string
-			if until, words = c.full(l, r); words != "" {
+			if until, words = c.full(l, r, c.calls[me]); words != "" {
 				full = l
 				break
 			}
@@ -334,7 +340,7 @@ func (l *limit) next(now time.Time, cl *claim) {
 	l.sweep(now)
 	room := len(l.queue)
 	if l.Concurrent > 0 {
-		room = min(room, l.Concurrent-len(l.open))
+		room = min(room, l.Concurrent-l.open)
 	}
 	for i := range room {
 		t := l.queue[i]
@@ -397,7 +403,9 @@ func (c *caps) replace(old, s *sentCall) {
 	for _, l := range c.limits {
 		if old != nil && l.which.holds(&old.subject) {
 			l.starts = slices.DeleteFunc(l.starts, func(st start) bool { return st.call == old })
-			delete(l.open, old.by())
+			if !old.Ended {
+				l.open--
+			}
 			old.counted = 0
 		}
 		if s != nil && l.which.holds(&s.subject) {
@@ -454,8 +462,8 @@ func (c *caps) end(by caller, _ soar.StepState, at time.Time, cl *claim) {
 		}
 		s.Ended = true
 		for _, l := range c.limits {
-			if _, open := l.open[by]; open {
-				delete(l.open, by)
+			if l.which.holds(&s.subject) {
+				l.open--
 				l.next(c.clock.now(at), cl)
 			}
 		}

@@ -200,9 +200,9 @@ func TestLimitSettings(t *testing.T) {
 		want  string
 	}{
 		{Limit{}, "limits: 0: the limit limits nothing"},
-		{Limit{Rate: 5}, "limits: 0: per: a rate needs the time it is about"},
-		{Limit{Concurrent: 5, Per: time.Hour}, "limits: 0: per: per says nothing without a rate"},
-		{Limit{Rate: -1, Per: time.Hour}, "limits: 0: rate: rate is -1, and must be from 1 to 100000"},
+		{Limit{Rate: 5}, "limits: 0: per: a number of calls needs the time it is about"},
+		{Limit{Concurrent: 5, Per: time.Hour}, "limits: 0: per: per says nothing without calls"},
+		{Limit{Rate: -1, Per: time.Hour}, "limits: 0: calls: calls is -1, and must be from 1 to 100000"},
 		{Limit{Concurrent: -1}, "limits: 0: concurrent: concurrent is -1, and must be above 0"},
 		{Limit{Concurrent: 1, Calls: Calls{Actions: []string{" "}}}, "limits: 0: actions: 0: an empty name fits nothing"},
 	} {

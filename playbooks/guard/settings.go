@@ -26,7 +26,10 @@ type Settings struct {
 	Limits []Limit `yaml:"limits"`
 
 	// Budgets bound on how many different hosts calls act. What is above them is refused,
-	// and so is everything after it until a person has looked.
+	// and so is everything after it until a person has looked (erbridge budget rearm). One is
+	// built in, called destructive: 10 hosts within 1h and no more than 5% of the fleet, but
+	// 3 hosts in any case, for containment, deactivation, stopping processes, deleting
+	// files, scripts and live response. A budget of that name changes its numbers.
 	Budgets []Budget `yaml:"budgets"`
 
 	// Freezes are times in which nothing is changed.
