@@ -3,7 +3,10 @@ package store
 import (
 	"crypto/sha256"
 	"database/sql/driver"
+	"encoding/json"
 	"slices"
+
+	"github.com/erbridge/erbridge/internal/soar"
 )
 
 // compareAlerts compares the alerts that are still there with the newest record of
@@ -44,15 +47,12 @@ func (a *agreement) compareList(r *auditRecord, items []auditedAlert) error {
 	if len(items) == 0 {
 		return nil
 	}
-	type stored struct {
-		ref  string
-		body []byte
-	}
-	found := make(map[int64]stored, len(items))
+	found := make(map[int64]storedAlertRow, len(items))
 	first, last := items[0].key, items[len(items)-1].key
-	err := a.each("SELECT a.key, a.server || '-' || a.id, b.body FROM alert a LEFT JOIN alert_body b ON b.key = a.key WHERE a.key BETWEEN ? AND ?",
+	err := a.each(`SELECT a.key, a.server, a.id, a.severity, a.status, a.verdict, a.event_count, a.host, b.body
+		FROM alert a LEFT JOIN alert_body b ON b.key = a.key WHERE a.key BETWEEN ? AND ?`,
 		[]any{first, last}, func(row []driver.Value) error {
-			found[number(row[0])] = stored{text(row[1]), blob(row[2])}
+			found[number(row[0])] = storedAlertRow{[7]driver.Value(row[1:8]), blob(row[8])}
 			return nil
 		})
 	if err != nil {
@@ -71,13 +71,29 @@ func (a *agreement) compareList(r *auditRecord, items []auditedAlert) error {
 			want, told = changed.digest, " and then changed"
 			delete(a.changed, item.key)
 		}
-		data, err := unpack(have.body)
-		if have.ref != item.ref || err != nil || sha256.Sum256(data) != want {
+		if !have.is(item.ref, want) {
 			return r.broken(FaultTables, "alert %s (key %d) is not what was recorded when it was taken in%s", item.ref, item.key, told)
 		}
 		a.alerts++
 	}
 	return nil
+}
+
+// storedAlertRow is what the store has of an alert.
+type storedAlertRow struct {
+	columns [7]driver.Value // by which it is found: server, id, severity, status, verdict, event count, host
+	body    []byte
+}
+
+// is reports whether the alert is the one with this name and content, and is found as such.
+func (s *storedAlertRow) is(ref string, digest [32]byte) bool {
+	data, err := unpack(s.body)
+	if err != nil || sha256.Sum256(data) != digest {
+		return false
+	}
+	var a soar.Alert
+	return json.Unmarshal(data, &a) == nil && a.Ref() == ref &&
+		s.columns == [7]driver.Value{a.Server, a.ID, string(a.Severity), a.Status, a.Verdict, int64(a.EventCount), hostName(&a)}
 }
 
 // removed reports whether retention has removed an alert.

@@ -376,6 +376,8 @@ func TestAuditFindsWhatWasDoneToTheStore(t *testing.T) {
 		"alert changed":    `UPDATE alert_body SET body = (SELECT body FROM alert_body WHERE key = 3) WHERE key = 2`,
 		"alert's other":    `UPDATE alert_body SET body = (SELECT body FROM alert_body WHERE key = 3) WHERE key = 1`,
 		"alert renamed":    `UPDATE alert SET id = '9' WHERE key = 2`,
+		"alert resolved":   `UPDATE alert SET status = 'resolved' WHERE key = 2`,
+		"alert's host":     `UPDATE alert SET host = 'X' WHERE key = 2`,
 		"alert removed":    `DELETE FROM alert WHERE key = 2`,
 		"alert's content":  `DELETE FROM alert_body WHERE key = 2`,
 		"alert added":      `INSERT INTO alert SELECT 9, server, '9', severity, status, verdict, event_count, host, created_at, received_at FROM alert LIMIT 1`,
