@@ -61,6 +61,7 @@ func (r *runner) answered(i *instance, p *progress, d *guard.Decision) {
 func (r *runner) decision(i *instance, d guard.Decision) Decision {
 	record := Decision{Answers: d.Answers}
 	if a, ok := r.e.guard.ApprovalOf(r.run.ID, i.key, r.now()); ok && a.State != soar.ApprovalWaiting && a.State != soar.ApprovalVoid {
+		a.With = nil // the intent has it, and so has the result of a call that is not sent
 		record.Approval = &a
 	}
 	return record

@@ -368,6 +368,7 @@ type Decided struct {
 func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	v.By, v.Reason, v.Via = shown(v.By), shown(v.Reason), shown(v.Via)
 	t := g.approvals
 	a := t.byID[id]
 	if a == nil || !a.kept {

@@ -65,7 +65,7 @@ func TestApproversAreThoseOfNow(t *testing.T) {
 	if _, err := g.Decide(id, soar.Vote{By: "ann", Agree: true, At: now}); !errors.Is(err, ErrMayNot) || !strings.Contains(err.Error(), "leads (ben)") {
 		t.Errorf("ann has left the group: %v", err)
 	}
-	decided, err := g.Decide(id, soar.Vote{By: "ben", Agree: true, At: now})
+	decided, err := g.Decide(id, soar.Vote{By: "ben", Agree: true, Reason: "a\u202eb", At: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +74,9 @@ func TestApproversAreThoseOfNow(t *testing.T) {
 	}
 	if _, err := g.Decide(id, soar.Vote{By: "ben", At: now}); !errors.Is(err, soar.ErrBusy) {
 		t.Errorf("another answer meanwhile: %v", err)
+	}
+	if v := decided.Approval.Votes[0]; v.By != "ben" || strings.Contains(v.Reason, "\u202e") || v.Reason == "" {
+		t.Errorf("the answer is kept as %+v", v)
 	}
 	decided.Settle(true)
 	if d := g.Ask(r); !d.OK {
