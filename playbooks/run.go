@@ -541,6 +541,8 @@ func (r *runner) polled(ctx context.Context, i *instance, p *progress, outcome O
 	switch {
 	case ctx.Err() != nil && (err != nil || outcome.State == soar.StepAccepted):
 		p.wake = r.now() // stopping: the next start asks again
+	case err == nil && outcome.State == soar.StepCancelled && p.withdrawn != "": // by ourselves
+		r.expire(i, p, nil)
 	case err == nil && outcome.State != soar.StepAccepted:
 		r.finishOutcome(i, p, outcome, p.ref)
 	case err == nil && r.unverified(i, p, outcome):
