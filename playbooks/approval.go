@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
@@ -151,6 +153,13 @@ func (e *Engine) Decide(ctx context.Context, id string, v soar.Vote) (soar.Appro
 	}
 	e.options.Log.Info("an approval was answered", "approval", id, "by", v.By, "agrees", v.Agree, "state", string(d.Approval.State), "run", run.ID.String())
 	return d.Approval, nil
+}
+
+// approvalsWaiting is the metric of what waits for people.
+func approvalsWaiting(e *Engine) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "erbridge_approvals_waiting", Help: "Questions that wait for the answer of people: see erbridge approvals list.",
+	}, func() float64 { return float64(e.guard.ApprovalsWaiting(e.options.Now())) })
 }
 
 // answeredRuns goes on with the runs whose steps were answered, and not told of it

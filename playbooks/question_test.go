@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
@@ -194,5 +196,43 @@ func TestMessagesNeedNoApproval(t *testing.T) {
 		if server.called("fake.message") != 1 || stateOf(j.all()) != "done" || len(approvalEvents(j)) != 0 {
 			t.Errorf("%d calls, runs %s, events %q", server.called("fake.message"), stateOf(j.all()), approvalEvents(j))
 		}
+	})
+}
+
+// What waits for people is counted.
+func TestApprovalsWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		metrics := prometheus.NewRegistry()
+		e, stop := running(t, j, actions, loadText(t, actions, oneAgreed), EngineOptions{Guard: approvers(t, fromLeads), Registerer: metrics})
+		waiting := func() float64 {
+			t.Helper()
+			families, err := metrics.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				if f.GetName() == "erbridge_approvals_waiting" {
+					return f.Metric[0].GetGauge().GetValue()
+				}
+			}
+			return -1
+		}
+		before := waiting()
+		j.put(t, testAlert("1"), testAlert("2"))
+		time.Sleep(time.Minute)
+		both := waiting()
+		list, err := e.Approvals(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		agree(t, e, list[0].ID, "ann")
+		one := waiting()
+		time.Sleep(time.Hour)
+		if after := waiting(); before != 0 || both != 2 || one != 1 || after != 0 {
+			t.Errorf("waiting %g, %g, %g, %g", before, both, one, after)
+		}
+		stop()
 	})
 }

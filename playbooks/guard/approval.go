@@ -416,6 +416,18 @@ func (g *Guard) Approvals(now time.Time) []soar.Approval {
 	return list
 }
 
+// ApprovalsWaiting counts those that can be decided.
+func (g *Guard) ApprovalsWaiting(now time.Time) (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range g.approvals.byID {
+		if a.kept && a.State == soar.ApprovalWaiting && now.Before(a.Expires) {
+			n++
+		}
+	}
+	return n
+}
+
 // ApprovalOf is the last approval of a step; false when it has asked nobody.
 func (g *Guard) ApprovalOf(run soar.RunID, step string, now time.Time) (soar.Approval, bool) {
 	g.mu.Lock()
