@@ -6,26 +6,29 @@ import (
 	"time"
 )
 
-// dateRange are dates, first and last among them, or one date of each year.
+// dateRange are dates, first and last among them: of all years, or of each.
 type dateRange struct {
-	first, last time.Time // midnight in UTC
+	first, last time.Time // midnight in UTC; of each year: in one that has all dates
 	yearly      bool
 }
 
+// leapYear has all dates that there are.
+const leapYear = "2024-"
+
 func readDates(text string) (dateRange, error) {
-	if t, err := time.Parse("2006-01-02", "2024-"+text); err == nil { // a leap year: 02-29 is a date
-		return dateRange{t, t, true}, nil
-	}
 	from, to, isRange := strings.Cut(text, "..")
 	if !isRange {
 		to = from
 	}
-	first, err := time.Parse(time.DateOnly, from)
-	if err != nil {
+	first, err := time.Parse(time.DateOnly, leapYear+from)
+	last, lastErr := time.Parse(time.DateOnly, leapYear+to)
+	if err == nil && lastErr == nil {
+		return dateRange{first, last, true}, nil
+	}
+	if first, err = time.Parse(time.DateOnly, from); err != nil {
 		return dateRange{}, fmt.Errorf("%q is no date", from)
 	}
-	last, err := time.Parse(time.DateOnly, to)
-	if err != nil {
+	if last, err = time.Parse(time.DateOnly, to); err != nil {
 		return dateRange{}, fmt.Errorf("%q is no date", to)
 	}
 	if last.Before(first) {
@@ -35,8 +38,12 @@ func readDates(text string) (dateRange, error) {
 }
 
 func (r dateRange) has(date time.Time) bool {
-	if r.yearly {
-		return r.first.Month() == date.Month() && r.first.Day() == date.Day()
+	if !r.yearly {
+		return !date.Before(r.first) && !date.After(r.last)
+	}
+	date = time.Date(r.first.Year(), date.Month(), date.Day(), 0, 0, 0, 0, time.UTC)
+	if r.last.Before(r.first) { // over the end of the year
+		return !date.Before(r.first) || !date.After(r.last)
 	}
 	return !date.Before(r.first) && !date.After(r.last)
 }

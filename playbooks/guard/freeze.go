@@ -20,7 +20,7 @@ type Freeze struct {
 	Days []string `yaml:"days"`
 
 	// Dates are the dates on which it begins: "2026-12-24", a range "2026-12-24..2027-01-02", or
-	// each year "12-24". Of days and dates, either will do.
+	// each year "12-24" and "12-24..01-02". Of days and dates, either will do.
 	Dates []string `yaml:"dates"`
 
 	// From is the time of the day at which it begins, as "18:00". Empty means when the day
@@ -134,7 +134,7 @@ func (f *freezes) over(about *subject, at time.Time) time.Time {
 }
 
 func (f *freeze) about(s *subject) bool {
-	return f.which.holds(s) && !(len(f.allow.patterns) > 0 && f.allow.has(s.Playbooks[0]))
+	return f.which.holds(s) && !f.allow.has(s.Playbooks[0])
 }
 
 func (f *freeze) local(t time.Time) string { return t.In(f.place).Format("Mon 2006-01-02 15:04 MST") }

@@ -115,6 +115,29 @@ func TestFreezeAgreesWithTheWall(t *testing.T) {
 	}
 }
 
+func TestDates(t *testing.T) {
+	for _, tt := range []struct{ dates, in, out string }{
+		{"2026-12-24", "2026-12-24", "2026-12-23 2026-12-25 2027-12-24"},
+		{"2026-12-24..2027-01-02", "2026-12-24 2026-12-31 2027-01-02", "2026-12-23 2027-01-03 2027-12-24"},
+		{"12-24", "2026-12-24 2030-12-24", "2026-12-25"},
+		{"03-01..03-03", "2026-03-01 2031-03-03", "2026-02-28 2026-03-04"},
+		{"12-24..01-02", "2026-12-24 2026-12-31 2027-01-01 2031-01-02", "2026-12-23 2026-01-03 2026-06-01"},
+		{"02-29", "2028-02-29", "2027-02-28 2027-03-01"},
+	} {
+		r, err := readDates(tt.dates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text, want := range map[string]bool{tt.in: true, tt.out: false} {
+			for _, day := range strings.Fields(text) {
+				if got := r.has(moment(t, day+"T00:00:00Z")); got != want {
+					t.Errorf("%s in %s: %t", day, tt.dates, got)
+				}
+			}
+		}
+	}
+}
+
 // A call waits for the end of all freezes that follow each other, and is refused when
 // that is later than it waits.
 func TestFreezesFollowEachOther(t *testing.T) {
