@@ -489,3 +489,32 @@ func (j *memJournal) refuse(err error) {
 	defer j.mu.Unlock()
 	j.fail = func(int, soar.Change) (before, after error) { return err, nil }
 }
+
+// A host that has come under protection since people agreed is left alone.
+func TestProtectedHostAfterApproval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		e, stop := running(t, j, actions, loadText(t, actions, oneAgreed), EngineOptions{Guard: approvers(t, fromLeads)})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Minute)
+		a := onlyWaiting(t, e)
+		if _, err := e.Pause(t.Context(), "dan", ""); err != nil {
+			t.Fatal(err)
+		}
+		agree(t, e, a.ID, "ann")
+		err := e.Guard().Configure(guard.Settings{Protected: []guard.Protection{{Name: "mail servers", Match: guard.Match{Names: []string{"pc-*"}}}}})
+		if err == nil {
+			err = e.Resume(t.Context(), "dan")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		got := j.result(t, j.all()[0].ID, "hit")
+		if server.called("fake.once") != 0 || got.State != soar.StepRefused || !strings.Contains(got.Error, "mail servers") {
+			t.Errorf("%d calls, hit ended %+v", server.called("fake.once"), got)
+		}
+	})
+}
