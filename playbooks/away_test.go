@@ -219,3 +219,41 @@ func TestUnverified(t *testing.T) {
 		})
 	}
 }
+
+// That a call was executed is not forgotten when later looks, after a restart too, see
+// nothing at all.
+func TestUnverifiedAndThenNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		polls := 0
+		actions["fake.once"].(*fakeAction).poll = func(context.Context) (Outcome, error) {
+			if polls++; polls == 1 {
+				return Outcome{State: soar.StepAccepted, Summary: "did it", Unverified: "the host does not answer"}, nil
+			}
+			return Outcome{}, errors.New("connection refused")
+		}
+		set := loadText(t, actions, oneHit)
+		_, stop := running(t, j, actions, set, EngineOptions{})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Minute)
+		stop()
+		_, stop = running(t, j, actions, set, EngineOptions{})
+		time.Sleep(time.Hour)
+		stop()
+		got := j.result(t, j.all()[0].ID, "hit")
+		if want := "executed, not verified: the host does not answer; the last look failed: connection refused"; got.State != soar.StepFailed || got.Error != want {
+			t.Errorf("hit ended %+v", got)
+		}
+		entries, err := j.Entries(t.Context(), j.all()[0].ID)
+		notes := 0
+		for _, e := range entries {
+			if e.Kind == soar.EntryNote && e.Step == "hit" {
+				notes++
+			}
+		}
+		if err != nil || notes != 1 {
+			t.Errorf("%d notes say that it was executed: %v", notes, err)
+		}
+	})
+}

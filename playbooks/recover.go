@@ -143,6 +143,9 @@ func (r *runner) foldNote(entry *soar.Entry) error {
 	if err := json.Unmarshal(entry.Body, &note); err != nil {
 		return err
 	}
+	if p := r.open[entry.Step]; p != nil && note.Text == executedNote {
+		p.done = &Outcome{Summary: p.summary, Unverified: note.Error}
+	}
 	if note.Retry > 0 {
 		r.open[entry.Step] = &progress{started: note.Started, attempt: note.Retry, wake: note.Until}
 	}

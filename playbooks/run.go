@@ -549,12 +549,12 @@ func (r *runner) polled(ctx context.Context, i *instance, p *progress, outcome O
 	case over && p.done != nil:
 		r.endUnverified(i, p, err)
 	case over:
+		p.summary = cmp.Or(outcome.Summary, p.summary)
 		r.expire(i, p, err)
 	default:
 		if err != nil {
 			r.log.Warn("cannot see what became of a command", "step", i.key, "err", err)
 		}
-		p.summary = cmp.Or(outcome.Summary, p.summary)
 		p.wake = r.pollAt(s, p, outcome.PollAfter)
 	}
 }

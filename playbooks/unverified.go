@@ -10,11 +10,18 @@ import (
 // time of the step is over: then it has failed as well, since a success that nobody
 // saw is none. That it was executed stands in the result.
 
+// executedNote is the text of the note by which a later look knows that a call was
+// executed, when it can see nothing of that itself.
+const executedNote = "executed, and not verified yet"
+
 // unverified keeps that a call was executed and not verified. It reports true when
 // that ended the step, because its playbook does not ask for more.
 func (r *runner) unverified(i *instance, p *progress, o Outcome) bool {
 	if o.Unverified == "" {
 		return false
+	}
+	if p.done == nil {
+		r.entry(i.key, soar.EntryNote, "", StepNote{Text: executedNote, Error: o.Unverified, Started: p.started})
 	}
 	p.done = &o
 	if !i.step.trusting {
