@@ -288,7 +288,7 @@ func newRequest(
 	}
 	return &guard.Request{
 		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Chain: names, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always, Harmless: spec.Harmless,
-		Undoable: spec.Inverse != "", Inside: spec.Inside, Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, At: now, Since: since,
+		Undoable: spec.Inverse != "", Inside: spec.Inside, Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, AlertWas: alertStatus(alert), At: now, Since: since,
 	}
 }
 

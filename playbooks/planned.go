@@ -331,7 +331,6 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 			return w.fails(s, key, "with: "+err.Error())
 		}
 	}
-	request.AlertWas = alertStatus(w.ev.alert)
 	d := w.guard.Ask(request)
 	defer func() { w.steps[len(w.steps)-1].Guard = d.Answers }()
 	switch {
