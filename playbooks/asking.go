@@ -287,8 +287,10 @@ func newRequest(
 		names[i] = pb.Name
 	}
 	return &guard.Request{
-		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Chain: names, Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Always: spec.Always, Harmless: spec.Harmless,
-		Undoable: spec.Inverse != "", Inside: spec.Inside, Modes: voices, Hosts: hosts, Everywhere: spec.Everywhere, Call: callHash(s.do, with), With: with, Alert: alert, AlertWas: alertStatus(alert), At: now, Since: since,
+		Run: run.ID, Step: key, Playbook: chain[len(chain)-1].Name, Chain: names,
+		Action: s.do, Kind: spec.Kind, Sense: spec.Sense, Everywhere: spec.Everywhere,
+		Always: spec.Always, Harmless: spec.Harmless, Inside: spec.Inside, Undoable: spec.Inverse != "",
+		Modes: voices, Hosts: hosts, Call: callHash(s.do, with), With: with, Alert: alert, AlertWas: alertStatus(alert), At: now, Since: since,
 	}
 }
 
