@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
@@ -80,11 +79,7 @@ func (f *offline) guard(ctx context.Context) (*guard.Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := guard.New(f.cfg.Guard)
-	if err == nil {
-		err = g.LoadBudgets(func(prefix string) ([]soar.KV, error) { return st.KV(ctx, prefix) })
-	}
-	return g, err
+	return StoredGuard(ctx, f.cfg, st, f.o.Now())
 }
 
 func (c *controlClient) Budgets(ctx context.Context) ([]guard.BudgetStatus, error) {

@@ -368,20 +368,6 @@ func (g *Guard) SetFleet(hosts int) []soar.KV {
 	return []soar.KV{{Key: fleetKey, Value: strconv.Itoa(hosts)}}
 }
 
-// LoadBudgets is Load of what budgets know, for who has to do with nothing else.
-func (g *Guard) LoadBudgets(kv func(prefix string) ([]soar.KV, error)) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	kvs, err := kv(budgetPrefix)
-	if err == nil {
-		err = g.budgets.load(kvs)
-	}
-	if err != nil {
-		return fmt.Errorf("guard: %s: %w", g.budgets.name(), err)
-	}
-	return nil
-}
-
 // Rearm lets calls go out again that a latched budget refused, and has it count anew,
 // from when done is called; before, what it returns is to be committed. An error wraps
 // soar.ErrNotFound when there is no such budget, ErrNotLatched, and soar.ErrBusy while
