@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -28,7 +27,7 @@ func (r *runner) expire(i *instance, p *progress, err error) {
 		p.overdue, p.wake = true, r.now()
 		return
 	}
-	words := fmt.Sprintf("accepted, and not executed within %s", registry.FormatDuration(i.step.timeout))
+	words := fmt.Sprintf("accepted, and not executed within %s", i.step.timeout)
 	if err != nil {
 		words = "not executed in time; the last look failed: " + err.Error()
 	}

@@ -31,7 +31,7 @@ func TestExpiredCommandIsWithdrawn(t *testing.T) {
 		words    string
 		asked    int
 	}{
-		{"withdrawn", nil, false, false, soar.StepExpired, "accepted, and not executed within 10m; it was withdrawn from the server", 1},
+		{"withdrawn", nil, false, false, soar.StepExpired, "accepted, and not executed within 10m0s; it was withdrawn from the server", 1},
 		{"not withdrawn", errors.New("no such command"), false, false, soar.StepExpired, "the host may carry it out still, since it could not be withdrawn: no such command", 1},
 		{"executed meanwhile", errors.New("completed already"), true, false, soar.StepExecuted, "", 1},
 		{"paused", nil, false, true, soar.StepExpired, "the kill switch keeps it from being withdrawn", 0},
