@@ -300,6 +300,72 @@ func TestFreezeInTheEngine(t *testing.T) {
 	})
 }
 
+// Wherever the process dies, no more hosts are acted on than the budget allows, what it
+// counted or latched is known afterwards, and nothing is left that is under way.
+func TestCrashWithABudget(t *testing.T) {
+	const alerts, hosts = 5, 2
+	settings := guard.Settings{
+		Budgets: []guard.Budget{{Name: "hits", Calls: guard.Calls{Actions: []string{"fake.*"}}, Hosts: hosts, Window: 24 * time.Hour}},
+		Limits:  []guard.Limit{{Concurrent: 1}},
+	}
+	for _, where := range []string{"commit", "committed", "call", "called"} {
+		t.Run(where, func(t *testing.T) {
+			moments := 0
+			for n := 1; ; n++ {
+				died := false
+				synctest.Test(t, func(t *testing.T) {
+					j, server := newMemJournal(), newFakeServer()
+					server.now = time.Now
+					actions := server.actions()
+					actions["fake.once"] = &fakeAction{server: server, spec: Spec{Name: "fake.once", Effect: Once}, async: true, list: true}
+					for i := range alerts {
+						j.put(t, alertOn(fmt.Sprint(i), fmt.Sprint("host-", i)))
+					}
+					options := func() EngineOptions { return EngineOptions{Guard: guarded(t, settings), Hosts: anyHost} }
+					died = crashAt{n, where}.runWith(t, j, server, actions, loadText(t, actions, oneHit), options)
+					acted := map[any]bool{}
+					for _, c := range server.done("fake.once") {
+						if acted[c.with["host"]] {
+							t.Errorf("%s %d: %v was acted on twice", where, n, c.with["host"])
+						}
+						acted[c.with["host"]] = true
+					}
+					refused := 0
+					for _, run := range j.all() {
+						if j.result(t, run.ID, "hit").State == soar.StepRefused {
+							refused++
+						}
+					}
+					// A call that was counted and never received is not sent again when its time is
+					// over, or when the budget has latched meanwhile.
+					if len(acted) < hosts-1 || len(acted) > hosts || refused < alerts-hosts {
+						t.Errorf("%s %d: %d hosts were acted on, %d refused", where, n, len(acted), refused)
+					}
+					e, stop := running(t, j, actions, loadText(t, actions, oneHit), options())
+					shown, err := e.Budgets(t.Context())
+					if err != nil || shown[1].Used != hosts || shown[1].Latched == nil {
+						t.Errorf("%s %d: afterwards the budget is %+v, %v", where, n, shown[1], err)
+					}
+					stop()
+					if kvs, err := j.KV(t.Context(), "guard/call/"); err != nil || len(kvs) != 0 {
+						t.Errorf("%s %d: left behind: %v, %v", where, n, kvs, err)
+					}
+					if told := j.events(soar.EventTrouble); len(told) != 1 {
+						t.Errorf("%s %d: people are told %d times", where, n, len(told))
+					}
+				})
+				if !died {
+					break
+				}
+				moments++
+			}
+			if moments < 2 {
+				t.Errorf("the process died at %d moments", moments)
+			}
+		})
+	}
+}
+
 // countingJournal counts how often runs are gone on with.
 type countingJournal struct {
 	*memJournal

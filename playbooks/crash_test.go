@@ -39,6 +39,12 @@ type crashAt struct {
 // not. It reports whether the moment came.
 func (at crashAt) run(t *testing.T, j *memJournal, server *fakeServer, actions map[string]Action, set *Set) (died bool) {
 	t.Helper()
+	return at.runWith(t, j, server, actions, set, func() EngineOptions { return EngineOptions{} })
+}
+
+// runWith is run with options of its own for each of the engines.
+func (at crashAt) runWith(t *testing.T, j *memJournal, server *fakeServer, actions map[string]Action, set *Set, options func() EngineOptions) (died bool) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var once sync.Once
 	die := func() {
@@ -69,7 +75,9 @@ func (at crashAt) run(t *testing.T, j *memJournal, server *fakeServer, actions m
 		}
 	}
 	server.before, server.after = dieInCall("call"), dieInCall("called")
-	e, err := NewEngine(j, actions, set, EngineOptions{Drain: time.Second})
+	first := options()
+	first.Drain = time.Second
+	e, err := NewEngine(j, actions, set, first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +91,7 @@ func (at crashAt) run(t *testing.T, j *memJournal, server *fakeServer, actions m
 	<-done
 	j.restart()
 	server.before, server.after = nil, nil
-	_, stop := running(t, j, actions, set, EngineOptions{})
+	_, stop := running(t, j, actions, set, options())
 	time.Sleep(2 * time.Hour)
 	stop()
 	return died

@@ -111,7 +111,7 @@ func (d *Daemon) watchFleet(ctx context.Context) error {
 		}
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return ctx.Err()
 		case err != nil:
 			if next = countAgain; !failing {
 				d.log.Warn("cannot count the hosts, budgets go on with the number known last", "err", err)
@@ -122,7 +122,7 @@ func (d *Daemon) watchFleet(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-time.After(next):
 		}
 	}
