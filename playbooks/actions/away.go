@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +32,7 @@ type awayList struct {
 	read func(ctx context.Context) (online map[Host]bool, all bool, err error)
 
 	mu   sync.Mutex
-	away map[Host]bool // guarded by mu
+	away map[Host]bool // by folded identifier, as online; guarded by mu
 
 	reading chan struct{} // has one place, for who reads the list and what follows
 	online  map[Host]bool
@@ -44,16 +45,20 @@ func newAwayList(now func() time.Time, read func(ctx context.Context) (map[Host]
 	return &awayList{now: now, read: read, away: map[Host]bool{}, reading: make(chan struct{}, 1)}
 }
 
+// folded is an identifier as the server compares it, without case.
+func folded(identifier string) Host { return Host(strings.ToUpper(identifier)) }
+
 // left notes that a host was found offline.
 func (l *awayList) left(host Host) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.away[host] = true
+	l.away[folded(string(host))] = true
 }
 
 // still tells whether a host that was found offline is so still. One that was not is
 // for its caller to look at.
 func (l *awayList) still(ctx context.Context, host Host) (bool, error) {
+	host = folded(string(host))
 	l.mu.Lock()
 	away := l.away[host]
 	l.mu.Unlock()
@@ -94,7 +99,7 @@ func (d *Deps) readChannels(ctx context.Context) (online map[Host]bool, all bool
 	}
 	online = make(map[Host]bool, len(rows))
 	for _, row := range rows {
-		online[Host(row.Identifier)] = row.EndpointOnline
+		online[folded(row.Identifier)] = row.EndpointOnline
 	}
 	return online, err == nil, nil
 }
@@ -110,7 +115,7 @@ func (d *Deps) readOnline(ctx context.Context) (online map[Host]bool, all bool, 
 		if err != nil {
 			return nil, false, err
 		}
-		online[Host(row.Identifier)] = true
+		online[folded(row.Identifier)] = true
 	}
 	return online, false, nil
 }

@@ -463,6 +463,31 @@ func total(calls map[string]int) (n int) {
 	return n
 }
 
+// A host is known again when it is back, in whatever case a playbook writes it.
+func TestBackInAnotherCase(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	now := time.Now()
+	b.deps.Now = func() time.Time { return now }
+	b.actions = All(b.deps)
+	h := b.windows()
+	for _, action := range []string{"script.run", "carve.file"} {
+		c := effects(h, soar.Alert{})[action]
+		c.With["host"] = strings.ToLower(h.Identifier)
+		b.sim.SetOnline(h.Identifier, false)
+		for range 2 {
+			now = now.Add(time.Minute)
+			if err := b.ready(action, c); !errors.Is(err, playbooks.ErrNotNow) {
+				t.Errorf("%s: %v", action, err)
+			}
+		}
+		b.sim.SetOnline(h.Identifier, true)
+		now = now.Add(time.Minute)
+		if err := b.ready(action, c); err != nil {
+			t.Errorf("%s, back: %v", action, err)
+		}
+	}
+}
+
 // A list of hosts that cannot be read says nothing about them, and is not read again
 // by every step that waits.
 func TestListOfHostsCannotBeRead(t *testing.T) {
