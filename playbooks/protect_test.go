@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,8 +99,11 @@ func TestFactsAreFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMemJournal(), newFakeServer()
 		actions := server.actions()
-		tags, down := []any{}, false
+		var mu sync.Mutex
+		tags, down := []any{}, false // guarded by mu
 		server.add(actions, hostGet, Reads, func(context.Context, Call) (Outcome, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			if down {
 				return Outcome{}, fmt.Errorf("the server is out of reach: %w", ErrTransient)
 			}
@@ -116,7 +120,12 @@ func TestFactsAreFresh(t *testing.T) {
 		}
 		j.put(t, testAlert("2"))
 		time.Sleep(2 * time.Minute)
-		tags = []any{"jewel"}
+		set := func(isDown bool, now []any) {
+			mu.Lock()
+			defer mu.Unlock()
+			tags, down = now, isDown
+		}
+		set(false, []any{"jewel"})
 		if err := e.Resume(t.Context(), "ann"); err != nil {
 			t.Fatal(err)
 		}
@@ -124,13 +133,13 @@ func TestFactsAreFresh(t *testing.T) {
 		j.put(t, testAlert("3"))
 		time.Sleep(2 * time.Minute)
 		// What was read before says nothing once the server is out of reach: the step waits.
-		down, tags = true, nil
+		set(true, nil)
 		j.put(t, testAlert("4"))
 		time.Sleep(5 * time.Minute)
 		if n := server.called("fake.once"); n != 1 {
 			t.Fatalf("%d calls while the host is protected or cannot be read", n)
 		}
-		down = false
+		set(false, nil)
 		time.Sleep(2 * time.Minute)
 		stop()
 		want := map[string]soar.StepState{"er-1": soar.StepExecuted, "er-2": soar.StepRefused, "er-3": soar.StepRefused, "er-4": soar.StepExecuted}
