@@ -9,9 +9,9 @@ import (
 // Settings are the section guard of the configuration. The zero value has no rule of
 // its own; what is built in holds all the same.
 type Settings struct {
-	// Protected are rules that keep calls away from hosts, whatever a playbook says. Of
-	// themselves are protected: the Endpoint Response server, the machine erbridge runs on,
-	// and every host of which nothing is known.
+	// Protected are rules that keep calls away from hosts, whatever a playbook says.
+	// Protected without any rule: the Endpoint Response server, the machine erbridge runs
+	// on, and every host of which nothing is known.
 	Protected []Protection `yaml:"protected"`
 
 	// Hosts are groups of hosts, and how far calls on them may go.
