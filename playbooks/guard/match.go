@@ -116,12 +116,12 @@ func (m *Match) read(at []string, wrong *mistakes) matcher {
 	if m.JQ != "" {
 		program, err := jq.Compile(m.JQ)
 		if err != nil {
-			wrong.addf(append(slices.Clone(at), "jq"), "a condition over the host record, such as .os_version | startswith(\"10.0\")", "jq: %v", err)
+			wrong.addf(append(slices.Clone(at), "jq"), "a condition over the host record, such as .os_version | startswith(\"10.0\")", "%v", err)
 		} else {
 			all = append(all, condition(program))
 		}
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && m.JQ == "" {
 		wrong.addf(at, "name at least one of ids, tags, names, platforms, os, roles, networks and jq", "it says of no host that it is meant")
 	}
 	return all

@@ -175,7 +175,7 @@ func TestMistakes(t *testing.T) {
 		`protected: 2: match: networks: 1: "10.0.0" is no network`,
 		`protected: 2: match: networks: 2: "300.1.1.1/8" is no network`,
 		`protected: 3: match: roles: 0: "dc" is no role`,
-		"protected: 4: match: jq: jq: ",
+		"protected: 4: match: jq: ",
 		"protected: 5: match: names: 0: an empty pattern fits nothing",
 		"protected: 5: actions: 0: the name of an action is empty",
 		`hosts: 0: mode: "enforce" is no mode of a group`,
@@ -185,6 +185,9 @@ func TestMistakes(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not told:\n%v", want, err)
 		}
+	}
+	if n := strings.Count(err.Error(), "protected: 4:"); n != 1 {
+		t.Errorf("one mistake is told %d times:\n%v", n, err)
 	}
 	if _, err := New(s); err == nil {
 		t.Error("a guard was made of settings with mistakes")
