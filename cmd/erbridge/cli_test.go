@@ -168,6 +168,7 @@ func TestAbsentConfiguration(t *testing.T) {
 		{"runs", "settle", "0cn3fpqka0002", "--step", "a", "--reason", "b", "--happened"},
 		{"runs", "cancel", "0cn3fpqka0002", "--reason", "b"}, {"queue", "list"},
 		{"approvals", "list"}, {"approvals", "show", "a"}, {"approvals", "approve", "a", "--reason", "b"}, {"approvals", "deny", "a", "--reason", "b"},
+		{"budget", "show"}, {"budget", "rearm", "destructive", "--reason", "b"},
 		{"sinks", "list"}, {"sinks", "test", "a"}, {"sinks", "resume", "a"},
 		{"deadletters", "list"}, {"deadletters", "show", "1"}, {"deadletters", "replay", "1"}, {"deadletters", "drop", "1"}, {"api", "GET", "/hosts/count"},
 		{"api", "hosts-count"}, {"doctor"},

@@ -132,6 +132,9 @@ func (r *rig) writeConfig(url string) error {
 		{"poll: {interval: 15s, backfill: 24h}", "poll: {interval: 200ms, backfill: 24h}"},
 		{"library: [triage-note, contain-shadow-copy-deletion, kill-credential-dumping]", "dir: playbooks"},
 		{"mode: observe ", "mode: enforce #"},
+		// It acts on all of the fleet, which the guard keeps from happening elsewhere.
+		{"    - {name: domain controllers, match: {roles: [domain-controller]}}\n", ""},
+		{"# budgets:\n  #   - {name: destructive, hosts: 5}", "budgets:\n    - {name: destructive, hosts: 1000, share: 100%}"},
 		{"archive: {type: file, path: data/events.ndjson}", fmt.Sprintf("archive: {type: file, path: %q}\n  siem: {type: syslog, address: %q, transport: tcp, payload: json, max_message_bytes: 65536}",
 			filepath.Join(r.dir, "events.ndjson"), r.syslog.Address())},
 		{"soc-slack:                            # the playbooks of the library write here\n    type: stdout", "screen:\n    type: stdout\n    events: [trouble]"},
