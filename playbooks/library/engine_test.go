@@ -104,13 +104,16 @@ func (s *scene) play(scenario string) []soar.Alert {
 	return s.alerts()
 }
 
+// patient are the playbooks that wait before they begin; pass lets the time pass.
+var patient = []string{"daily-digest", "host-silent"}
+
 // respond lets the engine work with the library until nothing is left to do, and
 // returns the runs.
 func (s *scene) respond(alerts []soar.Alert) []soar.Run {
 	s.Helper()
 	set, all := load(s.T, s.deps())
-	prompt := slices.DeleteFunc(set.Playbooks(), func(pb *playbooks.Playbook) bool { return pb.Name == "daily-digest" })
-	return s.respondWith(alerts, playbooks.NewSet(prompt...), all) // the digest waits for a day
+	prompt := slices.DeleteFunc(set.Playbooks(), func(pb *playbooks.Playbook) bool { return slices.Contains(patient, pb.Name) })
+	return s.respondWith(alerts, playbooks.NewSet(prompt...), all)
 }
 
 func (s *scene) deps() actions.Deps {
