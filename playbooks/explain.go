@@ -389,18 +389,16 @@ func (x *Explanation) writeLookUps(b *strings.Builder) {
 // writeReads tells what a condition found that does not hold.
 func (c *Condition) writeReads(b *strings.Builder) {
 	for _, field := range sortedNames(c.Reads) {
-		if data, err := json.Marshal(c.Reads[field]); err == nil {
-			fmt.Fprintf(b, "        %s is %s\n", printable(field), printable(string(data)))
+		var value strings.Builder
+		e := json.NewEncoder(&value)
+		e.SetEscapeHTML(false) // > is to be read as it is
+		if err := e.Encode(c.Reads[field]); err == nil {
+			fmt.Fprintf(b, "        %s is %s\n", printable(field), printable(strings.TrimSuffix(value.String(), "\n")))
 		}
 	}
 }
 
-// printable keeps control characters of alert text out of a terminal.
+// printable spells out what a terminal would obey in alert text, on one line.
 func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '�'
-		}
-		return r
-	}, text)
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(soar.Visible(text))
 }
