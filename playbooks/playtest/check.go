@@ -249,11 +249,13 @@ func inJSON(v any) string {
 	if v == nil {
 		return ""
 	}
-	data, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // > is to be read as it is
+	if err := e.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	return string(data)
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func sortedKeys[T any](m map[string]T) []string {
