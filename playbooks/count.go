@@ -62,7 +62,12 @@ func (l *loader) count(by *yaml.Node, window time.Duration) {
 			continue
 		}
 		rule.by, rule.text = append(rule.by, e), rule.text+e.String()+"\n"
-		for _, fields := range e.Fields() {
+		if e.whole {
+			l.problems.Addf(l.at(item), "range", "take fields of .alert.host, .alert.rule or .alert.event",
+				"count.by must say what an alert is, and nobody can tell what of it this reads")
+			continue
+		}
+		for _, fields := range e.reads {
 			if len(fields) < 2 || slices.Contains([]string{"status", "verdict", "comment", "event_count", "updated_at"}, fields[1]) {
 				l.problems.Addf(l.at(item), "range", "take fields of .alert.host, .alert.rule or .alert.event",
 					"count.by must say what an alert is, and .%s changes", fieldText(fields))

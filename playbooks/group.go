@@ -57,6 +57,17 @@ func (l *loader) group(by *yaml.Node, window time.Duration) {
 	l.pb.group = rule
 }
 
+// keys are the expressions of cooldown and group.
+func (p *Playbook) keys() (keys []*expr) {
+	if p.group != nil {
+		keys = slices.Clone(p.group.by)
+	}
+	if p.cooldown != nil {
+		keys = append(keys, p.cooldown.key)
+	}
+	return keys
+}
+
 // groups knows the open groups. It is exact as cooldowns is: a group counts once
 // its run is on disk, and closes only when all that were joining are.
 type groups struct {

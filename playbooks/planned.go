@@ -179,7 +179,7 @@ func (w *planner) unknown(e *expr, f *frame) string {
 	if why := w.lacks.of(e); why != "" {
 		return "depends on what nobody knows here: " + why
 	}
-	for _, fields := range e.Fields() {
+	for _, fields := range e.reads {
 		switch fields[0] {
 		case "steps":
 			for key := range w.open {

@@ -41,8 +41,8 @@ type Playbook struct {
 	// name, as far as they were loaded with this one.
 	calls  []*step
 	called map[string]*Playbook
-	// What of it needs the host record.
-	matchNeedsHost, stepsNeedHost bool
+	// What of it needs the host record; keys are those of cooldown and group.
+	matchNeedsHost, keysNeedHost, stepsNeedHost bool
 }
 
 // step is one step of a playbook: it does an action, calls a playbook, or is a
