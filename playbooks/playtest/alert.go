@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -40,8 +41,37 @@ func (s *suite) fixture(f *Fixture) (map[string]any, registry.Problems) {
 	return object, nil
 }
 
+// ReadAlert reads what a test takes for an alert, as JSON or YAML: the alert by itself,
+// or as `alerts show` prints it, with the time at which it came in. What it leaves out
+// is as in tests.
+func ReadAlert(data []byte) (alert soar.Alert, received time.Time, err error) {
+	whole, err := readMapping(data)
+	if err != nil {
+		return alert, received, err
+	}
+	object := whole
+	if inner, ok := whole["alert"].(map[string]any); ok {
+		object = inner
+		if text, ok := whole["received_at"].(string); ok {
+			if received, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				return alert, received, fmt.Errorf("received_at: %w", err)
+			}
+		}
+	}
+	alert, err = decodeAlert(object)
+	return alert, received, err
+}
+
 // readFixture takes an alert by itself, or as `alerts show` prints it. YAML holds JSON.
 func readFixture(data []byte) (map[string]any, error) {
+	object, err := readMapping(data)
+	if inner, ok := object["alert"].(map[string]any); ok {
+		return inner, err
+	}
+	return object, err
+}
+
+func readMapping(data []byte) (map[string]any, error) {
 	if len(data) > maxFixtureBytes {
 		return nil, fmt.Errorf("larger than %d bytes", maxFixtureBytes)
 	}
@@ -55,9 +85,6 @@ func readFixture(data []byte) (map[string]any, error) {
 	var object map[string]any
 	if problems := registry.Decode("", root, &object); problems != nil {
 		return nil, errors.New(problems[0].Message)
-	}
-	if inner, ok := object["alert"].(map[string]any); ok {
-		return inner, nil
 	}
 	return object, nil
 }
