@@ -19,7 +19,7 @@ const (
 	PlanObserved  Plan = "observed"    // it would go out, and the guard lets it be written down only
 	PlanReads     Plan = "reads"       // a reading action; what it returns is not known
 	PlanSkipped   Plan = "skipped"     // its if is false
-	PlanFails     Plan = "fails"       // an expression of it cannot be evaluated
+	PlanFails     Plan = "fails"       // an expression of it cannot be evaluated, or the action refuses its arguments
 	PlanUnknown   Plan = "unknown"     // it depends on what only a run can find out
 	PlanOnFailure Plan = "on failure"  // a step of on_error, and nobody knows whether it is needed
 	PlanLeftOut   Plan = "not reached" // a step before it fails, or does not
@@ -314,12 +314,17 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	if err != nil {
 		return w.fails(s, key, "with: "+err.Error())
 	}
-	if s.spec.Effect == Reads {
+	refusal := Refusal(s.action, with)
+	if s.spec.Effect == Reads && refusal == nil {
 		w.say(s, key, PlanReads, "reads", with)
 		return going, nil
 	}
 	answers, ok := w.guard.allow(&request{playbook: strictest(f.chain), step: s, alert: w.ev.alert, run: &w.run})
 	last := answers[len(answers)-1]
+	if refusal != nil && (ok || s.spec.Effect == Reads) {
+		w.say(s, key, PlanFails, "fails: "+refusal.Error(), with)
+		return w.ends(key, Result{State: soar.StepFailed, Error: refusal.Error(), With: with})
+	}
 	if ok {
 		w.say(s, key, PlanSent, "is sent: "+last.Words, with)
 		return going, nil

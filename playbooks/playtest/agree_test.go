@@ -301,6 +301,9 @@ type recorded struct {
 }
 
 func (a *recorded) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcome, error) {
+	if err := playbooks.Refusal(a.Action, call.With); err != nil {
+		return playbooks.Outcome{}, err // as the action itself, which makes no call then
+	}
 	if hosts, _ := call.With["hosts"].([]any); len(hosts) == 1 && hosts[0] == outageHost && outage(a.to.now()) {
 		return playbooks.Outcome{State: soar.StepFailed, Error: "nobody answers"}, nil
 	}
