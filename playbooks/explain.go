@@ -273,7 +273,7 @@ func truncated(v any) any {
 // Text is the explanation for a terminal.
 func (x *Explanation) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, x.Occasion(), x.Verdict)
+	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, printable(x.Occasion()), x.Verdict)
 	if x.Error != "" {
 		fmt.Fprintf(&b, " (%s)", printable(x.Error))
 	}
@@ -344,6 +344,9 @@ func (x *Explanation) Text() string {
 		fmt.Fprintf(&b, "  %s %s: %s\n", place, s.ID, printable(strings.TrimLeft(s.Action+" "+s.Words, " ")))
 		for _, name := range sortedNames(s.With) {
 			text, err := asText(truncated(s.With[name]))
+			if s.With[name] == nil {
+				text = "null"
+			}
 			if err == nil {
 				fmt.Fprintf(&b, "    %s: %s\n", name, printable(text))
 			}

@@ -49,7 +49,8 @@ PLAYBOOK is the name of a playbook of the configuration or the library. Without
 arguments, it tests the library and the folder of the configuration.
 
 The exit code is 1 when a test fails, when no test runs, and when the coverage is below
---min; it is 78 when a file has mistakes, and then nothing has run.
+--min; it is 78 when a file has mistakes, and then nothing has run. --watch ends with 0
+when it is interrupted.
 
 --update rewrites what failed tests expect to what happened; read the difference
 before you keep it. --coverage lists conditions that no test has seen both ways, steps

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,7 +95,7 @@ func (c *checker) missing(o *outside) {
 		who := "enrichment"
 		given := "{do: " + m.Do + ", output: ...}"
 		if m.Step != "" {
-			who, given = "step "+m.Step, "{step: "+m.Step+", state: executed}"
+			who, given = "step "+m.Step, "{step: "+inFlow(m.Step)+", state: executed}"
 		}
 		c.lacking = true
 		message := fmt.Sprintf("%s calls %s with %s, and the test gives no answer", who, m.Do, inJSON(m.With))
@@ -242,6 +243,14 @@ func (c *checker) unused(o *outside) {
 		}
 		i++
 	}
+}
+
+// inFlow is the name of a step as it stands between braces, where [ has a meaning.
+func inFlow(step string) string {
+	if strings.ContainsRune(step, '[') {
+		return strconv.Quote(step)
+	}
+	return step
 }
 
 // inJSON writes a value; nothing for one that is not there.

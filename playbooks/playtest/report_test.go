@@ -17,7 +17,7 @@ func TestHostileNames(t *testing.T) {
 		"p.yaml": {Data: []byte(`playbook: p
 match: {any: [{"odd \e[2J": .alert.host.name == "x"}, {b: .alert.event.cmdline == "y"}]}
 steps: [{id: note, do: alert.note, with: {text: hello}}]`)},
-		"p_test.yaml": {Data: []byte(`alert: {host: {name: "evil\u202egpj.exe \e]0;t\a"}, event: {cmdline: "a -> b <c> \r\n\u202e"}}
+		"p_test.yaml": {Data: []byte(`alert: {id: "1\e[2J", host: {name: "evil\u202egpj.exe \e]0;t\a"}, event: {cmdline: "a -> b <c> \r\n\u202e"}}
 tests: [{name: "a\rb\tc\nnot ok 7 # TODO \\ \e[2J <\"&> ]]> \u202egpj.exe \0", expect: {verdict: match}}]`)},
 	}
 	report := run(t, playtest.Options{}, playtest.Place{FS: fsys})
