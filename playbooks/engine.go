@@ -144,6 +144,7 @@ func (e *Engine) Reload(set *Set) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.versions.replace(set)
+	e.reader.counter.retain(set)
 	for _, p := range set.playbooks {
 		// A counter that is first seen at 1 hides its first increase.
 		for _, outcome := range []soar.RunState{soar.RunDone, soar.RunFailed, soar.RunUnknown} {
