@@ -107,7 +107,11 @@ func (r *reader) read(ctx context.Context, name string, e *enrichment, with map[
 	if err != nil {
 		return nil, err
 	}
-	got := r.cache.get(ctx, e.do+string(arguments), e.life, func() (*answer, error) {
+	key := e.do + string(arguments)
+	if e.action.Spec().OfAlert {
+		key += alert.Ref()
+	}
+	got := r.cache.get(ctx, key, e.life, func() (*answer, error) {
 		value, err := r.carryOut(ctx, e.action, Call{Alert: *alert, With: with, Step: e.do})
 		if err != nil {
 			return nil, err

@@ -139,3 +139,29 @@ steps: [{do: fake.tell}]`, false)
 		t.Errorf("found %q", ev.err)
 	}
 }
+
+// An action that takes the host of the alert does not get the answer for another.
+func TestAnswersOfOneAlert(t *testing.T) {
+	server := newFakeServer()
+	actions := server.actions()
+	server.add(actions, "fake.tree", Reads, func(_ context.Context, call Call) (Outcome, error) {
+		return Outcome{State: soar.StepExecuted, Output: call.Alert.Host.Identifier}, nil
+	}).spec.OfAlert = true
+	e, err := NewEngine(newMemJournal(), actions, loadText(t, actions, "playbook: p\nenrich: {tree: {do: fake.tree}}\nsteps: [{do: fake.tell}]"), EngineOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"a", "b", "a"} {
+		alert := onHost("of "+host, host)
+		plain, err := plainAlert(&alert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.judge(t.Context(), &alert, plain, e.Set().Get("p")).found.values["tree"]; got != host {
+			t.Errorf("found %v for host %s", got, host)
+		}
+	}
+	if n := server.called("fake.tree"); n != 2 {
+		t.Errorf("%d look-ups for two alerts", n)
+	}
+}
