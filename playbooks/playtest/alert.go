@@ -23,6 +23,8 @@ var bare = map[string]any{
 	"created_at": "2026-01-01T00:00:00Z", "event": map[string]any{},
 }
 
+var severities = []string{string(soar.SeverityInfo), string(soar.SeverityLow), string(soar.SeverityMedium), string(soar.SeverityHigh), string(soar.SeverityCritical)}
+
 // fixture reads an alert that a test file names or holds.
 func (s *suite) fixture(f *Fixture) (map[string]any, registry.Problems) {
 	object := f.Inline
@@ -114,6 +116,15 @@ func decodeAlert(object map[string]any) (soar.Alert, error) {
 			return alert, fmt.Errorf("%s cannot be a %s", wrong.Field, wrong.Value)
 		}
 		return alert, err
+	}
+	near := registry.Nearest(string(alert.Severity), severities)
+	switch {
+	case alert.ID == "":
+		return alert, errors.New("id is empty")
+	case alert.Server == "":
+		return alert, errors.New("server is empty")
+	case near != "" && near != string(alert.Severity): // an odd one is let through: alerts may have it
+		return alert, fmt.Errorf("severity %q: did you mean %q?", alert.Severity, near)
 	}
 	return alert, nil
 }
