@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
@@ -117,8 +120,12 @@ func (e *explanation) explain(cmd *cobra.Command, name string, alerts []string) 
 	if !at.IsZero() {
 		options.Now = func() time.Time { return at }
 	}
-	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
+	cfg, err := e.file.load()
+	switch {
+	case err == nil:
 		options.Ceiling = cfg.Playbooks.Mode
+	case !errors.Is(err, config.ErrUnreadable) || !errors.Is(err, fs.ErrNotExist) || cmd.Flags().Changed("config"):
+		return nil, err // there is one, and what it says of the mode is not known
 	}
 	// .count needs the store; without one, an alert of a file can be explained all the same.
 	if r, err := e.file.reader(cmd.Context()); err == nil {

@@ -146,6 +146,35 @@ func TestExplainFormsOfAlerts(t *testing.T) {
 	}
 }
 
+// The configuration holds playbooks back. One that cannot be read is not passed over:
+// the guard would say what is not so.
+func TestExplainSaysTheModeOfTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	book := write(t, dir, "playbooks/p.yaml", goodPlaybook)
+	file := write(t, dir, "a.yaml", "severity: high\n")
+	observing := write(t, dir, "observing.yaml", strings.Replace(goodConfig, "{dir: playbooks}", "{dir: playbooks, mode: observe}", 1))
+	broken := write(t, dir, "broken.yaml", strings.Replace(goodConfig, "{dir: playbooks}", "{dir: playbooks, mode: obsrve}", 1))
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct {
+		name           string
+		line           []string
+		code           int
+		stdout, stderr string
+	}{
+		{"none", nil, exitOK, "guard: mode: enforce", ""},
+		{"one that observes", []string{"-c", observing}, exitOK, "guard: mode: observe", ""},
+		{"one with a mistake", []string{"-c", broken}, exitConfig, "", "obsrve"},
+		{"one that is not there", []string{"-c", filepath.Join(dir, "absent.yaml")}, exitConfig, "", "absent.yaml"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stdout, stderr, code := erbridge(t, "", append([]string{"playbook", "explain", book, file}, tt.line...)...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("code %d, want %d\n%s%s", code, tt.code, stdout, stderr)
+			}
+		})
+	}
+}
+
 // A playbook is proposed for what else starts runs, too: it lints and its tests pass.
 func TestNewPlaybookOn(t *testing.T) {
 	dir := t.TempDir()
