@@ -210,6 +210,9 @@ func (v *survey) beginCall(s *step, key string, f *frame) {
 		return
 	}
 	vars, err := callVars(v.ctx, s, callee, f.input(v.r.plain, &v.r.run))
+	if err != nil && v.interrupted() {
+		return
+	}
 	if err != nil {
 		v.r.endGroup(s, key, Result{State: soar.StepFailed, Error: "with: " + err.Error()})
 		return

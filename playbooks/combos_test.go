@@ -1,6 +1,7 @@
 package playbooks
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -61,6 +62,55 @@ steps:
 			})
 		})
 	}
+}
+
+// An evaluation that is cut short because the engine stops is no failure: nothing is
+// recorded of the step, and the next start evaluates it again.
+func TestEvaluationCutShort(t *testing.T) {
+	actions := newFakeServer().actions()
+	for _, step := range []string{
+		`{do: fake.repeat, if: '[range(9)] | length > 3'}`,
+		`{do: fake.repeat, with: {a: '${{ [range(9)] }}'}}`,
+		`{do: fake.repeat, for_each: '[range(9)]'}`,
+		`{do: fake.repeat, for_each: '[1]', if: '[range(9)] | length > 3'}`,
+		`{parallel: [{do: fake.repeat}], if: '[range(9)] | length > 3'}`,
+		`{call: q, if: '[range(9)] | length > 3'}`,
+		`{call: q, with: {a: '${{ [range(9)] }}'}}`,
+	} {
+		t.Run(step, func(t *testing.T) {
+			set := loadText(t, actions, "playbook: p\nsteps: ["+step+"]", "playbook: q\non: manual\nvars: {a: 1}\nsteps: [{do: fake.repeat}]")
+			for looks := range 12 { // at the context, until it ends
+				e, err := NewEngine(newMemJournal(), actions, set, EngineOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				alert := testAlert("1")
+				r := e.newRunner(soar.Run{ID: soar.NewRunID(time.Now()), State: soar.RunRunning, Mode: soar.ModeEnforce}, set.Get("p"), &alert, map[string]any{}, newFindings(nil))
+				r.calls["q"] = set.Get("q")
+				r.advance(&endsLater{Context: t.Context(), left: looks})
+				if r.run.State != soar.RunRunning || len(r.results) > 0 {
+					t.Errorf("after %d looks: run %s (%s), %d results", looks, r.run.State, r.run.Error, len(r.results))
+				}
+				r.advance(t.Context())
+				if len(r.ready) == 0 || r.open[r.ready[0].key] == nil || !r.open[r.ready[0].key].planned {
+					t.Errorf("after %d looks: the next start does not go on: %v", looks, r.ready)
+				}
+			}
+		})
+	}
+}
+
+// endsLater is a context that ends after it was asked so many times whether it has.
+type endsLater struct {
+	context.Context
+	left int
+}
+
+func (c *endsLater) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // Each item has attempts of its own, and the time of a step is that of one item.
