@@ -205,6 +205,10 @@ func (v *survey) beginCall(s *step, key string, f *frame) {
 		return
 	}
 	callee := v.r.calls[s.call.Value]
+	if v.r.open[key] == nil && len(v.r.results)+len(v.r.open)+len(callee.program) > maxInstances {
+		v.r.endGroup(s, key, Result{State: soar.StepFailed, Error: fmt.Sprintf("the run would come to more than %d steps", maxInstances)})
+		return
+	}
 	if callee.reads() {
 		v.ready = append(v.ready, &instance{key: key, step: s, frame: *f, reads: true})
 		return

@@ -64,6 +64,21 @@ steps:
 	}
 }
 
+// A run comes to no more than so many steps, also by calls.
+func TestCallsOfManyItems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, actions := newMemJournal(), newFakeServer().actions()
+		many := "playbook: q\non: manual\nsteps:\n" + strings.Repeat("  - {if: \"false\", do: fake.repeat}\n", 30)
+		_, stop := running(t, j, actions, loadText(t, actions, "playbook: p\nsteps: [{id: all, for_each: '[range(1000)]', max_parallel: 100, call: q}]", many), EngineOptions{})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Hour)
+		stop()
+		if run := j.all()[0]; run.State != soar.RunFailed || !strings.HasSuffix(run.Error, "the run would come to more than 10000 steps") {
+			t.Errorf("run %s: %s", run.State, run.Error)
+		}
+	})
+}
+
 // An evaluation that is cut short because the engine stops is no failure: nothing is
 // recorded of the step, and the next start evaluates it again.
 func TestEvaluationCutShort(t *testing.T) {
