@@ -168,3 +168,14 @@ func TestDeepCalls(t *testing.T) {
 		}
 	})
 }
+
+// What the message says of a bound is what holds.
+func TestShortestTimeout(t *testing.T) {
+	actions := newFakeServer().actions()
+	for text, ok := range map[string]bool{"0s": false, "999ms": false, "1s": true, "30d": true, "31d": false} {
+		_, problems := Parse("p.yaml", []byte("playbook: p\nsteps: [{do: fake.repeat, timeout: "+text+"}]"), actions)
+		if (len(problems) == 0) != ok {
+			t.Errorf("timeout: %s: %v", text, problems)
+		}
+	}
+}
