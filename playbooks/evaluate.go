@@ -338,16 +338,6 @@ type beginning struct {
 	settles []func(kept bool) // to be called when all of it is on disk, or is not
 }
 
-// begin is answer for an alert.
-func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[string]any, ev *evaluation) (*runner, []soar.KV, string, func(bool)) {
-	b := e.answer(ctx, &occasion{on: pendingAlert, alert: a}, plain, ev)
-	return b.runner, b.kv, b.verdict, func(kept bool) {
-		for _, settle := range b.settles {
-			settle(kept)
-		}
-	}
-}
-
 // answer makes the run of a match, unless its cool-down holds or it joins a group.
 func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, ev *evaluation) (b beginning) {
 	a, pb, now := o.alert, ev.pb, e.options.Now().UTC()

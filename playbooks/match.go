@@ -119,7 +119,7 @@ func negate(v Verdict) Verdict {
 func firstError(results []Condition) string {
 	settled := slices.ContainsFunc(results, func(c Condition) bool { return c.Block == Any && c.Verdict == Match })
 	for i := range results {
-		if c := &results[i]; c.Verdict == Failed && !(c.Block == Any && settled) {
+		if c := &results[i]; c.Verdict == Failed && (c.Block != Any || !settled) {
 			return fmt.Sprintf("%s: %s", c.Name, c.Error)
 		}
 	}
