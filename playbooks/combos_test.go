@@ -133,22 +133,22 @@ func TestItemsTryAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMemJournal(), newFakeServer()
 		actions := server.actions()
-		server.before = func(n int) error { // every other call fails, before anything has happened
-			if n%2 == 1 && n < 2000 {
-				return ErrTransient
+		server.add(actions, "fake.item", Once, func(_ context.Context, call Call) (Outcome, error) {
+			if !strings.Contains(call.Step, "#") { // of each item, the first call fails before anything has happened
+				return Outcome{}, ErrTransient
 			}
-			return nil
-		}
+			return Outcome{State: soar.StepExecuted, Ref: server.take("fake.item", call)}, nil
+		})
 		_, stop := running(t, j, actions, loadText(t, actions, `
 playbook: p
 steps:
-  - {id: each, for_each: "[range(1000)]", max_parallel: 50, do: fake.once, timeout: 1m, retry: {attempts: 12, delay: 1s}}
+  - {id: each, for_each: "[range(1000)]", max_parallel: 50, do: fake.item, timeout: 1m, retry: {attempts: 2, delay: 1s}}
   - {do: fake.repeat, with: {n: "${{ .steps.each | map(select(.state == \"executed\")) | length }}"}}
 `), EngineOptions{})
 		j.put(t, testAlert("1"))
 		time.Sleep(time.Hour)
 		stop()
-		if got := server.done("fake.repeat"); len(got) != 1 || fmt.Sprint(got[0].with["n"]) != "1000" || len(server.done("fake.once")) != 1000 {
+		if got := server.done("fake.repeat"); len(got) != 1 || fmt.Sprint(got[0].with["n"]) != "1000" || len(server.done("fake.item")) != 1000 {
 			t.Errorf("found %v, %s", got, stateOf(j.all()))
 		}
 	})

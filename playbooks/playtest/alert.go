@@ -60,6 +60,9 @@ func ReadAlert(data []byte) (alert soar.Alert, received time.Time, err error) {
 			}
 		}
 	}
+	if len(object) == 0 {
+		return alert, received, errors.New("it is empty, and says nothing to begin with")
+	}
 	alert, err = decodeAlert(object)
 	return alert, received, err
 }
