@@ -365,7 +365,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 		answers = append(answers, Answer{Check: "started", OK: true, Words: "by " + o.by})
 	}
 	var group *GroupWindow
-	if pb.group != nil && o.alert.Key != 0 && o.on != onManual {
+	if pb.group != nil && comesInGroups(o.on) {
 		key, err := commonKey(ctx, pb.group.by, ev.input())
 		if err != nil {
 			return failed("group.by: " + err.Error())

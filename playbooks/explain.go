@@ -235,7 +235,7 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation, g *guard, lacks
 
 // group tells which alerts would share the run. Without a key the engine starts none.
 func (x *Explanation) group(ctx context.Context, ev *evaluation, lacks unknowns) {
-	if ev.pb.group == nil || ev.plain == nil || x.On == onManual {
+	if ev.pb.group == nil || !comesInGroups(x.On) {
 		return
 	}
 	for _, by := range ev.pb.group.by {

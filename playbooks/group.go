@@ -68,6 +68,10 @@ func (p *Playbook) keys() (keys []*expr) {
 	return keys
 }
 
+// comesInGroups reports whether what starts runs is put together in groups: alerts are,
+// and neither a failed run nor what a person wants now.
+func comesInGroups(on string) bool { return on == pendingAlert || on == pendingUpdated }
+
 // groups knows the open groups. It is exact as cooldowns is: a group counts once
 // its run is on disk, and closes only when all that were joining are.
 type groups struct {
