@@ -1,6 +1,7 @@
 package jq
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -227,6 +228,9 @@ func TestReadsAreAll(t *testing.T) {
 			other := g.another(in, fields)
 			want, wantErr := p.Run(t.Context(), in, nil)
 			got, gotErr := p.Run(t.Context(), other, nil)
+			if errors.Is(wantErr, ErrLimit) || errors.Is(gotErr, ErrLimit) {
+				continue // which limit is met first, and when, depends on the machine
+			}
 			if !reflect.DeepEqual(got, want) || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
 				t.Fatalf("seed %d: %s\nreads %v only, and yet\n%v gives %v, %v\n%v gives %v, %v", seed, src, fields, in, want, wantErr, other, got, gotErr)
 			}
