@@ -743,29 +743,16 @@ func (c *regexpCache) get(r *run, pattern, flags string) (*sizedRegexp, error) {
 
 // compile compiles a regular expression and charges for it.
 func (r *run) compile(pattern, flags string) (*sizedRegexp, error) {
-	if i := strings.IndexFunc(flags, func(f rune) bool { return !strings.ContainsRune("gim", f) }); i >= 0 {
-		return nil, fmt.Errorf("regular expression flags %q: only g, i and m are known", shorten(flags))
-	}
-	full := pattern
-	if strings.ContainsRune(flags, 'i') {
-		full = "(?i)" + full
-	}
-	if strings.ContainsRune(flags, 'm') {
-		full = "(?s)" + full
-	}
-	if len(full) > 8192 {
-		return nil, fmt.Errorf("%w: a regular expression has more than 8192 bytes", ErrLimit)
+	full, err := withFlags(pattern, flags)
+	if err != nil {
+		return nil, err
 	}
 	if err := r.charge(regexpBytes * len(full)); err != nil {
 		return nil, err
 	}
-	parsed, err := syntax.Parse(full, syntax.Perl)
+	parsed, size, err := parsePattern(pattern, full)
 	if err != nil {
-		return nil, fmt.Errorf("regular expression %s: %s", gojq.Preview(pattern), shorten(err.Error()))
-	}
-	size := instructions(parsed)
-	if size > maxRegexp {
-		return nil, fmt.Errorf("%w: the repetitions of a regular expression multiply to more than %d parts", ErrLimit, maxRegexp)
+		return nil, err
 	}
 	if err := r.charge(int(regexpBytes * size)); err != nil {
 		return nil, err
@@ -779,6 +766,46 @@ func (r *run) compile(pattern, flags string) (*sizedRegexp, error) {
 		return nil, err
 	}
 	return &sizedRegexp{re, len(prog.Inst)}, nil
+}
+
+// CheckPattern says why a regular expression, or its flags, cannot be used; nil when
+// they can.
+func CheckPattern(pattern, flags string) error {
+	full, err := withFlags(pattern, flags)
+	if err == nil {
+		_, _, err = parsePattern(pattern, full)
+	}
+	return err
+}
+
+// withFlags writes jq's flags into a regular expression.
+func withFlags(pattern, flags string) (full string, err error) {
+	if i := strings.IndexFunc(flags, func(f rune) bool { return !strings.ContainsRune("gim", f) }); i >= 0 {
+		return "", fmt.Errorf("regular expression flags %q: only g, i and m are known", shorten(flags))
+	}
+	full = pattern
+	if strings.ContainsRune(flags, 'i') {
+		full = "(?i)" + full
+	}
+	if strings.ContainsRune(flags, 'm') {
+		full = "(?s)" + full
+	}
+	if len(full) > 8192 {
+		return "", fmt.Errorf("%w: a regular expression has more than 8192 bytes", ErrLimit)
+	}
+	return full, nil
+}
+
+// parsePattern reads a regular expression, whose flags are in full, and tells how many
+// instructions it comes to.
+func parsePattern(pattern, full string) (parsed *syntax.Regexp, size float64, err error) {
+	if parsed, err = syntax.Parse(full, syntax.Perl); err != nil {
+		return nil, 0, fmt.Errorf("regular expression %s: %s", gojq.Preview(pattern), shorten(err.Error()))
+	}
+	if size = instructions(parsed); size > maxRegexp {
+		return nil, 0, fmt.Errorf("%w: the repetitions of a regular expression multiply to more than %d parts", ErrLimit, maxRegexp)
+	}
+	return parsed, size, nil
 }
 
 // instructions tells roughly how many a regular expression compiles to, before it

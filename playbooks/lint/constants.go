@@ -1,8 +1,6 @@
 package lint
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -56,23 +54,18 @@ func constantPlace(src string, f *gojq.Func) int {
 	return start
 }
 
-// wrongPattern says why a regular expression is none; jq itself is asked.
-func wrongPattern(f *gojq.Func, pattern any) string {
-	if _, isText := pattern.(string); !isText || f.Name == "split" && len(f.Args) == 1 {
+// wrongPattern says why a regular expression, or its flags, cannot be used.
+func wrongPattern(f *gojq.Func, arg any) string {
+	pattern, isText := arg.(string)
+	if !isText || f.Name == "split" && len(f.Args) == 1 {
 		return "" // test([PATTERN, FLAGS]) is seldom; split with one argument takes a plain text
 	}
-	call := "test(" + f.Args[0].String()
-	if flags := flagsOf(f); flags != nil {
-		if _, ok := constantOf(flags); !ok {
-			return ""
-		}
-		call += "; " + flags.String()
+	flags := ""
+	if q := flagsOf(f); q != nil {
+		given, _ := constantOf(q)
+		flags, _ = given.(string)
 	}
-	program, err := jq.Compile(`"" | ` + call + ")")
-	if err != nil {
-		return ""
-	}
-	if _, err := program.Value(context.Background(), nil); err != nil && !errors.Is(err, jq.ErrOutputs) {
+	if err := jq.CheckPattern(pattern, flags); err != nil {
 		return err.Error()
 	}
 	return ""
