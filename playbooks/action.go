@@ -59,6 +59,9 @@ type Spec struct {
 	// PollTimeout bounds one Poll where that takes long, such as one that downloads;
 	// zero means the bound of every call.
 	PollTimeout time.Duration
+	// OfAlert marks an action that takes from the alert at hand what with leaves open,
+	// such as the host: what it read for one alert is not the answer for another.
+	OfAlert bool
 	// Inside marks an action of which nothing leaves the process before its result is
 	// in the journal. Tests of playbooks carry it out; all others they stand in for.
 	Inside bool

@@ -326,7 +326,10 @@ func (b *Backtest) needsLookUp(ctx context.Context, ev *evaluation, p *planner) 
 	if b.options.Reads {
 		return ""
 	}
-	conditions := ev.pb.match.evaluate(ctx, ev.input(), nil, (*condition).cheap, false)
+	if ev.pb.count != nil {
+		ev.readCount(ctx)
+	}
+	conditions := ev.pb.match.evaluate(ctx, ev.input(), nil, func(c *condition) bool { return !c.looksUp() }, false)
 	switch combine(conditions) {
 	case NoMatch:
 		return ""
@@ -336,9 +339,9 @@ func (b *Backtest) needsLookUp(ctx context.Context, ev *evaluation, p *planner) 
 		}
 		return ""
 	}
-	if ev.pb.cooldown != nil {
-		if why := p.unknown(ev.pb.cooldown.key, &frame{chain: []*Playbook{ev.pb}}); why != "" {
-			return "its cool-down " + why
+	for _, key := range ev.pb.keys() {
+		if why := p.unknown(key, &frame{chain: []*Playbook{ev.pb}, found: ev.found}); why != "" {
+			return "its cool-down or its group " + why
 		}
 	}
 	return ""

@@ -116,6 +116,60 @@ steps:
 	}
 }
 
+// cameIn is the history of alerts that came in.
+type cameIn []*soar.StoredAlert
+
+func (c cameIn) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, error) {
+	for _, a := range c {
+		if a.Alert.Ref() == ref {
+			return *a, nil
+		}
+	}
+	return soar.StoredAlert{}, soar.ErrNotFound
+}
+
+func (c cameIn) AlertsCreated(_ context.Context, since time.Time, after int64, _ int) (page []soar.StoredAlert, err error) {
+	for _, a := range c {
+		if a.Key > after && !a.Alert.CreatedAt.Before(since) {
+			page = append(page, *a)
+		}
+	}
+	return page, nil
+}
+
+// Like alerts are counted before anybody says that a look-up decides.
+func TestBacktestCountsBeforeItLooksUp(t *testing.T) {
+	actions := newFakeServer().actions()
+	server := newFakeServer()
+	server.add(actions, hostGet, Reads, nil)
+	set := loadText(t, actions, `
+playbook: counted
+enrich: {x: {do: fake.read}}
+count: {by: .alert.host.identifier, window: 1h}
+match: {all: [{it is the second: .count >= 2}, {it was read: .enrich.x.read != null}]}
+steps: [{do: fake.once}]
+`, `
+playbook: keyed
+cooldown: {key: '[.alert.id, getpath(["ho" + "st", "name"])] | join(" ")', for: 1h}
+steps: [{do: fake.once}]
+`, `
+playbook: grouped
+group: {by: .host.name, window: 1h}
+steps: [{do: fake.once}]
+`)
+	alerts := []*soar.StoredAlert{came(1, 0, nil), came(2, 5, nil)}
+	b, err := NewBacktest(set, BacktestOptions{Actions: actions, History: cameIn(alerts)})
+	got := backtested(t, b, err, alerts...)
+	if r := got["counted"]; r.NotMatched != 1 || r.Unknown != 1 {
+		t.Errorf("counted: %+v", r)
+	}
+	for _, name := range []string{"keyed", "grouped"} {
+		if r := got[name]; r.Unknown != 2 || r.Matched != 0 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 // Each alert is evaluated at the time at which it came in, and cool-downs hold as they
 // would have held.
 func TestBacktestGoesBackInTime(t *testing.T) {

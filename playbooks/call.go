@@ -205,11 +205,18 @@ func (v *survey) beginCall(s *step, key string, f *frame) {
 		return
 	}
 	callee := v.r.calls[s.call.Value]
+	if v.r.open[key] == nil && len(v.r.results)+len(v.r.open)+len(callee.program) > maxInstances {
+		v.r.endGroup(s, key, Result{State: soar.StepFailed, Error: fmt.Sprintf("the run would come to more than %d steps", maxInstances)})
+		return
+	}
 	if callee.reads() {
 		v.ready = append(v.ready, &instance{key: key, step: s, frame: *f, reads: true})
 		return
 	}
 	vars, err := callVars(v.ctx, s, callee, f.input(v.r.plain, &v.r.run))
+	if err != nil && v.interrupted() {
+		return
+	}
 	if err != nil {
 		v.r.endGroup(s, key, Result{State: soar.StepFailed, Error: "with: " + err.Error()})
 		return

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -31,8 +32,9 @@ type History interface {
 
 const (
 	maxCountWindow = 7 * 24 * time.Hour
-	// maxCounted bounds the alerts that are kept in mind for one rule; beyond it, the
-	// oldest are read again when somebody asks.
+	maxCountReach  = 90 * 24 * time.Hour
+	// maxCounted is how many alerts of one rule are kept in mind before those are
+	// forgotten that are too old to be counted.
 	maxCounted = 100_000
 )
 
@@ -62,7 +64,12 @@ func (l *loader) count(by *yaml.Node, window time.Duration) {
 			continue
 		}
 		rule.by, rule.text = append(rule.by, e), rule.text+e.String()+"\n"
-		for _, fields := range e.Fields() {
+		if e.whole {
+			l.problems.Addf(l.at(item), "range", "take fields of .alert.host, .alert.rule or .alert.event",
+				"count.by must say what an alert is, and nobody can tell what of it this reads")
+			continue
+		}
+		for _, fields := range e.reads {
 			if len(fields) < 2 || slices.Contains([]string{"status", "verdict", "comment", "event_count", "updated_at"}, fields[1]) {
 				l.problems.Addf(l.at(item), "range", "take fields of .alert.host, .alert.rule or .alert.event",
 					"count.by must say what an alert is, and .%s changes", fieldText(fields))
@@ -130,7 +137,18 @@ type countIndex struct {
 	floor time.Time
 	upTo  int64
 	size  int
+	most  int           // what size may be before old ones are forgotten
+	reach time.Duration // how much more than the last one needed is kept in mind
 	alike map[string][]counted
+}
+
+// retain forgets rules that no playbook of a set has.
+func (c *counter) retain(set *Set) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.rules, func(text string, _ *countIndex) bool {
+		return !slices.ContainsFunc(set.playbooks, func(pb *Playbook) bool { return pb.count != nil && pb.count.text == text })
+	})
 }
 
 type counted struct {
@@ -164,7 +182,7 @@ func (c *counter) count(ctx context.Context, rule *countRule, alert *soar.Alert,
 		if c.rules == nil {
 			c.rules = map[string]*countIndex{}
 		}
-		known = &countIndex{}
+		known = &countIndex{most: maxCounted}
 		c.rules[rule.text] = known
 	}
 	c.mu.Unlock()
@@ -189,8 +207,16 @@ func countInput(plain map[string]any) *input {
 
 // read takes in what is stored since it last looked.
 func (t *countIndex) read(ctx context.Context, h History, rule *countRule, since time.Time) error {
-	if t.alike == nil || since.Before(t.floor) || t.size > maxCounted {
-		t.floor, t.upTo, t.size, t.alike = since, 0, 0, map[string][]counted{}
+	// Alerts do not come in the order in which they were created: more is kept than
+	// this one needs, the more the further they go back, so that not everything is
+	// read again for each.
+	switch {
+	case t.alike == nil || since.Before(t.floor):
+		t.reach = min(max(rule.window/4, 2*t.reach), maxCountReach)
+		t.floor, t.upTo, t.size, t.alike = since.Add(-t.reach), 0, 0, map[string][]counted{}
+	case t.size > t.most:
+		t.forget(since.Add(-t.reach))
+		t.most = max(t.most, 2*t.size) // when many are in the window, not each time
 	}
 	for {
 		page, err := h.AlertsCreated(ctx, t.floor, t.upTo, pageSize)
@@ -216,6 +242,22 @@ func (t *countIndex) read(ctx context.Context, h History, rule *countRule, since
 				t.alike[key] = append(t.alike[key], counted{a.Key, a.Alert.CreatedAt})
 				t.size++
 			}
+		}
+	}
+}
+
+// forget drops what was created before floor.
+func (t *countIndex) forget(floor time.Time) {
+	if !floor.After(t.floor) {
+		return
+	}
+	t.floor, t.size = floor, 0
+	for key, list := range t.alike {
+		list = slices.DeleteFunc(list, func(c counted) bool { return c.created.Before(floor) })
+		if t.size += len(list); len(list) == 0 {
+			delete(t.alike, key)
+		} else {
+			t.alike[key] = slices.Clip(list)
 		}
 	}
 }

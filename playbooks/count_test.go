@@ -206,3 +206,79 @@ func TestCountInABacktest(t *testing.T) {
 		}
 	})
 }
+
+// history is alerts that were created at its times, one after the other, and counts
+// how many of them are read.
+type history struct {
+	times []time.Time
+	read  int
+}
+
+func (h *history) AlertByRef(_ context.Context, _ string) (soar.StoredAlert, error) {
+	return soar.StoredAlert{}, soar.ErrNotFound
+}
+
+func (h *history) AlertsCreated(_ context.Context, since time.Time, after int64, _ int) (page []soar.StoredAlert, err error) {
+	for i := after; i < int64(len(h.times)); i++ {
+		if !h.times[i].Before(since) {
+			page = append(page, soar.StoredAlert{Key: i + 1, Alert: createdAt(fmt.Sprint(i), "a", h.times[i])})
+		}
+	}
+	h.read += len(page)
+	return page, nil
+}
+
+// However many alerts there are, in whatever order, each is read a few times at most;
+// those too old to be counted are forgotten; and the count is right all the while.
+func TestCountForgets(t *testing.T) {
+	actions := newFakeServer().actions()
+	rule := loadText(t, actions, bruteForce).Get("brute-force").count
+	at := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name string
+		step func(i int) time.Duration // from the alert before it
+		most int
+	}{
+		{"in order", func(int) time.Duration { return time.Minute / 4 }, 100},
+		{"many in the window", func(int) time.Duration { return time.Second }, 10},
+		{"out of order", func(i int) time.Duration { return time.Minute/4 + time.Duration(i%2*4-2)*time.Minute }, 100},
+		{"backwards", func(int) time.Duration { return -time.Minute / 4 }, 100},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, now := &history{}, at
+			index := &countIndex{most: tt.most}
+			c := &counter{history: h, rules: map[string]*countIndex{rule.text: index}}
+			largest := 0
+			for i := range 2000 {
+				now = now.Add(tt.step(i))
+				want := 1
+				for _, other := range h.times {
+					if other.Sub(now).Abs() < rule.window {
+						want++
+					}
+				}
+				a := createdAt("next", "a", now)
+				plain, err := plainAlert(&a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := c.count(t.Context(), rule, &a, plain); got != want || err != nil {
+					t.Fatalf("alert %d: %d, %v, want %d", i, got, err, want)
+				}
+				h.times = append(h.times, now)
+				largest = max(largest, index.size)
+			}
+			if h.read > 20*len(h.times) {
+				t.Errorf("%d alerts read for %d", h.read, len(h.times))
+			}
+			if tt.name == "in order" && largest > tt.most+10 {
+				t.Errorf("%d kept in mind", largest)
+			}
+		})
+	}
+	set := NewSet()
+	c := &counter{rules: map[string]*countIndex{rule.text: {}}}
+	if c.retain(set); len(c.rules) != 0 {
+		t.Error("a rule that no playbook has is kept in mind")
+	}
+}

@@ -108,10 +108,9 @@ type Engine struct {
 	stopOnce  sync.Once
 
 	mu       sync.Mutex
-	versions map[string]*Playbook // by hash; guarded by mu
-	kept     map[string]bool      // hashes that the journal has; guarded by mu
-	alerts   inFlight             // guarded by mu
-	runs     map[soar.RunID]bool  // being worked on; guarded by mu
+	versions versions            // guarded by mu
+	alerts   inFlight            // guarded by mu
+	runs     map[soar.RunID]bool // being worked on; guarded by mu
 	// wanted are runs that somebody waits for, closed when the worker has left them.
 	wanted map[soar.RunID]chan struct{} // guarded by mu
 
@@ -149,11 +148,13 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		journal: j, actions: actions, options: o, metrics: m,
 		reader: &reader{cache: newCache(o.Now), actions: actions, callTimeout: o.CallTimeout, now: o.Now, hosts: o.Hosts, counter: &counter{history: o.History},
 			lookedUp: func(how string) { m.lookUps.WithLabelValues(how).Inc() }},
-		guard:    o.Guard,
-		holds:    holds{runs: map[soar.RunID]held{}, nudge: make(chan struct{}, 1)},
-		loaded:   make(chan struct{}),
-		stop:     make(chan struct{}),
-		versions: map[string]*Playbook{}, kept: map[string]bool{}, runs: map[soar.RunID]bool{}, wanted: map[soar.RunID]chan struct{}{}, again: make(chan struct{}, 1),
+		guard:  o.Guard,
+		holds:  holds{runs: map[soar.RunID]held{}, nudge: make(chan struct{}, 1)},
+		loaded: make(chan struct{}),
+		stop:   make(chan struct{}),
+		runs:   map[soar.RunID]bool{},
+		wanted: map[soar.RunID]chan struct{}{},
+		again:  make(chan struct{}, 1),
 		notice: make(chan struct{}, 1),
 	}
 	if o.Registerer != nil {
@@ -174,8 +175,9 @@ func (e *Engine) Reload(set *Set) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.versions.replace(set)
+	e.reader.counter.retain(set)
 	for _, p := range set.playbooks {
-		e.versions[p.Hash] = p
 		// A counter that is first seen at 1 hides its first increase.
 		for _, outcome := range []soar.RunState{soar.RunDone, soar.RunFailed, soar.RunUnknown} {
 			e.metrics.runs.WithLabelValues(p.Name, string(outcome))
@@ -550,7 +552,7 @@ func (e *Engine) commit(ctx context.Context, change soar.Change) error {
 // text in the journal.
 func (e *Engine) version(ctx context.Context, hash string) (*Playbook, error) {
 	e.mu.Lock()
-	pb := e.versions[hash]
+	pb := e.versions.find(hash)
 	e.mu.Unlock()
 	if pb != nil {
 		return pb, nil
@@ -565,7 +567,7 @@ func (e *Engine) version(ctx context.Context, hash string) (*Playbook, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.versions[hash] = pb
+	e.versions.add(pb)
 	return pb, nil
 }
 
@@ -573,7 +575,7 @@ func (e *Engine) version(ctx context.Context, hash string) (*Playbook, error) {
 func (e *Engine) keepVersion(change *soar.Change, pb *Playbook) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.kept[pb.Hash] {
+	if !e.versions.stored[pb.Hash] {
 		change.Playbooks = append(change.Playbooks, pb.version())
 	}
 }
@@ -585,7 +587,7 @@ func (e *Engine) keptVersions(change *soar.Change) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, v := range change.Playbooks {
-		e.kept[v.Hash] = true
+		e.versions.keep(v.Hash)
 	}
 }
 

@@ -108,7 +108,11 @@ func (r *reader) read(ctx context.Context, name string, e *enrichment, with map[
 	if err != nil {
 		return nil, err
 	}
-	got := r.cache.get(ctx, cacheKey(e.do, arguments), e.life, func() (*answer, error) {
+	key := cacheKey(e.do, arguments)
+	if e.action.Spec().OfAlert {
+		key += alert.Ref()
+	}
+	got := r.cache.get(ctx, key, e.life, func() (*answer, error) {
 		value, err := r.carryOut(ctx, e.action, Call{Alert: *alert, With: with, Step: e.do})
 		if err != nil {
 			return nil, err

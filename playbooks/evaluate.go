@@ -70,7 +70,7 @@ func (ev *evaluation) match(ctx context.Context, all bool) {
 	}
 }
 
-// prepare reads what only the steps need.
+// prepare reads what only the steps need, and the keys of cool-down and group.
 func (ev *evaluation) prepare(ctx context.Context) {
 	if _, counted := ev.found.extra[countName]; ev.pb.count != nil && !counted {
 		ev.readCount(ctx)
@@ -78,7 +78,7 @@ func (ev *evaluation) prepare(ctx context.Context) {
 	if ev.pb.group != nil {
 		ev.found.extra = alone(ev.found.extra, ev.plain)
 	}
-	if ev.pb.stepsNeedHost && !ev.pb.matchNeedsHost {
+	if (ev.pb.stepsNeedHost || ev.pb.keysNeedHost) && !ev.pb.matchNeedsHost {
 		ev.reader.readHost(ctx, ev.alert, ev.found)
 	}
 	ev.enrich(ctx, func(*enrichment) bool { return true })
@@ -116,7 +116,13 @@ func (ev *evaluation) enrich(ctx context.Context, wanted func(*enrichment) bool)
 				}
 				results <- f
 			}()
-			ev.reader.readOne(ctx, e, ev.alert, in, f)
+			if why, failed := ev.found.errors["host"]; failed && e.onHost {
+				// Asked with half of a host record, it would answer for another question.
+				f.values[e.name], f.errors[e.name] = nil, fmt.Sprintf("the host record could not be read: %v", why)
+				f.status[e.name] = ev.reader.status(found{how: lookUpFailed})
+			} else {
+				ev.reader.readOne(ctx, e, ev.alert, in, f)
+			}
 		}()
 	}
 	// The findings that in refers to stay as they are.
@@ -337,16 +343,6 @@ type beginning struct {
 	settles []func(kept bool) // to be called when all of it is on disk, or is not
 }
 
-// begin is answer for an alert.
-func (e *Engine) begin(ctx context.Context, a *soar.StoredAlert, plain map[string]any, ev *evaluation) (*runner, []soar.KV, string, func(bool)) {
-	b := e.answer(ctx, &occasion{on: pendingAlert, alert: a}, plain, ev)
-	return b.runner, b.kv, b.verdict, func(kept bool) {
-		for _, settle := range b.settles {
-			settle(kept)
-		}
-	}
-}
-
 // answer makes the run of a match, unless its cool-down holds or it joins a group.
 func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, ev *evaluation) (b beginning) {
 	a, pb, now := o.alert, ev.pb, e.options.Now().UTC()
@@ -374,7 +370,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 		answers = append(answers, Answer{Check: "started", OK: true, Words: "by " + o.by})
 	}
 	var group *GroupWindow
-	if pb.group != nil && o.alert.Key != 0 && o.on != onManual {
+	if pb.group != nil && comesInGroups(o.on) {
 		key, err := commonKey(ctx, pb.group.by, ev.input())
 		if err != nil {
 			return failed("group.by: " + err.Error())

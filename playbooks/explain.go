@@ -247,7 +247,7 @@ func (x *Explanation) guard(ctx context.Context, ev *evaluation, ceiling soar.Mo
 
 // group tells which alerts would share the run. Without a key the engine starts none.
 func (x *Explanation) group(ctx context.Context, ev *evaluation, lacks unknowns) {
-	if ev.pb.group == nil || ev.plain == nil || x.On == onManual {
+	if ev.pb.group == nil || !comesInGroups(x.On) {
 		return
 	}
 	for _, by := range ev.pb.group.by {
@@ -285,7 +285,7 @@ func truncated(v any) any {
 // Text is the explanation for a terminal.
 func (x *Explanation) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, x.Occasion(), x.Verdict)
+	fmt.Fprintf(&b, "%s%s: %s", x.Playbook, printable(x.Occasion()), x.Verdict)
 	if x.Error != "" {
 		fmt.Fprintf(&b, " (%s)", printable(x.Error))
 	}
@@ -356,6 +356,9 @@ func (x *Explanation) Text() string {
 		fmt.Fprintf(&b, "  %s %s: %s\n", place, s.ID, printable(strings.TrimLeft(s.Action+" "+s.Words, " ")))
 		for _, name := range sortedNames(s.With) {
 			text, err := asText(truncated(s.With[name]))
+			if s.With[name] == nil {
+				text = "null"
+			}
 			if err == nil {
 				fmt.Fprintf(&b, "    %s: %s\n", name, printable(text))
 			}
@@ -416,18 +419,16 @@ func (x *Explanation) writeLookUps(b *strings.Builder) {
 // writeReads tells what a condition found that does not hold.
 func (c *Condition) writeReads(b *strings.Builder) {
 	for _, field := range sortedNames(c.Reads) {
-		if data, err := json.Marshal(c.Reads[field]); err == nil {
-			fmt.Fprintf(b, "        %s is %s\n", printable(field), printable(string(data)))
+		var value strings.Builder
+		e := json.NewEncoder(&value)
+		e.SetEscapeHTML(false) // > is to be read as it is
+		if err := e.Encode(c.Reads[field]); err == nil {
+			fmt.Fprintf(b, "        %s is %s\n", printable(field), printable(strings.TrimSuffix(value.String(), "\n")))
 		}
 	}
 }
 
-// printable keeps control characters of alert text out of a terminal.
+// printable spells out what a terminal would obey in alert text, on one line.
 func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '�'
-		}
-		return r
-	}, text)
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(soar.Visible(text))
 }

@@ -122,7 +122,7 @@ func (u unknowns) of(e *expr) string {
 	if e == nil || len(u) == 0 {
 		return ""
 	}
-	for _, fields := range e.Fields() {
+	for _, fields := range e.reads {
 		for _, name := range sortedNames(u) {
 			root, _, _ := strings.Cut(name, ".")
 			if fields[0] == name || fields[0] == root && (len(fields) == 1 || root+"."+fields[1] == name) {

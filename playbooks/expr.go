@@ -20,7 +20,11 @@ import (
 // expr is one compiled jq expression of a playbook.
 type expr struct {
 	*jq.Program
-	roots map[string]bool // first fields that it reads: alert, steps, ...
+	// reads are the fields that it may read, whatever it does with them, and roots the
+	// first of each: alert, steps, ...
+	reads [][]string
+	roots map[string]bool
+	whole bool // nobody can tell what it reads: reads are all fields that there are
 	lists *namedLists
 }
 
@@ -41,16 +45,26 @@ func compileExpr(src string, w world) (*expr, error) {
 		return nil, err
 	}
 	e := &expr{Program: program, roots: map[string]bool{}, lists: w.lists}
-	for _, fields := range program.Fields() {
+	if e.reads, e.whole = program.Reads(); e.whole {
+		e.reads = wholeInput
+	}
+	for _, fields := range e.reads {
 		e.roots[fields[0]] = true
 	}
 	return e, nil
 }
 
-// asksForHost reports whether the expression looks at how the host was looked up.
-func (e *expr) asksForHost() bool {
-	return slices.ContainsFunc(e.Fields(), func(fields []string) bool {
-		return (fields[0] == "enrich_errors" || fields[0] == statusName) && len(fields) > 1 && fields[1] == "host"
+// wholeInput are the fields that an input may have.
+var wholeInput = [][]string{
+	{"alert"}, {"host"}, {"enrich"}, {"enrich_errors"}, {statusName}, {"vars"}, {"lists"}, {countName}, {"run"}, {"schedule"}, {"input"},
+	{"steps"}, {"item"}, {"alerts"}, {"group"},
+}
+
+// asksFor reports whether the expression looks at how something was looked up. All
+// look-ups together have the name "".
+func (e *expr) asksFor(name string) bool {
+	return slices.ContainsFunc(e.reads, func(fields []string) bool {
+		return (fields[0] == "enrich_errors" || fields[0] == statusName) && strings.Join(fields[1:], "") == name
 	})
 }
 

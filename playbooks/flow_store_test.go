@@ -35,16 +35,7 @@ func TestGroupsOnTheRealStore(t *testing.T) {
 		})
 		return n
 	}
-	for round := 1; finished() < alerts; round++ {
-		_, stop := running(t, s, actions, set, EngineOptions{CallTimeout: time.Second, Drain: time.Millisecond})
-		for commits := 0; commits < 20*round && finished() < alerts; commits++ {
-			changed := s.Changed(soar.SignalRuns)
-			if finished() < alerts {
-				<-changed
-			}
-		}
-		stop()
-	}
+	stopAgainAndAgain(t, s, actions, set, func() bool { return finished() == alerts })
 	happened := map[string]int{}
 	for _, c := range server.done("fake.marked") {
 		happened[c.with["a"].(string)]++

@@ -30,7 +30,9 @@ func (v *survey) items(s *step, f *frame) (st status, seen any) {
 			return going, nil
 		}
 		v.beginItems(s, key, f)
-		done = v.r.results[key]
+		if done = v.r.results[key]; done == nil && v.r.groups[key] == nil {
+			return going, nil // interrupted
+		}
 	}
 	if done != nil {
 		v.over++
@@ -85,6 +87,9 @@ func (v *survey) beginItems(s *step, key string, f *frame) {
 	}
 	if err == nil && len(v.r.results)+len(list) > maxInstances {
 		err = fmt.Errorf("the run would come to more than %d steps", maxInstances)
+	}
+	if err != nil && v.interrupted() {
+		return
 	}
 	if err != nil {
 		v.r.endGroup(s, key, Result{State: soar.StepFailed, Error: "for_each: " + err.Error()})

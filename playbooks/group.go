@@ -57,6 +57,21 @@ func (l *loader) group(by *yaml.Node, window time.Duration) {
 	l.pb.group = rule
 }
 
+// keys are the expressions of cooldown and group.
+func (p *Playbook) keys() (keys []*expr) {
+	if p.group != nil {
+		keys = slices.Clone(p.group.by)
+	}
+	if p.cooldown != nil {
+		keys = append(keys, p.cooldown.key)
+	}
+	return keys
+}
+
+// comesInGroups reports whether what starts runs is put together in groups: alerts are,
+// and neither a failed run nor what a person wants now.
+func comesInGroups(on string) bool { return on == pendingAlert || on == pendingUpdated }
+
 // groups knows the open groups. It is exact as cooldowns is: a group counts once
 // its run is on disk, and closes only when all that were joining are.
 type groups struct {

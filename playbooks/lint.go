@@ -137,6 +137,9 @@ func statusField(fields []string) (depth int, message, hint string) {
 // field checks one path; depth is the index of the name that is wrong.
 func (l *loader) field(fields []string, scope scope) (depth int, message, hint string) {
 	root := fields[0]
+	if root == "[]" { // .[]: all that there is
+		return 0, "", ""
+	}
 	if roots := l.roots(scope); !slices.Contains(roots, root) {
 		message = fmt.Sprintf("there is no .%s here", root)
 		if needs, ok := rootNeeds[root]; ok {

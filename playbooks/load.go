@@ -159,6 +159,7 @@ func parse(file string, data []byte, files *listFiles, actions map[string]Action
 	if doc.Group != nil {
 		l.group(&doc.Group.By.Node, doc.Group.Window)
 	}
+	l.pb.keysNeedHost = slices.ContainsFunc(l.pb.keys(), func(e *expr) bool { return e != nil && e.roots["host"] })
 	l.steps(&doc.Steps.Node, &doc.Finally.Node)
 	if len(l.problems) > 0 {
 		_ = l.problems.Err() // sorts
@@ -325,6 +326,9 @@ func (l *loader) match(n *yaml.Node) {
 		host = host || e.onHost && slices.Contains(enrich, e.name)
 	}
 	l.pb.matchNeedsHost = host
+	for _, c := range l.pb.match.conditions { // who asks for all look-ups asks for those that there are
+		c.host = c.host || host && c.expr.asksFor("")
+	}
 }
 
 func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) {
@@ -341,9 +345,9 @@ func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) 
 	if e == nil {
 		return
 	}
-	c := &condition{block: block, name: name.Value, expr: e, host: e.roots["host"] || e.asksForHost(), count: e.roots[countName], errorsToo: e.roots["enrich_errors"] || e.roots[statusName]}
-	if e.roots["enrich"] || c.errorsToo {
-		c.enrich = enrichmentsOf(e, l.pb.enrich)
+	c := &condition{
+		block: block, name: name.Value, expr: e, host: e.roots["host"] || e.asksFor("host"), count: e.roots[countName] || e.asksFor(countName) || e.asksFor(""),
+		enrich: enrichmentsOf(e, l.pb.enrich), errorsToo: !e.whole && (e.roots["enrich_errors"] || e.roots[statusName]),
 	}
 	l.pb.match.conditions = append(l.pb.match.conditions, c)
 }
@@ -352,7 +356,7 @@ func (l *loader) condition(block Block, item *yaml.Node, names map[string]bool) 
 // it reads .enrich as a whole.
 func enrichmentsOf(e *expr, all []*enrichment) []string {
 	var names []string
-	for _, fields := range e.Fields() {
+	for _, fields := range e.reads {
 		if fields[0] != "enrich" && fields[0] != "enrich_errors" && fields[0] != statusName {
 			continue
 		}

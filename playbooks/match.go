@@ -114,10 +114,12 @@ func negate(v Verdict) Verdict {
 	return v
 }
 
-// firstError is the text of the failed conditions that decided the verdict.
+// firstError is the text of the failed conditions that decided the verdict: not of
+// those under any, when another one of them is true.
 func firstError(results []Condition) string {
+	settled := slices.ContainsFunc(results, func(c Condition) bool { return c.Block == Any && c.Verdict == Match })
 	for i := range results {
-		if c := &results[i]; c.Verdict == Failed {
+		if c := &results[i]; c.Verdict == Failed && (c.Block != Any || !settled) {
 			return fmt.Sprintf("%s: %s", c.Name, c.Error)
 		}
 	}

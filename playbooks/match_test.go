@@ -210,7 +210,7 @@ steps:
 	want := `p on er-1: match
   all
     + severity is high
-    + the tool is named (evil�[2J)
+    + the tool is named (evil\x1b[2J)
   any
     + it was read
     ! it fails: error: tonumber cannot be applied to "evil\u001b[2J": invalid number
@@ -228,7 +228,7 @@ steps:
   step c2: fake.tell is skipped: if is false
   step d: fake.tell is skipped: if is false
   step e: fake.tell is sent: observe: the playbook only observes; fake.tell is carried out in observe mode too
-    t: evil�[2J
+    t: evil\x1b[2J
 `
 	if got := withoutStepGuard(x.Text()); got != want {
 		t.Errorf("text\n%s\nwant\n%s", got, want)

@@ -74,7 +74,7 @@ func (p *Playbook) Outline() *Outline {
 
 // ReadsHost reports whether an expression of it looks at the host record, which is read
 // as host.get reads it.
-func (p *Playbook) ReadsHost() bool { return p.matchNeedsHost || p.stepsNeedHost }
+func (p *Playbook) ReadsHost() bool { return p.matchNeedsHost || p.keysNeedHost || p.stepsNeedHost }
 
 // Enrichments lists what the playbook reads before it starts, in the order of the file.
 func (p *Playbook) Enrichments() []EnrichInfo {

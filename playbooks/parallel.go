@@ -19,7 +19,9 @@ func (v *survey) parallel(s *step, key string, f *frame) (st status, seen any) {
 		if v.wanted(s, key, f) {
 			v.r.beginGroup(key, GroupNote{Text: fmt.Sprintf("%d branches side by side", len(s.branches)), Begun: "parallel"})
 		}
-		done = v.r.results[key]
+		if done = v.r.results[key]; done == nil && v.r.groups[key] == nil {
+			return going, nil // interrupted
+		}
 	}
 	if done != nil {
 		v.over++

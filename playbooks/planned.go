@@ -23,7 +23,7 @@ const (
 	PlanAsks      Plan = "asks"        // people have to agree to it first
 	PlanReads     Plan = "reads"       // a reading action; what it returns is not known
 	PlanSkipped   Plan = "skipped"     // its if is false
-	PlanFails     Plan = "fails"       // an expression of it cannot be evaluated
+	PlanFails     Plan = "fails"       // an expression of it cannot be evaluated, or the action refuses its arguments
 	PlanUnknown   Plan = "unknown"     // it depends on what only a run can find out
 	PlanOnFailure Plan = "on failure"  // a step of on_error, and nobody knows whether it is needed
 	PlanLeftOut   Plan = "not reached" // a step before it fails, or does not
@@ -185,7 +185,7 @@ func (w *planner) unknown(e *expr, f *frame) string {
 	if why := w.lacks.of(e); why != "" {
 		return "depends on what nobody knows here: " + why
 	}
-	for _, fields := range e.Fields() {
+	for _, fields := range e.reads {
 		switch fields[0] {
 		case "steps":
 			for key := range w.open {
@@ -320,9 +320,17 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	if err != nil {
 		return w.fails(s, key, "with: "+err.Error())
 	}
-	if s.spec.Effect == Reads {
+	refusal := Refusal(s.action, with)
+	if s.spec.Effect == Reads && refusal == nil {
 		w.say(s, key, PlanReads, "reads", with)
 		return going, nil
+	}
+	refused := func() (status, any) {
+		w.say(s, key, PlanFails, "fails: "+refusal.Error(), with)
+		return w.ends(key, Result{State: soar.StepFailed, Error: refusal.Error(), With: with})
+	}
+	if s.spec.Effect == Reads {
+		return refused()
 	}
 	now := w.run.StartedAt
 	request := newRequest(w.ceiling, &w.run, key, s, f.chain, w.ev.alert, with, w.ev.reader.readHosts(w.ctx, w.ev.alert, with), now, now)
@@ -334,6 +342,8 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	d := w.guard.Ask(request)
 	defer func() { w.steps[len(w.steps)-1].Guard = d.Answers }()
 	switch {
+	case refusal != nil && (d.OK || !d.Until.IsZero()):
+		return refused()
 	case d.OK:
 		w.say(s, key, PlanSent, "is sent: "+d.Answers[modeAnswer(d.Answers)].Words, with)
 		return going, nil

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -171,4 +172,56 @@ finally: [{id: after, do: fake.once}]
 			t.Errorf("run %s\nobserved %v\nplanned  %v", run.State, observed, planned)
 		}
 	})
+}
+
+// An action that refuses its arguments makes no call, and its step fails, as in a run.
+func TestPlanOfRefusedArguments(t *testing.T) {
+	const text = `playbook: p
+mode: %s
+steps:
+  - id: look
+    do: fake.read
+    with: {h: "${{ .alert.event.nme }}"}
+    on_error: continue
+  - id: act
+    do: fake.once
+    with: {h: "${{ .alert.event.nme }}"}
+  - id: last
+    do: fake.tell
+    with: {t: never}
+`
+	actions := newFakeServer().actions()
+	for _, name := range []string{"fake.read", "fake.once"} {
+		actions[name] = picky{actions[name]}
+	}
+	for mode, want := range map[string][]Plan{
+		"enforce": {PlanFails, PlanFails, PlanLeftOut},
+		"observe": {PlanFails, PlanObserved, PlanSent},
+	} {
+		pb, problems := Parse("p.yaml", []byte(strings.Replace(text, "%s", mode, 1)), actions)
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		x, err := Explain(t.Context(), pb, soar.Alert{Server: "er", ID: "1"}, actions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []Plan
+		for _, s := range x.Steps {
+			got = append(got, s.Plan)
+		}
+		if !slices.Equal(got, want) || x.Steps[0].Words != "fails: h is empty" {
+			t.Errorf("%s: %v, want %v\n%s", mode, got, want, x.Text())
+		}
+	}
+}
+
+// picky refuses an argument h that is null.
+type picky struct{ Action }
+
+func (a picky) Check(file string, step StepSource) (problems registry.Problems) {
+	if string(step.With["h"]) == "null" {
+		problems.Addf(step.At, "argument", "", "h is empty")
+	}
+	return append(problems, a.Action.Check(file, step)...)
 }

@@ -22,18 +22,16 @@ type Playbook struct {
 	// those held, as a second YAML document. ParseWithClock reads it.
 	Source []byte
 
-	match  *matcher
-	enrich []*enrichment
-	vars   map[string]any
-	lists  namedLists
-	// listValues are the lists as expressions see them.
-	listValues map[string]any
-	cooldown   *cooldownRule
-	group      *groupRule
-	count      *countRule
-	schedule   *schedule // nil: none
-	steps      []*step
-	finally    []*step
+	match    *matcher
+	enrich   []*enrichment
+	vars     map[string]any
+	lists    namedLists
+	cooldown *cooldownRule
+	group    *groupRule
+	count    *countRule
+	schedule *schedule // nil: none
+	steps    []*step
+	finally  []*step
 	// program holds all steps in the order of the file: those inside a step stand
 	// right after it.
 	program []*step
@@ -41,8 +39,8 @@ type Playbook struct {
 	// name, as far as they were loaded with this one.
 	calls  []*step
 	called map[string]*Playbook
-	// What of it needs the host record.
-	matchNeedsHost, stepsNeedHost bool
+	// What of it needs the host record; keys are those of cooldown and group.
+	matchNeedsHost, keysNeedHost, stepsNeedHost bool
 }
 
 // step is one step of a playbook: it does an action, calls a playbook, or is a

@@ -380,6 +380,9 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 	in := i.frame.input(r.plain, &r.run)
 	if s.cond != nil && s.forEach == nil && p.attempt == 1 {
 		yes, err := s.cond.isTrue(ctx, in)
+		if err != nil && ctx.Err() != nil {
+			return false // the engine stops, and has cut it short: the next start asks again
+		}
 		if err != nil {
 			r.finish(i, p, Result{State: soar.StepFailed, Error: "if: " + err.Error()}, nil)
 			return false
@@ -390,6 +393,9 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 		}
 	}
 	with, err := s.with.object(ctx, in)
+	if err != nil && ctx.Err() != nil {
+		return false
+	}
 	if err != nil {
 		r.finish(i, p, Result{State: soar.StepFailed, Error: "with: " + err.Error()}, nil)
 		return false

@@ -3,6 +3,7 @@ package playbooks
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -143,7 +144,7 @@ func (l *loader) bounds(n *yaml.Node, s *step, doc *stepDocument) {
 		}
 	}
 	if doc.Timeout != nil {
-		if s.timeout = *doc.Timeout; s.timeout <= 0 || s.timeout > maxStepTimeout {
+		if s.timeout = *doc.Timeout; s.timeout < time.Second || s.timeout > maxStepTimeout {
 			l.problems.Addf(l.at(child(n, "timeout")), "range", "", "a time-out must lie between 1s and 30d")
 		}
 	}

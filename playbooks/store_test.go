@@ -77,16 +77,7 @@ func TestRealStore(t *testing.T) {
 		})
 		return n
 	}
-	for round := 1; finished() < alerts; round++ {
-		_, stop := running(t, s, actions, set, EngineOptions{CallTimeout: time.Second, Drain: time.Millisecond})
-		for commits := 0; commits < 20*round && finished() < alerts; commits++ {
-			changed := s.Changed(soar.SignalRuns)
-			if finished() < alerts {
-				<-changed
-			}
-		}
-		stop()
-	}
+	stopAgainAndAgain(t, s, actions, set, func() bool { return finished() == alerts })
 	happened := map[string]int{}
 	for _, c := range server.done("fake.marked") {
 		happened[c.with["a"].(string)]++
@@ -155,5 +146,21 @@ steps:
 				b.Fatalf("counts %+v, %v", counts, err)
 			}
 		})
+	}
+}
+
+// stopAgainAndAgain runs engines one after the other on the same store, each for some
+// more commits than the one before, until all is finished.
+func stopAgainAndAgain(t *testing.T, s *store.Store, actions map[string]Action, set *Set, finished func() bool) {
+	t.Helper()
+	for round := 1; !finished(); round++ {
+		_, stop := running(t, s, actions, set, EngineOptions{CallTimeout: time.Second, Drain: time.Millisecond})
+		for commits := 0; commits < 20*round && !finished(); commits++ {
+			changed := s.Changed(soar.SignalRuns)
+			if !finished() {
+				<-changed
+			}
+		}
+		stop()
 	}
 }

@@ -199,12 +199,20 @@ func (v *survey) wanted(s *step, key string, f *frame) bool {
 	}
 	yes, err := s.cond.isTrue(v.ctx, f.input(v.r.plain, &v.r.run))
 	switch {
+	case err != nil && v.interrupted():
 	case err != nil:
 		v.r.endGroup(s, key, Result{State: soar.StepFailed, Error: "if: " + err.Error()})
 	case !yes:
 		v.r.endGroup(s, key, Result{State: soar.StepSkipped, Summary: "if is false"})
 	}
 	return err == nil && yes
+}
+
+// interrupted reports whether what was evaluated may have been cut short because the
+// engine stops. That is no failure: the next start evaluates it again.
+func (v *survey) interrupted() bool {
+	v.rest = v.rest || v.ctx.Err() != nil
+	return v.ctx.Err() != nil
 }
 
 // ended is a step that has ended.

@@ -371,3 +371,19 @@ steps:
 		}
 	})
 }
+
+// Groups are of alerts: a run that failed starts a run of its own at once, and is seen.
+func TestFailuresJoinNoGroup(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *store.Store, server *fakeServer, actions map[string]Action) {
+		actions["fake.once"].(*fakeAction).do = func(context.Context, Call) (Outcome, error) { return Outcome{}, errors.New("no such host") }
+		_, stop := running(t, s, actions, loadText(t, actions,
+			"playbook: fails\nmatch: {all: [{it is the second: .alert.id == \"2\"}]}\nsteps: [{do: fake.once}]",
+			"playbook: grouped\non: [alert, run.failed]\ngroup: {by: .alert.host.identifier, window: 10m}\nsteps: [{do: fake.repeat, with: {a: '${{ .run.playbook }} ${{ .alerts | length }}'}}]"), EngineOptions{})
+		put(t, s, testAlert("1"), testAlert("2"))
+		time.Sleep(time.Minute)
+		wantTexts(t, server, "fails 1")
+		time.Sleep(time.Hour)
+		stop()
+		wantTexts(t, server, "fails 1", "grouped 2")
+	})
+}

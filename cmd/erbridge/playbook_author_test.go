@@ -40,6 +40,7 @@ func TestPlaybookTestCommand(t *testing.T) {
 	write(t, dir, "partly/note_test.yaml", high)
 	broken := write(t, dir, "broken/note_test.yaml", goodTest)
 	none := write(t, dir, "none/note.yaml", goodPlaybook)
+	empty := t.TempDir()
 
 	for _, tt := range []struct {
 		name           string
@@ -59,11 +60,17 @@ func TestPlaybookTestCommand(t *testing.T) {
 		{"not covered", []string{dir + "/partly", "--min", "90"}, exitFailed, `never: condition "severity is high" is false`, "the tests cover 66.7%, and --min asks for 90%"},
 		{"no playbook", []string{broken}, exitConfig, "", "the playbook of the test"},
 		{"no tests", []string{none}, exitFailed, "", "there are no tests"},
+		{"nothing at all", []string{empty, "--min", "50"}, exitFailed, "", "there are no tests"},
+		{"no tests to cover it", []string{none, "--coverage"}, exitFailed, "never: step", "there are no tests"},
+		{"named twice", []string{dir + "/playbooks/note.yaml", dir + "/playbooks/note_test.yaml", dir + "/playbooks"}, exitOK, "2 passed, 0 failed", ""},
+		{"a playbook of the library", []string{"triage-note"}, exitOK, "ok   triage-note: ", ""},
+		{"a playbook of the configuration", []string{"note", "-c", good}, exitOK, "ok   note: 2", ""},
+		{"no such playbook", []string{"triage-not", "-c", good}, exitNotFound, "", `did you mean "triage-note"?`},
 		{"no folder", []string{dir + "/absent"}, exitNotFound, "", "absent"},
 		{"pattern", []string{"--run", "("}, exitUsage, "", "--run"},
 		{"percent", []string{"--min", "101"}, exitUsage, "", "from 0 to 100"},
 		{"format", []string{"-o", "yaml"}, exitUsage, "", "human, junit, tap, json"},
-		{"update", []string{failing, "--update"}, exitOK, "2 passed, 0 failed", ""},
+		{"update", []string{failing, "--update"}, exitOK, "2 passed, 0 failed", "rewrote what is expected in 1 test"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stdout, stderr, code := erbridge(t, "", append([]string{"playbook", "test"}, tt.line...)...)
@@ -114,7 +121,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestFilesOf(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "in", "playbooks")
 	path := write(t, dir, "a.yaml", "a")
 	places, err := placesOf([]string{dir})
 	if err != nil {
@@ -130,6 +137,16 @@ func TestFilesOf(t *testing.T) {
 	}
 	if filesOf(places) == before {
 		t.Error("a change does not show")
+	}
+	// Lists of playbooks, and alerts that stand elsewhere.
+	write(t, dir, "b.yaml", "playbook: b\nlists: {vip: {file: vip.txt}}\n")
+	write(t, dir, "b_test.yaml", "alert: ../b.json\ntests: [{name: a, alert: ../../c.yaml}]\n")
+	for _, name := range []string{"vip.txt", "../b.json", "../../c.yaml"} {
+		before := filesOf(places)
+		write(t, dir, name, "a")
+		if filesOf(places) == before {
+			t.Errorf("%s does not count", name)
+		}
 	}
 }
 

@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
+	"github.com/erbridge/erbridge/playbooks/playtest"
 )
 
 // explanation are the flags of playbook explain.
@@ -47,9 +49,12 @@ func newPlaybookExplain() *cobra.Command {
 nothing that has an effect.
 
 PLAYBOOK is a file, or the name of a playbook of the configuration or the library.
-ALERT is an alert of the store, such as er-4711, or a JSON file in the form that
-alerts show --output json prints. The clock stands at the time at which it came in,
-where that is known.
+ALERT is an alert of the store, such as er-4711, or a file: an alert as tests have it,
+in JSON or YAML, or what alerts show --output json prints. The clock stands at the time
+at which it came in, where that is known.
+
+The exit code is 0 whatever the verdict is; with --expect, it is 1 when the verdict is
+another one.
 
 A playbook that takes no alerts needs none: it is explained for the next time of its
 schedule, for a person who starts it, or for a failed run, in the order of its on;
@@ -92,8 +97,8 @@ Where that decides, the verdict is unknown. Enrichment is read from the server w
 	e.file.flags(cmd)
 	e.out.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&e.alert, "alert", "", "an alert of the store, or a JSON file; - is standard input")
-	f.StringVar(&e.alertFile, "alert-file", "", "a JSON file with the alert; - is standard input")
+	f.StringVar(&e.alert, "alert", "", "an alert of the store, or a file as tests have it; - is standard input")
+	f.StringVar(&e.alertFile, "alert-file", "", "a file with the alert; - is standard input")
 	f.StringVar(&e.on, "on", "", "what starts the run: "+strings.Join(playbooks.Triggers(), ", "))
 	f.StringVar(&e.run, "run", "", "the failed run of the store that on: run.failed is about")
 	f.StringVar(&e.input, "input", "", "what a person gives, as JSON")
@@ -117,14 +122,18 @@ func (e *explanation) explain(cmd *cobra.Command, name string, alerts []string) 
 	if !at.IsZero() {
 		options.Now = func() time.Time { return at }
 	}
+	cfg, err := e.file.load()
+	if err != nil && (!errors.Is(err, config.ErrUnreadable) || !errors.Is(err, fs.ErrNotExist) || cmd.Flags().Changed("config")) {
+		return nil, err // there is one, and what it says of the mode is not known
+	}
 	// .count needs the store, and so does what the guard knows; without one, an alert of a
 	// file can be explained all the same.
-	r, err := e.file.reader(cmd.Context())
-	if err == nil {
+	r, noStore := e.file.reader(cmd.Context())
+	if noStore == nil {
 		defer r.Close()
 		options.History = r
 	}
-	if cfg, err := e.file.load(); err == nil { // without one, nothing holds the playbook back
+	if err == nil { // without a configuration, nothing holds the playbook back
 		options.Ceiling = cfg.Playbooks.Mode
 		if options.Guard, err = configuredGuard(cmd.Context(), cfg, r); err != nil {
 			return nil, err
@@ -179,7 +188,7 @@ func storedAlertWith(ctx context.Context, file *configFlag, ref string) (soar.St
 	return r.AlertByRef(ctx, ref) // an error names the alert
 }
 
-// readAlert takes an alert by itself, or as alerts show prints it.
+// readAlert takes an alert by itself, or as alerts show prints it, as tests do.
 func readAlert(stdin io.Reader, path string) (soar.Alert, error) {
 	stored, err := readStored(stdin, path)
 	return stored.Alert, err
@@ -199,18 +208,8 @@ func readStored(stdin io.Reader, path string) (stored soar.StoredAlert, err erro
 	if err != nil {
 		return stored, fmt.Errorf("alert %s: %w", path, err)
 	}
-	var form struct {
-		Alert      json.RawMessage `json:"alert"`
-		ReceivedAt time.Time       `json:"received_at"`
-	}
-	if err := json.Unmarshal(data, &form); err != nil {
-		return stored, usagef("--alert %s: not an alert as JSON: %v", path, err)
-	}
-	if form.Alert != nil {
-		data, stored.ReceivedAt = form.Alert, form.ReceivedAt
-	}
-	if err := json.Unmarshal(data, &stored.Alert); err != nil {
-		return stored, usagef("--alert %s: not an alert as JSON: %v", path, err)
+	if stored.Alert, stored.ReceivedAt, err = playtest.ReadAlert(data); err != nil {
+		return stored, usagef("--alert %s: not an alert: %v", path, err)
 	}
 	return stored, nil
 }

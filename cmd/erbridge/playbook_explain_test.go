@@ -105,6 +105,76 @@ steps: [{do: alert.note, with: {text: "${{ .input // .run.error // .schedule.at 
 	}
 }
 
+// An alert is read in every form in which a user has it, and with what tests leave out.
+func TestExplainFormsOfAlerts(t *testing.T) {
+	dir := t.TempDir()
+	cfg := write(t, dir, "erbridge.yaml", goodConfig)
+	storeRuns(t, dir, numbered(7, soar.SeverityHigh))
+	book := write(t, dir, "playbooks/p.yaml", "playbook: p\nmatch: {all: [{it is high: '.alert.severity == \"high\"'}]}\nsteps: [{do: alert.note, with: {text: x}}]\n")
+	shown, stderr, code := erbridge(t, "", "alerts", "show", "er-7", "--output", "json", "-c", cfg)
+	if code != exitOK {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	if _, stderr, code := erbridge(t, "", "alerts", "capture", "er-7", "--dir", dir, "-c", cfg); code != exitOK {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	const yaml = "severity: high # as in a test\nhost: {name: WIN-1}\n"
+	for _, tt := range []struct {
+		name, alert, in string
+		code            int
+		stdout, stderr  string
+	}{
+		{"of the store", "er-7", "", exitOK, "p on er-7: match", ""},
+		{"as alerts show prints it", write(t, dir, "shown.json", shown), "", exitOK, "p on er-7: match", ""},
+		{"as alerts capture writes it", filepath.Join(dir, "er-7.json"), "", exitOK, "p on er-7: match", ""},
+		{"in YAML", write(t, dir, "a.yaml", yaml), "", exitOK, "p on er-1: match", ""},
+		{"of standard input", "-", yaml, exitOK, "p on er-1: match", ""},
+		{"with a slip", write(t, dir, "slip.json", `{"severty": "high"}`), "", exitUsage, "", `not an alert: json: unknown field "severty"`},
+		{"a list", write(t, dir, "list.json", "[]"), "", exitUsage, "", "not an alert: expected a mapping"},
+		{"not there", "er-8", "", exitNotFound, "", "er-8"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stdout, stderr, code := erbridge(t, tt.in, "playbook", "explain", book, "--alert", tt.alert, "-c", cfg)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("code %d, want %d\n%s%s", code, tt.code, stdout, stderr)
+			}
+		})
+	}
+	t.Chdir(t.TempDir())
+	if _, stderr, code := erbridge(t, "", "playbook", "explain", book, "--alert", "er-7"); code != exitConfig || !strings.Contains(stderr, `alert "er-7" is no file, and cannot be looked up: `) {
+		t.Errorf("without a configuration: code %d, %s", code, stderr)
+	}
+}
+
+// The configuration holds playbooks back. One that cannot be read is not passed over:
+// the guard would say what is not so.
+func TestExplainSaysTheModeOfTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	book := write(t, dir, "playbooks/p.yaml", goodPlaybook)
+	file := write(t, dir, "a.yaml", "severity: high\n")
+	observing := write(t, dir, "observing.yaml", strings.Replace(goodConfig, "{dir: playbooks}", "{dir: playbooks, mode: observe}", 1))
+	broken := write(t, dir, "broken.yaml", strings.Replace(goodConfig, "{dir: playbooks}", "{dir: playbooks, mode: obsrve}", 1))
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct {
+		name           string
+		line           []string
+		code           int
+		stdout, stderr string
+	}{
+		{"none", nil, exitOK, "guard: mode: enforce", ""},
+		{"one that observes", []string{"-c", observing}, exitOK, "guard: mode: observe", ""},
+		{"one with a mistake", []string{"-c", broken}, exitConfig, "", "obsrve"},
+		{"one that is not there", []string{"-c", filepath.Join(dir, "absent.yaml")}, exitConfig, "", "absent.yaml"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			stdout, stderr, code := erbridge(t, "", append([]string{"playbook", "explain", book, file}, tt.line...)...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("code %d, want %d\n%s%s", code, tt.code, stdout, stderr)
+			}
+		})
+	}
+}
+
 // A playbook is proposed for what else starts runs, too: it lints and its tests pass.
 func TestNewPlaybookOn(t *testing.T) {
 	dir := t.TempDir()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 )
 
@@ -41,7 +44,9 @@ func (e *explanation) trigger(cmd *cobra.Command, pb *playbooks.Playbook, alerts
 	if e.alertFile != "" || isFile(alerts[0]) {
 		stored, err = readStored(cmd.InOrStdin(), alerts[0])
 	} else {
-		stored, err = storedAlertWith(cmd.Context(), &e.file, alerts[0])
+		if stored, err = storedAlertWith(cmd.Context(), &e.file, alerts[0]); errors.Is(err, config.ErrUnreadable) || errors.Is(err, store.ErrNoStore) {
+			err = fmt.Errorf("alert %q is no file, and cannot be looked up: %w", alerts[0], err)
+		}
 	}
 	t.Alert = &stored.Alert
 	return t, stored.ReceivedAt, err

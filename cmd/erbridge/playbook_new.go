@@ -44,9 +44,6 @@ playbook is one that the clock, a person or a failed run starts.`,
 			if err != nil {
 				return err
 			}
-			if alert.ID == "" && alert.Source == "" && alert.Rule == nil && len(alert.Event) == 0 {
-				return usagef("--alert %s: it has no id, source, rule or event, and says nothing to begin with", alertFile)
-			}
 			name := slug(alert.Title())
 			if len(given) == 1 {
 				name = given[0]

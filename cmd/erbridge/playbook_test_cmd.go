@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/library"
 	"github.com/erbridge/erbridge/playbooks/playtest"
 )
@@ -38,13 +39,18 @@ type testRun struct {
 func newPlaybookTest() *cobra.Command {
 	var t testRun
 	cmd := &cobra.Command{
-		Use:   "test [FILE|FOLDER]...",
+		Use:   "test [FILE|FOLDER|PLAYBOOK]...",
 		Short: "run the tests of playbooks; nothing leaves the process, and nothing waits",
 		Long: `test runs NAME_test.yaml beside NAME.yaml: an alert comes in, the engine works on it
 as it does in earnest, and the test's own answers stand in for everything that would
 leave the process. The clock moves by itself.
 
-Without arguments, it tests the library and the folder of the configuration.
+PLAYBOOK is the name of a playbook of the configuration or the library. Without
+arguments, it tests the library and the folder of the configuration.
+
+The exit code is 1 when a test fails, when no test runs, and when the coverage is below
+--min; it is 78 when a file has mistakes, and then nothing has run. --watch ends with 0
+when it is interrupted.
 
 --update rewrites what failed tests expect to what happened; read the difference
 before you keep it. --coverage lists conditions that no test has seen both ways, steps
@@ -60,7 +66,7 @@ that none runs and on_error that none takes.`,
 			if err != nil {
 				return err
 			}
-			once := func() error { return t.once(cmd.Context(), cmd.OutOrStdout(), places) }
+			once := func() error { return t.once(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), places) }
 			if !t.watch {
 				return once()
 			}
@@ -100,7 +106,7 @@ func (t *testRun) check(cmd *cobra.Command) (err error) {
 // places are where the tests are.
 func (t *testRun) places(cmd *cobra.Command, paths []string) ([]playtest.Place, error) {
 	if len(paths) > 0 {
-		return placesOf(paths)
+		return t.placesOf(paths)
 	}
 	places := []playtest.Place{{FS: library.FS, Shown: "library"}}
 	cfg, err := t.file.load()
@@ -111,6 +117,24 @@ func (t *testRun) places(cmd *cobra.Command, paths []string) ([]playtest.Place, 
 		return nil, err
 	case cfg.Playbooks.Dir != "":
 		places = append(places, playtest.Place{Dir: cfg.Playbooks.Dir})
+	}
+	return places, nil
+}
+
+// placesOf takes what is no file, and looks like none, for the name of a playbook.
+func (t *testRun) placesOf(paths []string) (places []playtest.Place, err error) {
+	for _, path := range paths {
+		var more []playtest.Place
+		_, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) && !strings.ContainsRune(path, filepath.Separator) && !playbooks.IsPlaybookFile(path) {
+			more, err = t.named(path)
+		} else {
+			more, err = placesOf([]string{path})
+		}
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, more...)
 	}
 	return places, nil
 }
@@ -130,8 +154,20 @@ func placesOf(paths []string) (places []playtest.Place, err error) {
 	return places, nil
 }
 
-// once runs all tests and tells what came of them.
-func (t *testRun) once(ctx context.Context, w io.Writer, places []playtest.Place) error {
+// named is where a playbook of the configuration or the library stands.
+func (t *testRun) named(name string) ([]playtest.Place, error) {
+	pb, err := findPlaybook(name, &t.file)
+	if err != nil {
+		return nil, err
+	}
+	if shipped, ok := strings.CutPrefix(pb.File, "library/"); ok && slices.Contains(config.LibraryNames(), name) {
+		return []playtest.Place{{FS: library.FS, Shown: "library", Names: []string{shipped}}}, nil
+	}
+	return placesOf([]string{pb.File})
+}
+
+// once runs all tests and tells what came of them; notes are for what is no report.
+func (t *testRun) once(ctx context.Context, w, notes io.Writer, places []playtest.Place) error {
 	options := testOptions(t.only)
 	report, err := playtest.Run(ctx, places, options)
 	if err != nil {
@@ -143,6 +179,7 @@ func (t *testRun) once(ctx context.Context, w io.Writer, places []playtest.Place
 			return err
 		}
 		if updated > 0 {
+			fmt.Fprintf(notes, "erbridge: rewrote what is expected in %s; read the difference before you keep it\n", count(updated, "test"))
 			if report, err = playtest.Run(ctx, places, options); err != nil {
 				return err
 			}
@@ -157,7 +194,7 @@ func (t *testRun) once(ctx context.Context, w io.Writer, places []playtest.Place
 		return fmt.Errorf("%d of %s failed", failed, count(passed+failed, "test"))
 	case passed == 0 && t.only != nil:
 		return fmt.Errorf("--run %q: no test has such a name", t.run)
-	case passed == 0 && !t.coverage:
+	case passed == 0:
 		return errors.New("there are no tests; they stand in NAME_test.yaml beside NAME.yaml")
 	case t.coverage && percent < t.min:
 		return fmt.Errorf("the tests cover %.1f%%, and --min asks for %g%%", percent, t.min)
@@ -187,28 +224,51 @@ func watch(ctx context.Context, w io.Writer, tick <-chan time.Time, state func()
 	}
 }
 
-// filesOf tells by times and sizes whether a file has changed.
+// filesOf tells by times and sizes whether a file has changed: playbooks, tests and
+// alerts, the lists of playbooks, and alerts elsewhere that tests name.
 func filesOf(places []playtest.Place) string {
 	sum := sha256.New()
+	note := func(path string) {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintln(sum, path, info.Size(), info.ModTime().UnixNano())
+		}
+	}
 	for _, p := range places {
 		if p.Dir == "" {
 			continue
 		}
 		_ = filepath.WalkDir(p.Dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil {
+			switch {
+			case err != nil:
 				return nil //nolint:nilerr // what cannot be read now is looked at again
-			}
-			if entry.IsDir() {
+			case entry.IsDir() && path != p.Dir && strings.HasPrefix(entry.Name(), "."):
+				return fs.SkipDir
+			case entry.IsDir():
 				return nil
 			}
 			switch filepath.Ext(path) {
-			case ".yaml", ".yml", ".json":
-				if info, err := entry.Info(); err == nil {
-					fmt.Fprintln(sum, path, info.Size(), info.ModTime().UnixNano())
+			case ".json":
+				note(path)
+			case ".yaml", ".yml":
+				note(path)
+				for _, name := range namedIn(path) {
+					note(filepath.Join(filepath.Dir(path), filepath.FromSlash(name)))
 				}
 			}
 			return nil
 		})
 	}
 	return hex.EncodeToString(sum.Sum(nil))
+}
+
+// namedIn are the files that a playbook or its tests name.
+func namedIn(path string) []string {
+	data, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return nil // it is looked at again
+	case playbooks.IsPlaybookFile(filepath.Base(path)):
+		return playbooks.ListFiles(data)
+	}
+	return playtest.AlertFiles(data)
 }

@@ -47,7 +47,7 @@ var arrows = map[string][]string{
 	"playbooks/cacao": {"internal/registry"},
 
 	// What judges playbooks without running them.
-	"playbooks/lint": {"playbooks", "internal/soar", "internal/registry"},
+	"playbooks/lint": {"playbooks", "internal/soar", "internal/registry", "internal/jq"},
 
 	// What stands in for the outside world.
 	"connector/ersim":          {"internal/soar"},

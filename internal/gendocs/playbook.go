@@ -33,8 +33,13 @@ forward, times that the clock leaves out come right after.
 `
 
 // lookUps says how what is under enrich is read and kept.
-const lookUps = `What stands under ` + "`enrich`" + ` is looked up when a condition or a step needs it, and kept for all playbooks that ask for the same with the same
-arguments. Those that ask at the same moment wait for one answer.
+const lookUps = `What stands under ` + "`enrich`" + ` is looked up when a condition needs it that the alert alone has not decided, and the rest once the alert matches,
+before the steps. Answers are kept for all playbooks that ask for the same with the same arguments. Those that ask at the same moment wait for one answer.
+
+What a condition needs follows from its text. When that does not tell, as with ` + "`tojson`, `..`, `to_entries`" + ` or a ` + "`def`" + ` that is given all of ` + "`.`" + `, it needs everything:
+it waits for all look-ups, the host record and the count, and is an error when one of them failed. Write ` + "`.alert | tojson`" + ` to look at the alert alone.
+
+A look-up whose arguments read ` + "`.host`" + ` fails when the host record could not be read.
 
 How long is said by ` + "`ttl`, `empty_ttl` and `stale`" + `, each at most 24h. A failed look-up is not tried again for 15 seconds. The host record, ` + "`.host`" + `, is kept by the defaults. When the answers take more
 than 64 MiB, or are more than 4096, some are forgotten early.

@@ -76,10 +76,13 @@ type Program struct {
 	plain   []string   // the fields, when the program is nothing but .a.b.c
 	isPath  bool       // plain is set, possibly to no fields at all: .
 	paths   [][]string // see Fields
+	reads   [][]string // see Reads
 	quick   bool       // it needs no clock to end
 	direct  direct     // a way around the interpreter, where there is one
 	price   int        // bytes of the budget for one instruction
 	regexps regexpCache
+
+	readsAll bool // see Reads
 }
 
 // Option changes how a program is compiled or run.
@@ -140,6 +143,7 @@ func Compile(src string, opts ...Option) (p *Program, err error) {
 	p = &Program{source: src, timeout: s.timeout, now: s.now, vars: s.vars}
 	p.plain, p.isPath = plainPath(query)
 	p.paths, p.quick = fieldPaths(query), quick(query)
+	p.reads, p.readsAll = readFields(query)
 	p.direct = (&director{s.vars, s.functions}).query(query)
 	rewritten, defines, err := rewrite(src, query)
 	if err != nil {

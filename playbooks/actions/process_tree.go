@@ -67,6 +67,7 @@ func init() {
 			Name:    "process.tree",
 			Summary: "Reads what a process did: processes it started, files it wrote, addresses it connected to.",
 			Effect:  playbooks.Reads,
+			OfAlert: true,
 			Needs:   []string{"enterprise", "windows"},
 			Output:  ProcessTreeOutput{},
 			Example: "do: process.tree\nwith:\n  guid: ${{ .alert.event.process_guid }}\n",

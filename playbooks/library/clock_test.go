@@ -13,49 +13,93 @@ import (
 	"github.com/erbridge/erbridge/playbooks"
 )
 
-// The digest of a noisy day is one message.
-func TestDailyDigest(t *testing.T) {
-	t.Parallel()
-	s := newScene(t)
-	alerts := s.play("noise")
-	set, all := load(t, s.deps())
+// pass lets one playbook work on alerts while time passes, and returns the runs and
+// what was told.
+func (s *scene) pass(playbook string, alerts []soar.Alert, d time.Duration) (runs []soar.Run, texts []string) {
+	s.Helper()
+	set, all := load(s.T, s.deps())
 	var err error
-	if s.store, err = store.Open(t.Context(), t.TempDir(), store.Options{}); err != nil {
-		t.Fatal(err)
+	if s.store, err = store.Open(s.Context(), s.TempDir(), store.Options{}); err != nil {
+		s.Fatal(err)
 	}
-	t.Cleanup(func() {
+	s.Cleanup(func() {
 		if err := s.store.Close(); err != nil {
-			t.Error(err)
+			s.Error(err)
 		}
 	})
 	s.start("store", s.store.Run)
-	if _, err := s.store.Commit(t.Context(), soar.Change{Alerts: alerts}); err != nil {
-		t.Fatal(err)
+	if _, err := s.store.Commit(s.Context(), soar.Change{Alerts: alerts}); err != nil {
+		s.Fatal(err)
 	}
-	set = playbooks.NewSet(set.Get("daily-digest"))
+	set = playbooks.NewSet(set.Get(playbook))
 	day, err := playbooks.NewSimulation(s.store, all, set, time.Now(), playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
-	if err := day.Advance(t.Context(), 25*time.Hour); err != nil {
-		t.Fatal(err)
+	if err := day.Advance(s.Context(), d); err != nil {
+		s.Fatal(err)
 	}
-	runs, err := s.store.Runs(t.Context(), store.RunFilter{Limit: 10})
-	if err != nil || len(runs) != 1 || runs[0].State != soar.RunDone {
-		t.Fatalf("runs %+v, %v", runs, err)
+	if runs, err = s.store.Runs(s.Context(), store.RunFilter{Limit: 10}); err != nil {
+		s.Fatal(err)
 	}
-	events, err := s.store.Feed(t.Context(), 0, 1000)
+	for _, run := range runs {
+		if run.State != soar.RunDone {
+			s.Errorf("run of %s is %s: %s", run.Playbook, run.State, run.Error)
+		}
+	}
+	events, err := s.store.Feed(s.Context(), 0, 1000)
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
-	var texts []string
 	for _, e := range events {
 		if e.Type == soar.EventNotification {
 			texts = append(texts, e.Text)
 		}
 	}
-	if len(texts) != 1 || !strings.HasPrefix(texts[0], "40 alerts in a day on er, from ") || !strings.Contains(texts[0], "\nSeverity: 40 info\n") {
-		t.Errorf("messages %q", texts)
+	return runs, texts
+}
+
+// The digest of a noisy day is one message.
+func TestDailyDigest(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	runs, texts := s.pass("daily-digest", s.play("noise"), 25*time.Hour)
+	if len(runs) != 1 || len(texts) != 1 || !strings.HasPrefix(texts[0], "40 alerts in a day on er, from ") || !strings.Contains(texts[0], "\nSeverity: 40 info\n") {
+		t.Errorf("%d runs, messages %q", len(runs), texts)
+	}
+}
+
+// Of two hosts with an alert, the one that is gone ten minutes later is told of.
+func TestHostSilent(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	alerts := s.play("silence")
+	if len(alerts) != 1 {
+		t.Fatalf("%d alerts", len(alerts))
+	}
+	gone := alerts[0].Host
+	for _, h := range s.sim.Hosts() {
+		if h.Identifier != gone.Identifier && h.Online {
+			s.sim.Raise(ersim.AlertSpec{Host: h.Identifier, Rule: "Event log cleared", Columns: map[string]string{"action": "PROC_CREATE"}})
+			break
+		}
+	}
+	runs, texts := s.pass("host-silent", s.alerts(), time.Hour)
+	if len(runs) != 2 || len(texts) != 1 || !strings.HasPrefix(texts[0], gone.Name+" has been offline since ") {
+		t.Errorf("%d runs, messages %q", len(runs), texts)
+	}
+	for _, run := range runs {
+		steps := s.results(run)
+		want := verified
+		if steps["now"].Target != gone.Identifier && steps["mark"].Target != gone.Identifier {
+			want = skipped
+		}
+		s.checkSteps(run, map[string]soar.StepState{"now": executed, "mark": want, "note": want})
+	}
+	for _, h := range s.sim.Hosts() {
+		if slices.Contains(h.Tags, "silent") != (h.Identifier == gone.Identifier) {
+			t.Errorf("host %s has the tags %q", h.Name, h.Tags)
+		}
 	}
 }
 

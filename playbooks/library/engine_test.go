@@ -30,6 +30,7 @@ type scene struct {
 	sim    *ersim.Server
 	client *connector.Client
 	store  *store.Store
+	done   chan struct{} // filled by each commit of the engine; read by wait
 	engine *playbooks.Engine
 	carves string
 }
@@ -104,13 +105,16 @@ func (s *scene) play(scenario string) []soar.Alert {
 	return s.alerts()
 }
 
+// patient are the playbooks that wait before they begin; pass lets the time pass.
+var patient = []string{"daily-digest", "host-silent"}
+
 // respond lets the engine work with the library until nothing is left to do, and
 // returns the runs.
 func (s *scene) respond(alerts []soar.Alert) []soar.Run {
 	s.Helper()
 	set, all := load(s.T, s.deps())
-	prompt := slices.DeleteFunc(set.Playbooks(), func(pb *playbooks.Playbook) bool { return pb.Name == "daily-digest" })
-	return s.respondWith(alerts, playbooks.NewSet(prompt...), all) // the digest waits for a day
+	prompt := slices.DeleteFunc(set.Playbooks(), func(pb *playbooks.Playbook) bool { return slices.Contains(patient, pb.Name) })
+	return s.respondWith(alerts, playbooks.NewSet(prompt...), all)
 }
 
 func (s *scene) deps() actions.Deps {
@@ -133,7 +137,8 @@ func (s *scene) respondWith(alerts []soar.Alert, set *playbooks.Set, all map[str
 	if _, err := s.store.Commit(s.Context(), soar.Change{Alerts: alerts}); err != nil {
 		s.Fatal(err)
 	}
-	s.engine, err = playbooks.NewEngine(s.store, all, set, playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
+	s.done = make(chan struct{}, 1)
+	s.engine, err = playbooks.NewEngine(watched{s.store, s.done}, all, set, playbooks.EngineOptions{Ceiling: soar.ModeEnforce})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -141,11 +146,26 @@ func (s *scene) respondWith(alerts []soar.Alert, set *playbooks.Set, all map[str
 	return s.wait()
 }
 
+// watched is a store that tells of each commit: that an alert matched nothing is no
+// signal of the store.
+type watched struct {
+	*store.Store
+	done chan<- struct{}
+}
+
+func (w watched) Commit(ctx context.Context, c soar.Change) (soar.Committed, error) {
+	committed, err := w.Store.Commit(ctx, c)
+	select {
+	case w.done <- struct{}{}:
+	default: // wait has not looked since the last one, and will
+	}
+	return committed, err
+}
+
 // wait is over when nothing is left to do; it returns all runs.
 func (s *scene) wait() []soar.Run {
 	s.Helper()
 	for {
-		changed, evaluated := s.store.Changed(soar.SignalRuns), s.store.Changed(soar.SignalAlerts)
 		pending, err := s.store.Pending(s.Context(), 0, 1)
 		if err != nil {
 			s.Fatal(err)
@@ -159,8 +179,7 @@ func (s *scene) wait() []soar.Run {
 			return runs
 		}
 		select {
-		case <-changed:
-		case <-evaluated:
+		case <-s.done:
 		case <-s.Context().Done():
 			s.Fatal(context.Cause(s.Context()))
 		}
@@ -392,6 +411,22 @@ func TestKillByTheDocumentedExample(t *testing.T) {
 	}
 	if len(stopped) != len(paths) {
 		t.Errorf("stopped on %v, want all of %v", stopped, paths)
+	}
+}
+
+// A playbook that never matches fails a scenario at once; nobody waits for its runs.
+func TestNeverMatching(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	all := actions.All(s.deps())
+	text := "playbook: never\nmatch: {all: [it never is: .alert.id == \"\"]}\nsteps: [{do: alert.note, with: {text: never}}]\n"
+	set, problems := playbooks.LoadFS(fstest.MapFS{"never.yaml": {Data: []byte(text)}}, ".", all)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.sim.Raise(ersim.AlertSpec{Host: s.sim.Hosts()[0].Identifier, Columns: map[string]string{"action": "PROC_CREATE"}})
+	if runs := s.respondWith(s.alerts(), set, all); len(runs) != 0 {
+		t.Errorf("runs %+v", runs)
 	}
 }
 

@@ -69,7 +69,6 @@ var performances = map[string]map[string]expected{
 		"usb-exfiltration": {runs: 1, steps: map[string]soar.StepState{"mark": verified, "note": verified}},
 	},
 	"silence": {
-		"host-silent":       {runs: 1, steps: map[string]soar.StepState{"mark": verified, "note": verified}},
 		"escalate-vip-host": {runs: 1, steps: map[string]soar.StepState{"note": verified}},
 	},
 }
@@ -118,6 +117,7 @@ func TestEveryPlaybookIsPlayed(t *testing.T) {
 	played := map[string]bool{
 		"kill-credential-dumping":      true, // TestCredentialDumping
 		"daily-digest":                 true, // TestDailyDigest
+		"host-silent":                  true, // TestHostSilent
 		"release-expired-containments": true, // TestReleaseExpiredContainments
 	}
 	for _, wanted := range performances {

@@ -346,6 +346,13 @@ var rules = []Rule{
 	},
 
 	{
+		Code: "PB321", Title: "regular expression or network that is none", Level: Error,
+		Text: "A regular expression (RE2 syntax: no look-around, no references back) or a network is written in a way that cannot be read. Every alert that comes to it gets an error instead of a verdict.",
+		Bad:  "playbook: p\nmatch:\n  all:\n    - it has brackets: .alert.event.cmdline // \"\" | test(\"[\")\n" + note,
+		Good: "playbook: p\nmatch:\n  all:\n    - it has brackets: .alert.event.cmdline // \"\" | test(\"[[]\")\n" + note,
+	},
+
+	{
 		Code: "PB401", Title: "unknown action", Level: Error, words: []string{"unknown-action"},
 		Text: "There is no action of that name; the [reference](actions.md) lists them. Since an action is what a playbook does to the world, `--fix` does not guess.",
 		Bad:  "playbook: p\nsteps:\n  - {do: alert.nte, with: {text: seen}}\n",

@@ -134,7 +134,7 @@ func TestFilesThatTheEngineLeavesOut(t *testing.T) {
 		}
 	}
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.yaml"), 0o600); err != nil { // who reads it waits for ever
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	files, err := lint.Collect(os.DirFS(dir), ".", func(name string) string { return name })
 	if err != nil {

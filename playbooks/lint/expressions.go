@@ -48,8 +48,10 @@ func (b *book) readExpressions() []expression {
 		bare(c.node, true)
 	}
 	bare(get(get(b.root, "cooldown"), "key"), false)
-	if by := get(get(b.root, "group"), "by"); by != nil {
-		scalars(by, func(n *yaml.Node) { bare(n, false) })
+	for _, key := range []string{"group", "count"} {
+		if by := get(get(b.root, key), "by"); by != nil {
+			scalars(by, func(n *yaml.Node) { bare(n, false) })
+		}
 	}
 	var texts func(n *yaml.Node)
 	texts = func(n *yaml.Node) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -21,6 +22,8 @@ var bare = map[string]any{
 	"server": "er", "id": "1", "source": "rule", "severity": "medium", "status": soar.StatusOpen,
 	"created_at": "2026-01-01T00:00:00Z", "event": map[string]any{},
 }
+
+var severities = []string{string(soar.SeverityInfo), string(soar.SeverityLow), string(soar.SeverityMedium), string(soar.SeverityHigh), string(soar.SeverityCritical)}
 
 // fixture reads an alert that a test file names or holds.
 func (s *suite) fixture(f *Fixture) (map[string]any, registry.Problems) {
@@ -40,8 +43,40 @@ func (s *suite) fixture(f *Fixture) (map[string]any, registry.Problems) {
 	return object, nil
 }
 
+// ReadAlert reads what a test takes for an alert, as JSON or YAML: the alert by itself,
+// or as `alerts show` prints it, with the time at which it came in. What it leaves out
+// is as in tests.
+func ReadAlert(data []byte) (alert soar.Alert, received time.Time, err error) {
+	whole, err := readMapping(data)
+	if err != nil {
+		return alert, received, err
+	}
+	object := whole
+	if inner, ok := whole["alert"].(map[string]any); ok {
+		object = inner
+		if text, ok := whole["received_at"].(string); ok {
+			if received, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				return alert, received, fmt.Errorf("received_at: %w", err)
+			}
+		}
+	}
+	if len(object) == 0 {
+		return alert, received, errors.New("it is empty, and says nothing to begin with")
+	}
+	alert, err = decodeAlert(object)
+	return alert, received, err
+}
+
 // readFixture takes an alert by itself, or as `alerts show` prints it. YAML holds JSON.
 func readFixture(data []byte) (map[string]any, error) {
+	object, err := readMapping(data)
+	if inner, ok := object["alert"].(map[string]any); ok {
+		return inner, err
+	}
+	return object, err
+}
+
+func readMapping(data []byte) (map[string]any, error) {
 	if len(data) > maxFixtureBytes {
 		return nil, fmt.Errorf("larger than %d bytes", maxFixtureBytes)
 	}
@@ -55,9 +90,6 @@ func readFixture(data []byte) (map[string]any, error) {
 	var object map[string]any
 	if problems := registry.Decode("", root, &object); problems != nil {
 		return nil, errors.New(problems[0].Message)
-	}
-	if inner, ok := object["alert"].(map[string]any); ok {
-		return inner, nil
 	}
 	return object, nil
 }
@@ -87,6 +119,15 @@ func decodeAlert(object map[string]any) (soar.Alert, error) {
 			return alert, fmt.Errorf("%s cannot be a %s", wrong.Field, wrong.Value)
 		}
 		return alert, err
+	}
+	near := registry.Nearest(string(alert.Severity), severities)
+	switch {
+	case alert.ID == "":
+		return alert, errors.New("id is empty")
+	case alert.Server == "":
+		return alert, errors.New("server is empty")
+	case near != "" && near != string(alert.Severity): // an odd one is let through: alerts may have it
+		return alert, fmt.Errorf("severity %q: did you mean %q?", alert.Severity, near)
 	}
 	return alert, nil
 }

@@ -1,8 +1,11 @@
 package playtest
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -264,6 +267,7 @@ type document struct {
 	File
 	name string // as it is shown
 	data []byte
+	crlf bool // the lines of the file end so, and those of data do not
 	root *yaml.Node
 }
 
@@ -271,13 +275,18 @@ type document struct {
 // behind that of the step that calls its playbook, as check/look.
 var stepKey = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}(\[\d+\])?(/[a-z][a-z0-9_]{0,39}(\[\d+\])?)*$`)
 
+// stepEnds are the words for how a step ends.
+var stepEnds = []string{"executed", "verified", "observed", "skipped", "failed", "expired", "refused", "cancelled", "unknown", "none"}
+
 // parse reads a test file, and reports every mistake in it.
 func parse(name string, data []byte) (*document, registry.Problems) {
-	root, problems := registry.Parse(name, data)
+	// The YAML parser loses comments that end with a carriage return.
+	unix := bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	root, problems := registry.Parse(name, unix)
 	if problems != nil {
 		return nil, problems
 	}
-	d := &document{name: name, data: data, root: root}
+	d := &document{name: name, data: unix, crlf: len(unix) < len(data), root: root}
 	problems = registry.Decode(name, root, &d.File)
 	if len(problems) == 0 {
 		problems = d.check()
@@ -297,7 +306,9 @@ func (d *document) check() (problems registry.Problems) {
 	names := map[string]bool{}
 	for i := range d.Tests {
 		c := &d.Tests[i]
-		if names[c.Name] {
+		if strings.TrimSpace(c.Name) == "" {
+			problems.Addf(d.at("tests", i, "name"), "empty", "say in words what is tested", "the test has no name")
+		} else if names[c.Name] {
 			problems.Addf(d.at("tests", i, "name"), "repeated-name", "", "two tests have the name %q", c.Name)
 		}
 		names[c.Name] = true
@@ -314,6 +325,11 @@ func (d *document) check() (problems registry.Problems) {
 		problems = append(problems, d.checkGiven(c.Given, "tests", i, "given")...)
 		if c.Expect.Verdict != "match" && c.Expect.Outcome != "" {
 			problems.Addf(d.at("tests", i, "expect", "outcome"), "outcome", "", "there is no run, and so no outcome, without a match")
+		}
+		for _, id := range sortedKeys(c.Expect.Steps) {
+			if state := c.Expect.Steps[id]; !slices.Contains(stepEnds, state) {
+				problems = append(problems, registry.Unknown(d.at("tests", i, "expect", "steps", id), "state", state, stepEnds))
+			}
 		}
 	}
 	return problems
@@ -336,6 +352,38 @@ func (d *document) checkGiven(given []Given, path ...any) (problems registry.Pro
 		}
 	}
 	return problems
+}
+
+// fixtures are the alerts that the file names or holds.
+func (d *document) fixtures() []*Fixture {
+	all := []*Fixture{&d.Alert}
+	for i := range d.Tests {
+		c := &d.Tests[i]
+		all = append(all, &c.Alert)
+		for j := range c.Before {
+			all = append(all, &c.Before[j].Alert)
+		}
+		for j := range c.After {
+			all = append(all, &c.After[j].Alert)
+		}
+	}
+	return all
+}
+
+// AlertFiles are the files that a test file names as alerts, relative to it.
+func AlertFiles(data []byte) (names []string) {
+	root, problems := registry.Parse("", data)
+	if problems != nil {
+		return nil
+	}
+	d := &document{root: root}
+	_ = registry.Decode("", root, &d.File) // what has mistakes names none
+	for _, f := range d.fixtures() {
+		if f.Path != "" {
+			names = append(names, f.Path)
+		}
+	}
+	return names
 }
 
 // node finds a place in the file: names of keys, and numbers of items. Where the

@@ -48,34 +48,43 @@ func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
 	known := o.Actions(time.Now)
 	report := &Report{}
 	others := &catalogue{places: slices.Concat(places, o.Others)}
+	found, err := find(places)
+	if err != nil {
+		return nil, err
+	}
 	var suites []*suite
 	var problems registry.Problems
-	for i := range places {
-		p := &places[i]
-		tests, untested, err := p.names()
+	for _, f := range found.tests {
+		s, more := f.place.open(f.name, known, others)
+		problems, suites = append(problems, more...), append(suites, s)
+	}
+	for _, f := range found.untested {
+		shown, key := f.place.shown(f.name), f.place.key(f.name)
+		if slices.ContainsFunc(suites, func(s *suite) bool { return s != nil && s.key == key }) {
+			continue // its tests stand elsewhere
+		}
+		if at := fixtureAt(suites, key); at != nil {
+			problems.Addf(*at, "alert", "save it as JSON, or outside of the folder", "%s stands among the playbooks, where every YAML file is read as one", shown)
+			continue
+		}
+		data, err := f.place.read(f.name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("playbook %w", err)
 		}
-		for _, name := range tests {
-			s, more := p.open(name, known, others)
-			problems, suites = append(problems, more...), append(suites, s)
-		}
-		for _, name := range untested {
-			data, err := p.read(name)
-			if err != nil {
-				return nil, fmt.Errorf("playbook %w", err)
-			}
-			pb, more := playbooks.ParseIn(p.folder(name), p.shown(name), data, known)
-			if problems = append(problems, more...); pb != nil {
-				report.Files = append(report.Files, &FileReport{Playbook: pb.Name, Source: p.shown(name), Coverage: newCoverage(pb, p.shown(name), data)})
-			}
+		pb, more := playbooks.ParseIn(f.place.folder(f.name), shown, data, known)
+		if problems = append(problems, more...); pb != nil {
+			report.Files = append(report.Files, &FileReport{Playbook: pb.Name, Source: shown, Coverage: newCoverage(pb, shown, data)})
 		}
 	}
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
+	covered := map[string]*Coverage{} // by the playbook's file, which may have several of tests
 	for _, s := range suites {
-		f := &FileReport{Playbook: s.pb.Name, Source: s.file, File: s.doc.name, Coverage: newCoverage(s.pb, s.file, s.data), suite: s}
+		if covered[s.key] == nil {
+			covered[s.key] = newCoverage(s.pb, s.file, s.data)
+		}
+		f := &FileReport{Playbook: s.pb.Name, Source: s.file, File: s.doc.name, Coverage: covered[s.key], suite: s}
 		report.Files = append(report.Files, f)
 		for _, p := range s.plays {
 			if o.Only != nil && !o.Only.MatchString(s.pb.Name+"/"+p.test().Name) {

@@ -192,6 +192,51 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// A file keeps its line ends, and a link leads to the file that it led to.
+func TestUpdateKeepsLineEndsAndLinks(t *testing.T) {
+	dir := copied(t)
+	tests := filepath.Join(dir, "failing", "miner_test.yaml")
+	data, err := os.ReadFile(tests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(dir, "elsewhere.txt")
+	if err := errors.Join(os.WriteFile(elsewhere, []byte(strings.ReplaceAll(string(data), "\n", "\r\n")), 0o600), os.Remove(tests), os.Symlink(elsewhere, tests)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := run(t, playtest.Options{}, playtest.Place{Dir: filepath.Join(dir, "failing")}).Update(); err != nil || n != 4 {
+		t.Fatalf("%d updated, %v", n, err)
+	}
+	got, err := os.ReadFile(elsewhere)
+	if err != nil || strings.Count(string(got), "\n") != strings.Count(string(got), "\r\n") {
+		t.Errorf("%v\n%q", err, got)
+	}
+	golden(t, "updated.yaml", strings.ReplaceAll(string(got), "\r\n", "\n"))
+	if info, err := os.Lstat(tests); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+}
+
+// Where one file cannot be rewritten, no file changes.
+func TestUpdateOfAllOrNone(t *testing.T) {
+	dir := t.TempDir()
+	const block, flow = "alert: {}\ntests:\n  - name: a\n    expect: {verdict: match}\n", "alert: {}\ntests: [{name: a, expect: {verdict: match}}]\n"
+	files := map[string]string{"a.yaml": playbook, "a_test.yaml": block, "b.yaml": strings.Replace(playbook, "playbook: p", "playbook: q", 1), "b_test.yaml": flow}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := run(t, playtest.Options{}, playtest.Place{Dir: dir}).Update(); n != 0 || err == nil || !strings.Contains(err.Error(), "b_test.yaml:2:9: test \"a\": the test stands between braces") {
+		t.Errorf("%d updated, %v", n, err)
+	}
+	for name, want := range files {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %v\n%s", name, err, got)
+		}
+	}
+}
+
 func TestUpdateOfWhatCannotBeRewritten(t *testing.T) {
 	report := run(t, playtest.Options{}, playtest.Place{FS: os.DirFS("testdata"), Shown: "shipped", Names: []string{"failing/miner.yaml"}})
 	if _, err := report.Update(); !errors.Is(err, playtest.ErrReadOnly) || !strings.Contains(err.Error(), "shipped/failing/miner_test.yaml") {
@@ -222,6 +267,11 @@ func TestMistakes(t *testing.T) {
 		{"no tests", "alert: {}\ntests: []", "p_test.yaml:2:8: there is no test here"},
 		{"no alert", "tests:\n- name: a\n  expect: {verdict: match}", `p_test.yaml:2:3: test "a" has no alert`},
 		{"two of one name", "alert: {}\ntests:\n- {name: a, expect: {verdict: match}}\n- {name: a, expect: {verdict: match}}", `p_test.yaml:4:10: two tests have the name "a"`},
+		{"no name", "alert: {}\ntests: [{name: ' ', expect: {verdict: match}}]", "p_test.yaml:2:16: the test has no name"},
+		{"action of an answer", "alert: {}\ngiven: [{do: alert.nte}]\ntests: [{name: a, expect: {verdict: match}}]", `p_test.yaml:2:14: unknown action "alert.nte" [unknown-name]; did you mean "alert.note"?`},
+		{"answer of what stays inside", "alert: {}\ntests: [{name: a, given: [{do: notify.send}], expect: {verdict: match}}]", "p_test.yaml:2:32: notify.send is carried out in tests, and takes no answer"},
+		{"action", "alert: {}\ntests: [{name: a, expect: {verdict: match, actions: [{do: alert.nte}]}}]", `p_test.yaml:2:59: unknown action "alert.nte"`},
+		{"state of a step", "alert: {}\ntests: [{name: a, expect: {verdict: match, steps: {note: exected}}}]", `p_test.yaml:2:58: unknown state "exected" [unknown-name]; did you mean "executed"?`},
 		{"verdict", "alert: {}\ntests: [{name: a, expect: {verdict: mtch}}]", `p_test.yaml:2:37: unknown value "mtch"`},
 		{"outcome without a run", "alert: {}\ntests: [{name: a, expect: {verdict: no match, outcome: done}}]", "p_test.yaml:2:56: there is no run"},
 		{"reason", "alert: {}\ntests: [{name: a, expect: {verdict: no match, reason: it is hihg}}]", `p_test.yaml:2:55: unknown condition "it is hihg"`},
@@ -233,6 +283,10 @@ func TestMistakes(t *testing.T) {
 		{"alert that is none", "alert: {event: {pid: 77}}\ntests: [{name: a, expect: {verdict: match}}]", "p_test.yaml:1:8: not an alert: event.pid is no text"},
 		{"field of no alert", "alert: {severty: high}\ntests: [{name: a, expect: {verdict: match}}]", `p_test.yaml:1:8: not an alert: json: unknown field "severty"`},
 		{"patch", "alert: {}\ntests: [{name: a, patch: {severty: high}, expect: {verdict: match}}]", "p_test.yaml:2:26: with the patch, it is no alert"},
+		{"severity", "alert: {severity: hihg}\ntests: [{name: a, expect: {verdict: match}}]", `p_test.yaml:1:8: not an alert: severity "hihg": did you mean "high"?`},
+		{"severity of the server", "alert: {severity: High}\ntests: [{name: a, expect: {verdict: match}}]", `p_test.yaml:1:8: not an alert: severity "High"`},
+		{"no id", "alert: {}\ntests: [{name: a, patch: {id: ''}, expect: {verdict: match}}]", "p_test.yaml:2:26: with the patch, it is no alert: id is empty"},
+		{"no server", "alert: {server: ''}\ntests: [{name: a, expect: {verdict: match}}]", "p_test.yaml:1:8: not an alert: server is empty"},
 		{"earlier alert", "alert: {}\ntests: [{name: a, before: [{}], expect: {verdict: match}}]", "p_test.yaml:2:28: what happened before must say how long ago"},
 		{"later alert", "alert: {}\ntests: [{name: a, after: [{patch: {}}], expect: {verdict: match}}]", "p_test.yaml:2:27: what happens later must say how long after"},
 		{"patch of an earlier alert", "alert: {}\ntests: [{name: a, before: [{ago: 1m, patch: {x: 1}}], expect: {verdict: match}}]", "p_test.yaml:2:28: with the patch, it is no alert"},

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,11 +44,17 @@ func (r *Report) Counts() (passed, failed int) {
 
 // Percent is the coverage of all playbooks together.
 func (r *Report) Percent() float64 {
-	all := make([]*Coverage, len(r.Files))
-	for i, f := range r.Files {
-		all[i] = f.Coverage
+	return Percent(r.coverages()...)
+}
+
+// coverages are those of the playbooks. Several test files may be about one.
+func (r *Report) coverages() (all []*Coverage) {
+	for _, f := range r.Files {
+		if !slices.Contains(all, f.Coverage) {
+			all = append(all, f.Coverage)
+		}
 	}
-	return Percent(all...)
+	return all
 }
 
 // Formats are the words for Write.
@@ -88,7 +95,7 @@ func oneLine(text string) string {
 	if text == "" {
 		return "(nothing)"
 	}
-	return strings.ReplaceAll(soar.Visible(text), "\n", `\n`)
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(soar.Visible(text))
 }
 
 // details are the failures of a test and the tree of its conditions.
@@ -127,8 +134,8 @@ func (r *Report) human(w io.Writer, coverage bool) error {
 	}
 	if coverage {
 		fmt.Fprintf(&b, "\ncoverage %.1f%%\n", r.Percent())
-		for _, f := range r.Files {
-			for _, missed := range f.Coverage.Missed() {
+		for _, c := range r.coverages() {
+			for _, missed := range c.Missed() {
 				fmt.Fprintf(&b, "  %s: never: %s\n", missed.Position, soar.Visible(missed.What))
 			}
 		}
@@ -153,7 +160,7 @@ func (r *Report) tap(w io.Writer) error {
 		for _, one := range f.Results {
 			n++
 			// # and \ have a meaning in a description (TAP 14, "Escaping").
-			name := strings.NewReplacer(`\`, `\\`, "#", `\#`, "\n", " ").Replace(f.Playbook + ": " + one.Name)
+			name := strings.NewReplacer(`\`, `\\`, "#", `\#`).Replace(f.Playbook + ": " + oneLine(one.Name))
 			if len(one.Failures) == 0 {
 				fmt.Fprintf(&b, "ok %d - %s\n", n, name)
 				continue
@@ -213,9 +220,9 @@ func (r *Report) junit(w io.Writer) error {
 		var took time.Duration
 		for _, one := range f.Results {
 			took += one.Took
-			c := junitCase{Name: one.Name, Class: f.Playbook, File: one.File, Line: one.Line, Time: seconds(one.Took)}
+			c := junitCase{Name: oneLine(one.Name), Class: f.Playbook, File: one.File, Line: one.Line, Time: seconds(one.Took)}
 			if len(one.Failures) > 0 {
-				c.Failure = &junitFailure{one.Failures[0].Message, one.details()}
+				c.Failure = &junitFailure{oneLine(one.Failures[0].Message), one.details()}
 			}
 			s.Cases = append(s.Cases, c)
 		}
@@ -267,6 +274,7 @@ func (r *Report) json(w io.Writer, coverage bool) error {
 		percent := r.Percent()
 		out.Coverage = &percent
 	}
+	told := map[*Coverage]bool{}
 	for _, f := range r.Files {
 		file := jsonFile{Playbook: f.Playbook, File: f.File, Tests: []jsonTest{}}
 		for _, one := range f.Results {
@@ -276,7 +284,8 @@ func (r *Report) json(w io.Writer, coverage bool) error {
 			}
 			file.Tests = append(file.Tests, t)
 		}
-		if coverage {
+		if coverage && !told[f.Coverage] {
+			told[f.Coverage] = true
 			file.Missed = f.Coverage.Missed()
 		}
 		out.Files = append(out.Files, file)

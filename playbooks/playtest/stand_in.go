@@ -3,7 +3,6 @@ package playtest
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -116,8 +115,8 @@ type standIn struct {
 // Do answers as the test says.
 func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcome, error) {
 	o := s.outside
-	if err := s.refused(call.With); err != nil {
-		return playbooks.Outcome{}, err
+	if err := playbooks.Refusal(s.Action, call.With); err != nil {
+		return playbooks.Outcome{}, err // no answer of a test can make that good
 	}
 	made := Call{Do: s.name, Step: stepOf(call.Step), With: o.withoutRuns(call.With, call.Run), run: call.Run}
 	if call.Run == 0 {
@@ -142,24 +141,6 @@ func (s *standIn) Do(ctx context.Context, call playbooks.Call) (playbooks.Outcom
 		return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: g.After, Target: g.Target, Summary: g.Summary}, nil
 	}
 	return g.outcome()
-}
-
-// refused is what the action says of arguments that it does not take: it sends nothing
-// then, and no answer of a test can make that good.
-func (s *standIn) refused(with map[string]any) error {
-	source := playbooks.StepSource{With: map[string]json.RawMessage{}}
-	for name, value := range with {
-		data, err := json.Marshal(value)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		source.With[name] = data
-	}
-	var refusals []error
-	for _, p := range s.Check("", source) {
-		refusals = append(refusals, errors.New(p.Message))
-	}
-	return errors.Join(refusals...)
 }
 
 // Poll answers when the time has come.

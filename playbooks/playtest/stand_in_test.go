@@ -135,3 +135,18 @@ tests:
 		t.Errorf("the guard says %+v", guard)
 	}
 }
+
+// What a failure proposes can be pasted: it is YAML, and answers the call.
+func TestProposedAnswer(t *testing.T) {
+	const playbook = `steps: [{id: mark, for_each: '["a", "b"]', do: host.tag, with: {host: h1, tag: "${{ .item }}"}}]`
+	const tests = "alert: {}\n%s\ntests: [{name: a, expect: {verdict: match}}]"
+	given := "given: [{step: \"mark[0]\", state: executed}]"
+	failures := every(t, playtest.Options{}, playbook, strings.Replace(tests, "%s", "", 1))[0].Failures
+	if len(failures) != 1 || failures[0].Hint != given {
+		t.Fatalf("failures %+v", failures)
+	}
+	failures = every(t, playtest.Options{}, playbook, strings.Replace(tests, "%s", given, 1))[0].Failures
+	if len(failures) != 1 || !strings.HasPrefix(failures[0].Message, "step mark[1] calls") {
+		t.Errorf("failures %+v", failures)
+	}
+}

@@ -41,6 +41,17 @@ func (p *Place) shown(name string) string {
 	return path.Join(p.Shown, name)
 }
 
+// key is a name for a file that no other file has.
+func (p *Place) key(name string) string {
+	if p.Dir == "" {
+		return "shipped " + p.shown(name)
+	}
+	if whole, err := filepath.Abs(p.shown(name)); err == nil {
+		return whole
+	}
+	return p.shown(name)
+}
+
 func (p *Place) fs() fs.FS {
 	if p.Dir != "" {
 		return os.DirFS(p.Dir)
@@ -87,6 +98,51 @@ func (p *Place) names() (tests, untested []string, err error) {
 	return slices.Compact(tests), untested, nil
 }
 
+// discovery are the files of several places, each of them once.
+type discovery struct{ tests, untested []discovered }
+
+type discovered struct {
+	place *Place
+	name  string // below the place
+}
+
+func find(places []Place) (d discovery, err error) {
+	seen := map[string]bool{}
+	taken := func(p *Place, names []string) (fresh []discovered) {
+		for _, name := range names {
+			if key := p.key(name); !seen[key] {
+				seen[key] = true
+				fresh = append(fresh, discovered{p, name})
+			}
+		}
+		return fresh
+	}
+	for i := range places {
+		p := &places[i]
+		tests, untested, err := p.names()
+		if err != nil {
+			return d, err
+		}
+		d.tests, d.untested = append(d.tests, taken(p, tests)...), append(d.untested, taken(p, untested)...)
+	}
+	return d, nil
+}
+
+// fixtureAt is where a test names a file, by its key, as an alert; nil when none does.
+func fixtureAt(suites []*suite, key string) *registry.Position {
+	for _, s := range suites {
+		if s == nil {
+			continue // it has mistakes
+		}
+		for _, f := range s.doc.fixtures() {
+			if f.Path != "" && s.place.key(path.Join(path.Dir(s.name), f.Path)) == key {
+				return &f.At
+			}
+		}
+	}
+	return nil
+}
+
 // all lists the YAML files of the place.
 func (p *Place) all() (all []string, err error) {
 	err = fs.WalkDir(p.fs(), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -128,6 +184,7 @@ type suite struct {
 	name  string // of the test file, below the place
 	doc   *document
 	file  string // of the playbook, as it is shown
+	key   string // of the playbook's file
 	data  []byte // of the playbook
 	pb    *playbooks.Playbook
 	calls []source // the playbooks that it calls, and those that they call
@@ -256,7 +313,7 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 	if s.data, err = p.read(file); err != nil {
 		return nil, registry.Problems{{Position: at, Code: "playbook", Message: fmt.Sprintf("the playbook of the test: %v", err)}}
 	}
-	s.file = p.shown(file)
+	s.file, s.key = p.shown(file), p.key(file)
 	if s.pb, problems = playbooks.ParseIn(p.folder(file), s.file, s.data, actions); problems != nil {
 		return nil, problems
 	}
@@ -269,7 +326,7 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 	if problems != nil {
 		return nil, problems
 	}
-	problems = append(problems, s.refer()...)
+	problems = append(problems, s.refer(actions)...)
 	for i := range doc.Tests {
 		one, more := s.play(i)
 		problems, s.plays = append(problems, more...), append(s.plays, one)
@@ -278,7 +335,7 @@ func (p *Place) open(name string, actions map[string]playbooks.Action, others *c
 }
 
 // refer looks whether what the tests name is there.
-func (s *suite) refer() (problems registry.Problems) {
+func (s *suite) refer(actions map[string]playbooks.Action) (problems registry.Problems) {
 	var ids []string
 	for _, step := range s.pb.Steps() {
 		ids = append(ids, step.ID)
@@ -292,8 +349,13 @@ func (s *suite) refer() (problems registry.Problems) {
 			problems = append(problems, registry.Unknown(s.doc.at(path...), what, id, among))
 		}
 	}
+	known := sortedKeys(actions)
 	given := func(list []Given, path ...any) {
 		for i, g := range list {
+			unknown(g.Do, "action", known, append(path[:len(path):len(path)], i, "do")...)
+			if action := actions[g.Do]; action != nil && action.Spec().Inside && len(path) > 1 { // in a test of its own, it would have to be asked for
+				problems.Addf(s.doc.at(append(path[:len(path):len(path)], i, "do")...), "inside", "leave it out", "%s is carried out in tests, and takes no answer", g.Do)
+			}
 			unknown(g.Step, "step", ids, append(path[:len(path):len(path)], i, "step")...)
 		}
 	}
@@ -311,6 +373,7 @@ func (s *suite) refer() (problems registry.Problems) {
 			continue
 		}
 		for j, a := range *c.Expect.Actions {
+			unknown(a.Do, "action", known, "tests", i, "expect", "actions", j, "do")
 			unknown(a.Step, "step", ids, "tests", i, "expect", "actions", j, "step")
 		}
 	}

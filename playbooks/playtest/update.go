@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -39,18 +38,32 @@ func (r *Report) Complete() error {
 	return err
 }
 
+// rewrite makes all texts before it writes the first one: with an error from making
+// them, no file has changed.
 func (r *Report) rewrite(wanted func(*Result) bool) (updated int, err error) {
+	type text struct {
+		path string
+		data []byte
+	}
+	var texts []text
 	for _, f := range r.Files {
-		n, err := f.rewrite(wanted)
+		data, n, err := f.rewritten(wanted)
 		if err != nil {
-			return updated, err
+			return 0, err
 		}
-		updated += n
+		if n > 0 {
+			texts, updated = append(texts, text{f.suite.place.shown(f.suite.name), data}), updated+n
+		}
+	}
+	for _, t := range texts {
+		if err := replaceFile(t.path, t.data); err != nil {
+			return 0, err
+		}
 	}
 	return updated, nil
 }
 
-func (f *FileReport) rewrite(wanted func(*Result) bool) (n int, err error) {
+func (f *FileReport) rewritten(wanted func(*Result) bool) (data []byte, n int, err error) {
 	var edits []edit
 	for _, one := range f.Results {
 		if !wanted(one) {
@@ -58,29 +71,35 @@ func (f *FileReport) rewrite(wanted func(*Result) bool) (n int, err error) {
 		}
 		e, err := one.rewrite()
 		if err != nil {
-			return 0, fmt.Errorf("%s: test %q: %w", one.Position, one.Name, err)
+			return nil, 0, fmt.Errorf("%s: test %q: %w", one.Position, one.Name, err)
 		}
 		edits = append(edits, e)
 	}
 	if len(edits) == 0 {
-		return 0, nil
+		return nil, 0, nil
 	}
 	if f.suite.place.Dir == "" {
-		return 0, fmt.Errorf("%s: %w", f.File, ErrReadOnly)
+		return nil, 0, fmt.Errorf("%s: %w", f.File, ErrReadOnly)
 	}
-	data := applied(f.suite.doc.data, edits)
+	data = applied(f.suite.doc.data, edits)
+	if f.suite.doc.crlf {
+		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
+	}
 	if _, problems := parse(f.File, data); problems != nil {
-		return 0, fmt.Errorf("%s cannot be rewritten, do it by hand: %w", f.File, problems)
+		return nil, 0, fmt.Errorf("%s cannot be rewritten, do it by hand: %w", f.File, problems)
 	}
-	path := filepath.Join(f.suite.place.Dir, filepath.FromSlash(f.suite.name))
-	return len(edits), replaceFile(path, data)
+	return data, len(edits), nil
 }
 
-// replaceFile writes a file beside the old one first, so that there is always one.
+// replaceFile writes a file beside the old one first, so that there is always one. A
+// link still leads to it.
 func replaceFile(path string, data []byte) (err error) {
-	mode := fs.FileMode(0o644)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
 	}
 	next := path + ".new"
 	defer func() {
@@ -88,7 +107,7 @@ func replaceFile(path string, data []byte) (err error) {
 			_ = os.Remove(next)
 		}
 	}()
-	if err := os.WriteFile(next, data, mode); err != nil {
+	if err := os.WriteFile(next, data, info.Mode().Perm()); err != nil {
 		return err
 	}
 	return os.Rename(next, path)
