@@ -107,6 +107,22 @@ var (
 	ErrCannotTell = errors.New("no record to look it up in")
 )
 
+// Reverser is an action whose calls another one takes back.
+type Reverser interface {
+	// Reverse returns what takes a call back; nil when there is nothing to take back.
+	// output is what the call left, as plain JSON, and nil when nobody knows what came
+	// of it: it may have been carried out, or may be still.
+	Reverse(call Call, output any) *Reversal
+}
+
+// Reversal is a call that takes another one back.
+type Reversal struct {
+	Do   string         `json:"do"`
+	With map[string]any `json:"with"`
+	// After is how long the effect is wanted; zero: until somebody takes it back.
+	After time.Duration `json:"after,omitempty"`
+}
+
 // Call is one evaluated step.
 type Call struct {
 	Run   soar.RunID

@@ -25,12 +25,17 @@ import (
 type Readier interface {
 	// Ready returns nil when the call may be sent. An error that wraps ErrNotNow lets
 	// the step wait, such as for a host that is offline; one that wraps ErrTransient means
-	// that nobody could tell, and is asked again; any other ends the step refused.
+	// that nobody could tell, and is asked again; one that wraps ErrNothingToDo ends the
+	// step suppressed, and any other refused.
 	Ready(ctx context.Context, call Call) error
 }
 
-// ErrNotNow wraps errors of calls that make sense later, as they are.
-var ErrNotNow = errors.New("not now")
+var (
+	// ErrNotNow wraps errors of calls that make sense later, as they are.
+	ErrNotNow = errors.New("not now")
+	// ErrNothingToDo wraps errors of calls that would change nothing: it is so already.
+	ErrNothingToDo = errors.New("nothing to do")
+)
 
 const (
 	// readyFor is how long the word of an action holds that a host is ready.
@@ -336,7 +341,9 @@ func (r *runner) looked(ctx context.Context, i *instance, p *progress, err error
 		r.heed(i, p, r.notReady(err))
 	default:
 		answer := guard.Refuse("%v", err)
-		answer.Check = readyCheck
-		r.heed(i, p, &guard.Decision{State: soar.StepRefused, Words: answer.Words, Answers: []Answer{answer}})
+		if answer.Check = readyCheck; errors.Is(err, ErrNothingToDo) {
+			answer.State = soar.StepSuppressed
+		}
+		r.heed(i, p, &guard.Decision{State: answer.State, Words: answer.Words, Answers: []Answer{answer}})
 	}
 }

@@ -160,6 +160,8 @@ func readiness(ctx context.Context, action Readier, call Call, now time.Time, pa
 	case err == nil:
 	case errors.Is(err, ErrNotNow), errors.Is(err, ErrTransient):
 		a = guard.Hold(now.Add(unreadyPause), "%v", err)
+	case errors.Is(err, ErrNothingToDo):
+		a = Answer{State: soar.StepSuppressed, Words: err.Error()}
 	default:
 		a = guard.Refuse("%v", err)
 	}

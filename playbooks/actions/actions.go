@@ -99,6 +99,9 @@ type kind[In any] struct {
 	do    func(ctx context.Context, d *Deps, call playbooks.Call, in In) (playbooks.Outcome, error)
 	poll  func(ctx context.Context, d *Deps, call playbooks.Call, in In, ref string) (playbooks.Outcome, error)
 	find  func(ctx context.Context, d *Deps, call playbooks.Call, in In, since time.Time) ([]playbooks.Found, error)
+	// reverse names the call of Inverse that takes this one back. output is what the call
+	// left; empty when nobody knows what came of it.
+	reverse func(call playbooks.Call, in In, output map[string]any) *playbooks.Reversal
 }
 
 func add[In any](k kind[In]) {
@@ -181,6 +184,16 @@ func (b *bound[In]) Find(ctx context.Context, call playbooks.Call, since time.Ti
 		return nil, playbooks.ErrCannotTell
 	}
 	return b.kind.find(ctx, b.deps, call, in, since)
+}
+
+// Reverse implements playbooks.Reverser.
+func (b *bound[In]) Reverse(call playbooks.Call, output any) *playbooks.Reversal {
+	in, err := b.read(call)
+	if err != nil || b.kind.reverse == nil {
+		return nil
+	}
+	left, _ := output.(map[string]any)
+	return b.kind.reverse(call, in, left)
 }
 
 var errNoServer = errors.New("no server is configured")
