@@ -8,6 +8,7 @@
 package connector
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -59,6 +60,9 @@ type Options struct {
 	// Transport replaces the connection to the server, for tests. The TLS options
 	// are then without effect on requests.
 	Transport http.RoundTripper
+	// Dial replaces how connections are opened, also those of websockets, for tests; nil
+	// dials the network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client is a connection to one server.
@@ -163,12 +167,17 @@ func New(o Options) (*Client, error) {
 		c.base.found.Store(&c.base.candidates[0])
 	}
 	c.dialer = newLiveDialer(tlsConfig, c.agent)
+	c.dialer.ws.NetDialContext = o.Dial
 
 	slots := make(chan struct{}, o.MaxConcurrent)
 	client := func(keep, timeout time.Duration) *http.Client {
 		transport := o.Transport
 		if transport == nil {
-			transport = newTransport(tlsConfig, o.MaxConcurrent, keep, o.Timeout)
+			pool := newTransport(tlsConfig, o.MaxConcurrent, keep, o.Timeout)
+			if o.Dial != nil {
+				pool.DialContext = o.Dial
+			}
+			transport = pool
 		}
 		return &http.Client{
 			Transport: &limiter{next: transport, slots: slots, clock: &c.clock},

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -63,11 +61,10 @@ func inPipes(t *testing.T, handle http.Handler) *Client {
 	}()
 	transport := &http.Transport{DialContext: network.dial}
 	c, err := New(Options{URL: "http://127.0.0.1", BasePath: "/esp-ui/services/api/v1", Username: "u", Password: soar.SecretValue("p"),
-		Transport: transport, Retries: -1})
+		Transport: transport, Dial: network.dial, Retries: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.dialer.ws = websocket.Dialer{NetDialContext: network.dial}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()
