@@ -47,7 +47,10 @@ func (s *Server) begin(cmd *command) {
 			return
 		}
 		message := defaultText(f.Message, codeFault)
-		cmd.do = func(*host) (string, bool) { return message, false }
+		if f.Kind == CommandIdle {
+			message = f.Message
+		}
+		cmd.do = func(*host) (string, bool) { return message, f.Kind == CommandIdle }
 	} else {
 		s.speak(cmd)
 	}

@@ -36,11 +36,12 @@ const (
 	ResponseDisabled FaultKind = "response-disabled" // Host refuses actions at once, for Delay or for good
 	CommandFails     FaultKind = "command-fails"     // the next command of Host fails with Message
 	CommandStuck     FaultKind = "command-stuck"     // the next command of Host never ends
+	CommandIdle      FaultKind = "command-idle"      // the next command of Host does nothing, and reports success
 )
 
 var faultKinds = []FaultKind{
 	RateLimit, Unavailable, ServerError, HTMLAnswer, SlowPage, DropBefore, DropAfter, Truncate, ExpireToken, ShiftPages,
-	LateAlert, HostOffline, ResponseDisabled, CommandFails, CommandStuck,
+	LateAlert, HostOffline, ResponseDisabled, CommandFails, CommandStuck, CommandIdle,
 }
 
 // Fault is one thing that shall go wrong.
@@ -170,7 +171,7 @@ func (s *Server) meet(id, callPath string) *effect {
 	f := s.take(func(f *Fault) bool {
 		matched, _ := path.Match(defaultText(f.Call, "*"), id) // the pattern was checked
 		switch f.Kind {
-		case LateAlert, ShiftPages, CommandFails, CommandStuck:
+		case LateAlert, ShiftPages, CommandFails, CommandStuck, CommandIdle:
 			return false
 		}
 		return matched && strings.HasPrefix(callPath, f.Path)
@@ -262,7 +263,7 @@ func (s *Server) lateFault() bool {
 // commandFault is what shall go wrong with a command of a host, or nil.
 func (s *Server) commandFault(h *host) *Fault {
 	return s.take(func(f *Fault) bool {
-		return (f.Kind == CommandFails || f.Kind == CommandStuck) && (f.Host == "" || s.host(f.Host) == h)
+		return (f.Kind == CommandFails || f.Kind == CommandStuck || f.Kind == CommandIdle) && (f.Host == "" || s.host(f.Host) == h)
 	})
 }
 

@@ -178,6 +178,14 @@ func TestLifeOfACommand(t *testing.T) {
 			t.Errorf("%v\n%v", a, b)
 		}
 
+		r.s.Inject(Fault{Kind: CommandIdle, Host: host})
+		idle := r.add(obj{"target": "process", "action": "stop", "pid": "4", "actuator_id": host})
+		running := len(r.s.Hosts()[0].Processes)
+		settle(2 * time.Second)
+		if got := r.command(idle); got["status"] != CommandSuccess || len(r.s.Hosts()[0].Processes) != running {
+			t.Errorf("idle: %v", got)
+		}
+
 		r.data("POST", "/response/restart-agent", obj{"host_identifier": host})
 		settle(1700 * time.Millisecond)
 		if r.s.Hosts()[0].Online {

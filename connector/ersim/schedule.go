@@ -65,6 +65,10 @@ func (s *Server) tick() (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// Work lets agents, carves and scenarios work until ctx ends, as Run does, and listens
+// nowhere: for tests that call ServeHTTP.
+func (s *Server) Work(ctx context.Context) { s.runSchedule(ctx) }
+
 // runSchedule is the part of Run that lets agents and scenarios work.
 func (s *Server) runSchedule(ctx context.Context) {
 	for {
