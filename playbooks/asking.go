@@ -275,6 +275,7 @@ func (r *runner) request(i *instance, p *progress) *guard.Request {
 	if !p.since.IsZero() { // else it is asked for the first time
 		q.Deadline = p.since.Add(r.patience(i))
 	}
+	q.Job, q.Reads = r.job, i.step.spec.Effect == Reads
 	q.By, q.Question, q.AlertWas, q.OwnResolve = r.by, p.question, p.alertWas, r.resolvedIt()
 	return q
 }

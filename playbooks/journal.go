@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // Journal is what the engine needs of the store. Implementations are safe for
@@ -54,6 +55,8 @@ type BeganNote struct {
 	Members []int64      `json:"members,omitempty"`
 	// By is the person who started the run.
 	By string `json:"by,omitempty"`
+	// Job is set for a part of a job over many hosts.
+	Job *guard.Job `json:"job,omitempty"`
 }
 
 // GroupWindow is what the alerts of a group have in common, and until when they join.

@@ -45,7 +45,13 @@ func HeldSteps(entries []soar.Entry) []HeldStep {
 		var d Decision
 		switch entry.Kind {
 		case soar.EntryDecision:
-			if json.Unmarshal(entry.Body, &d) != nil || d.Waits == nil || len(d.Answers) == 0 {
+			if json.Unmarshal(entry.Body, &d) != nil || len(d.Answers) == 0 {
+				continue
+			}
+			if d.Waits == nil {
+				if at >= 0 && d.Answers[len(d.Answers)-1].OK { // it goes out, and only reads: there is no intent
+					held = slices.Delete(held, at, at+1)
+				}
 				continue
 			}
 			one := HeldStep{Step: entry.Step, Waits: *d.Waits, Since: d.Since, Words: d.Answers[len(d.Answers)-1].Words}

@@ -76,7 +76,7 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 				}
 				r.found.values, r.found.errors, calls = orEmpty(began.Enrich), orEmpty(began.EnrichErrors), began.Calls
 				r.found.status = orEmpty(began.EnrichStatus)
-				r.found.extra, r.on, r.group, r.by = began.Extra, began.On, began.Group, began.By
+				r.found.extra, r.on, r.group, r.by, r.job = began.Extra, began.On, began.Group, began.By, began.Job
 			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)

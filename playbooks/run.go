@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // runner is one worker's hold on one run. It collects what has to be written in
@@ -31,6 +32,7 @@ type runner struct {
 
 	on      string       // what started it; empty where nothing depends on it
 	by      string       // the person who did; empty: nobody
+	job     *guard.Job   // over many hosts; nil: it is no part of one
 	fresh   *soar.Alert  // the alert as it was read last; nil: as the run began or went on
 	group   *GroupWindow // nil: the run of one alert
 	members []int64      // keys of the alerts of the group; nil before it is closed
@@ -259,6 +261,12 @@ func (r *runner) begin(ctx context.Context, due []*instance) error {
 				continue
 			}
 			record = true
+		} else if p.planned && !p.taken && r.bounded() {
+			if !r.takeToRead(i, p) {
+				place()
+				continue
+			}
+			record = true
 		}
 		starts = append(starts, start{i, p, place})
 	}
@@ -370,6 +378,9 @@ func (r *runner) receive(wake time.Time) {
 // without a call.
 func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 	s := i.step
+	if r.notYet(i, p) {
+		return true
+	}
 	if p.attempt == 1 && !p.tried && !p.since.IsZero() {
 		p.started = r.now() // its time does not run while it waits for the guard
 	}
@@ -403,8 +414,7 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 	p.with = with
 	p.mark = mark(r.run.ID, i.key, p.attempt)
 	if s.spec.Effect == Reads {
-		p.planned = true
-		return true
+		return r.askToRead(i, p)
 	}
 	return r.ask(ctx, i, p)
 }
@@ -618,9 +628,7 @@ func (r *runner) finish(i *instance, p *progress, result Result, events []soar.E
 	if result.Summary == "" {
 		result.Summary = p.summary
 	}
-	if s.spec.Effect != Reads {
-		r.keep(r.e.guard.End(r.run.ID, i.key, result.State, now))
-	}
+	r.keep(r.e.guard.End(r.run.ID, i.key, result.State, now))
 	seq := r.entry(i.key, soar.EntryResult, "", result)
 	r.results[i.key] = &ended{Result: result}
 	delete(r.open, i.key)

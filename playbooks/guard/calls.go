@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/erbridge/erbridge/internal/soar"
 )
 
 // Calls says which calls a rule is about: those of the actions or kinds, as far as they
@@ -43,15 +45,27 @@ func checkNames(at []string, setting string, patterns []string, wrong *mistakes)
 // which is Calls, made ready.
 type which struct {
 	actions, kinds, playbooks nameList
+
+	reads bool       // calls that only read count too
+	jobs  bool       // calls of jobs count, whatever else is said
+	job   soar.RunID // only those of this job; 0: see above
 }
 
 func (c *Calls) ready() which {
-	return which{nameList{patterns: c.Actions}, nameList{patterns: c.Kinds}, nameList{patterns: c.Playbooks}}
+	return which{actions: nameList{patterns: c.Actions}, kinds: nameList{patterns: c.Kinds}, playbooks: nameList{patterns: c.Playbooks}}
 }
 
 // holds reports whether the rule is about a call.
 func (w *which) holds(s *subject) bool {
 	switch {
+	case w.job != 0:
+		return s.Job == w.job
+	case w.jobs && s.Job != 0:
+		return true
+	case w.jobs && len(w.actions.patterns)+len(w.kinds.patterns)+len(w.playbooks.patterns) == 0:
+		return false
+	case s.Reads && !w.reads:
+		return false
 	case len(w.actions.patterns)+len(w.kinds.patterns) == 0:
 		if s.Always {
 			return false
@@ -80,12 +94,18 @@ type subject struct {
 	Sense     string   `json:"sense,omitempty"`
 	Always    bool     `json:"always,omitempty"`
 	Playbooks []string `json:"playbooks"` // that of the run first
+
+	Reads bool       `json:"reads,omitempty"`
+	Job   soar.RunID `json:"job,omitempty"`
 }
 
 func (r *Request) subject() *subject {
 	s := &subject{Action: r.Action, Kind: r.Kind, Sense: r.Sense, Always: r.Always, Playbooks: r.Chain}
 	if len(s.Playbooks) == 0 {
 		s.Playbooks = []string{r.Playbook}
+	}
+	if s.Reads = r.Reads; r.Job != nil {
+		s.Job = r.Job.ID
 	}
 	return s
 }

@@ -30,6 +30,10 @@ type Limit struct {
 	// Concurrent is how many calls are under way at the same time: from when they are
 	// sent until it is known how they ended. 0 means any number.
 	Concurrent int `yaml:"concurrent"`
+
+	// Reads lets the limit count steps that only read as well, such as live.query. What is
+	// read under enrich is never counted.
+	Reads bool `yaml:"reads"`
 }
 
 // Bounds of limits, so that what is remembered for them stays small.
@@ -130,9 +134,11 @@ func (*caps) prefix() string { return callPrefix }
 // configure replaces the limits. Calls that were sent count for the new ones, as far as
 // they counted for one before; who waits asks again.
 func (c *caps) configure(limits []Limit) {
-	c.limits, c.queues = nil, map[caller]queued{}
-	for _, l := range limits {
-		c.limits = append(c.limits, &limit{Limit: l, which: l.ready()})
+	c.limits, c.queues = c.emptyJobs(), map[caller]queued{}
+	for _, l := range withJobs(limits) {
+		ready := &limit{Limit: l, which: l.ready()}
+		ready.which.reads, ready.which.jobs = l.Reads, l.Name == jobsLimit
+		c.limits = append(c.limits, ready)
 	}
 	for _, s := range c.calls {
 		s.counted = 0
@@ -181,13 +187,16 @@ func (c *caps) load(kvs []soar.KV) error {
 	}
 	limits := make([]Limit, 0, len(c.limits))
 	for _, l := range c.limits {
-		limits = append(limits, l.Limit)
+		if l.which.job == 0 {
+			limits = append(limits, l.Limit)
+		}
 	}
 	c.configure(limits)
 	return broken
 }
 
 func (c *caps) ask(r *Request) Answer {
+	c.ofJob(r)
 	about := r.subject()
 	n := 0
 	mine := c.calls[caller{r.Run, r.Step}]
@@ -283,6 +292,7 @@ func (c *caps) hold(r *Request, decided bool, cl *claim) {
 	var full *limit
 	var until time.Time
 	if decided {
+		c.ofJob(r)
 		about := r.subject()
 		for _, l := range c.limits {
 			if !l.which.holds(about) {
@@ -364,6 +374,7 @@ func (c *caps) take(r *Request, cl *claim) {
 		c.leave(me, now, cl)
 		return // this very attempt counts already
 	}
+	c.ofJob(r)
 	about := r.subject()
 	s := &sentCall{subject: *about, Run: r.Run, Step: r.Step, Attempt: r.Attempt}
 	if old != nil {
@@ -470,5 +481,6 @@ func (c *caps) end(by caller, _ soar.StepState, at time.Time, cl *claim) {
 		if s.counted == 0 {
 			delete(c.calls, by)
 		}
+		c.endJob(s.Job)
 	})
 }

@@ -84,6 +84,11 @@ type Request struct {
 	Inside bool
 	// Undoable marks an action that another one undoes.
 	Undoable bool
+	// Reads marks a call that changes nothing: it is asked about where a limit counts it,
+	// and no rail but the kill switch and the limits has to do with it.
+	Reads bool
+	// Job is the job over many hosts that the call belongs to; nil: none.
+	Job *Job
 	// Question is what the step asks people; nil for a call.
 	Question *Question
 	// At is the moment of asking, Since when the step first asked, and Deadline when it
@@ -331,7 +336,7 @@ func (g *Guard) ask(r *Request) Decision {
 	}
 	d := Decision{Version: g.version, OK: true, Answers: make([]Answer, 0, len(g.rails)), Asked: r}
 	for _, rail := range g.rails {
-		if r.Question != nil && !forQuestions(rail) {
+		if r.Question != nil && !forQuestions(rail) || r.Reads && !forReads(rail) {
 			continue
 		}
 		a := rail.ask(r)
@@ -355,7 +360,7 @@ func (g *Guard) Take(r *Request) Decision {
 	d := g.ask(r)
 	d.claim = &claim{g: g}
 	for _, rail := range g.rails {
-		if t, ok := rail.(taker); ok && d.OK {
+		if t, ok := rail.(taker); ok && d.OK && (!r.Reads || forReads(rail)) {
 			t.take(r, d.claim)
 		}
 	}
@@ -383,7 +388,7 @@ func (g *Guard) Wait(r *Request, answers []Answer) (kv []soar.KV, events []soar.
 	}
 	c := &claim{g: g}
 	for _, rail := range g.rails {
-		if h, ok := rail.(holder); ok {
+		if h, ok := rail.(holder); ok && (!r.Reads || forReads(rail)) {
 			h.hold(r, decided == rail.name(), c)
 		}
 	}

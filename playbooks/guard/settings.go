@@ -22,7 +22,9 @@ type Settings struct {
 	Everywhere []string `yaml:"everywhere"`
 
 	// Limits bound how often calls are sent and how many are under way at the same time.
-	// What is above them waits.
+	// What is above them waits. One is built in, called jobs: 50 calls of jobs over many hosts
+	// at the same time, those that only read included. A limit of that name changes its
+	// numbers, and with actions, kinds or playbooks, it counts those calls as well.
 	Limits []Limit `yaml:"limits"`
 
 	// Budgets bound on how many different hosts calls act. What is above them is refused,
