@@ -8,10 +8,16 @@ import "time"
 // in which they stand here.
 type Change struct {
 	// Alerts are taken in. A known alert (same Server and ID) is dropped when
-	// nothing in it changed; when its status, verdict or event count changed, the
-	// stored copy is replaced and the feed gets alert.updated. A new alert
-	// becomes pending evaluation and the feed gets alert.received.
+	// nothing in it changed; when its status, verdict, comment or event count
+	// changed, the stored copy is replaced and the feed gets alert.updated. A new alert
+	// becomes pending evaluation and the feed gets alert.received; one that has
+	// changed becomes pending unless the change is erbridge's own.
 	Alerts []Alert
+	// Hands say who changed alerts, by index in Alerts. Without one, it was an analyst.
+	Hands map[int]Hand
+	// Noted are changes of notes: each becomes alert.updated in the feed and, unless it
+	// is erbridge's own, makes its alert pending. One of an unknown alert is dropped.
+	Noted []Noted
 	// Cursors are the places up to which sources have read.
 	Cursors []Cursor
 	// Playbooks are kept by hash, so that a run can go on with the version it
@@ -104,5 +110,6 @@ type StoredAlert struct {
 	Alert      Alert             `json:"alert"`
 	ReceivedAt time.Time         `json:"received_at"`
 	Pending    string            `json:"pending,omitempty"` // "", "alert" or "alert.updated"
+	Change     *AlertChange      `json:"change,omitempty"`  // why it is pending, where that is alert.updated
 	Verdicts   map[string]string `json:"verdicts,omitempty"`
 }

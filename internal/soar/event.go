@@ -18,6 +18,8 @@ const (
 
 	EventApprovalRequested EventType = "approval.requested" // people are asked whether a call may be sent
 	EventApprovalDecided   EventType = "approval.decided"   // they answered, or nobody did in time
+
+	EventUndoSoon EventType = "undo.soon" // what a step did is taken back by itself in a moment, unless a person moves that
 )
 
 // Event is one line of the feed: something a sink may want to deliver. The same
@@ -34,12 +36,16 @@ type Event struct {
 	// AlertKey lets the store join the alert instead of keeping it twice. An
 	// event may set AlertKey and leave Alert nil; whoever reads the feed gets Alert.
 	AlertKey int64 `json:"-"`
+	// Change is set for alert.updated: what changed, and by whose hand.
+	Change *AlertChange `json:"change,omitempty"`
 	// Run is set for events of a run.
 	Run *RunSummary `json:"run,omitempty"`
 	// Outcome is set for step.finished.
 	Outcome *Outcome `json:"outcome,omitempty"`
 	// Approval is set for approval.requested and approval.decided.
 	Approval *Approval `json:"approval,omitempty"`
+	// Undo is set for undo.soon.
+	Undo *Undo `json:"undo,omitempty"`
 	// To names the only sink that shall deliver the event; empty means all.
 	To string `json:"to,omitempty"`
 	// Text is the message of notification, trouble and test events.
@@ -65,6 +71,16 @@ type Outcome struct {
 	Summary string        `json:"summary,omitempty"` // what was done, in a few words
 	Error   string        `json:"error,omitempty"`
 	Took    time.Duration `json:"took_ns,omitempty"`
+}
+
+// Undo is what a run is about to take back, and when. That run is Event.Run.
+type Undo struct {
+	At     time.Time `json:"at"`               // when it begins
+	Of     RunID     `json:"of"`               // the run whose effect is taken back
+	Step   string    `json:"step"`             // its step
+	Action string    `json:"action"`           // what that did: host.contain
+	Do     string    `json:"do"`               // what takes it back: host.release
+	Target string    `json:"target,omitempty"` // host identifier, where there is one
 }
 
 // DeadLetter is something that could not be taken in or delivered, kept with

@@ -34,6 +34,9 @@ func (id RunID) String() string {
 	return string(text[:])
 }
 
+// RunIDAt is the least id of runs that begin at t or later.
+func RunIDAt(t time.Time) RunID { return RunID(max(t.Sub(runEpoch).Milliseconds(), 0) << 21) }
+
 // ParseRunID reads the text form in any case.
 func ParseRunID(text string) (RunID, error) {
 	if len(text) != 13 {

@@ -33,10 +33,10 @@ type writer struct {
 	evaluate, insertVerdict, findRuns, insertRun, insertEntry, writeMeta, insertAudit *bulk
 	bulks                                                                             []*bulk
 
-	updateAlert, updateBody, loadBody, updateRun, evaluateAgain, pendAgain *stmt
-	putCursor, putPlaybook, putKV, dropKV, putSink, dropSink, findEntry    *stmt
-	addDead, dropDead, addRedelivery, dropRedelivery                       *stmt
-	stmts                                                                  []*stmt
+	updateAlert, updateBody, loadBody, updateRun, evaluateAgain, findPending, pendAgain *stmt
+	putCursor, putPlaybook, putKV, dropKV, putSink, dropSink, findEntry                 *stmt
+	addDead, dropDead, addRedelivery, dropRedelivery                                    *stmt
+	stmts                                                                               []*stmt
 }
 
 func newWriter(c *conn, now func() time.Time) (*writer, error) {
@@ -48,13 +48,13 @@ func newWriter(c *conn, now func() time.Time) (*writer, error) {
 	// OR FAIL instead of the usual ABORT: a statement of many rows then needs no
 	// journal of its own. What it leaves half done goes with the whole
 	// transaction, or with the savepoint, in any case.
-	bulk(&w.findAlerts, 1, `SELECT i.hash, a.key, a.server, a.id, a.status, a.verdict, a.event_count
+	bulk(&w.findAlerts, 1, `SELECT i.hash, a.key, a.server, a.id, a.status, a.verdict, a.event_count, a.comment
 		FROM alert_identity i JOIN alert a ON a.key = i.key WHERE i.hash IN (%s)`)
-	bulk(&w.insertAlert, 10, `INSERT OR FAIL INTO alert
-		(key, server, id, severity, status, verdict, event_count, host, created_at, received_at) VALUES %s`)
+	bulk(&w.insertAlert, 11, `INSERT OR FAIL INTO alert
+		(key, server, id, severity, status, verdict, event_count, host, created_at, received_at, comment) VALUES %s`)
 	bulk(&w.insertBody, 2, `INSERT OR FAIL INTO alert_body (key, body) VALUES %s`)
 	bulk(&w.insertIdentity, 2, `INSERT OR FAIL INTO alert_identity (hash, key) VALUES %s`)
-	bulk(&w.insertPending, 3, `INSERT OR FAIL INTO pending (key, kind, again) VALUES %s`)
+	bulk(&w.insertPending, 4, `INSERT OR FAIL INTO pending (key, kind, again, change) VALUES %s`)
 	bulk(&w.insertFeed, 6, `INSERT OR FAIL INTO feed (pos, type, at, alert_key, id, body) VALUES %s`)
 	bulk(&w.evaluate, 1, `DELETE FROM pending WHERE again = 0 AND key IN (%s)`)
 	bulk(&w.insertVerdict, 2, `INSERT INTO verdict (key, body) VALUES %s
@@ -76,11 +76,12 @@ func newWriter(c *conn, now func() time.Time) (*writer, error) {
 		*to = s
 		w.stmts = append(w.stmts, s)
 	}
-	prepare(&w.updateAlert, `UPDATE alert SET severity = ?, status = ?, verdict = ?, event_count = ?, host = ? WHERE key = ?`)
+	prepare(&w.updateAlert, `UPDATE alert SET severity = ?, status = ?, verdict = ?, event_count = ?, comment = ?, host = ? WHERE key = ?`)
 	prepare(&w.updateBody, `UPDATE alert_body SET body = ? WHERE key = ?`)
 	prepare(&w.loadBody, `SELECT body FROM alert_body WHERE key = ?`)
-	prepare(&w.pendAgain, `UPDATE pending SET again = 1 WHERE key = ?`)
-	prepare(&w.evaluateAgain, `UPDATE pending SET kind = 'alert.updated', again = 0 WHERE key = ? AND again = 1`)
+	prepare(&w.findPending, `SELECT next FROM pending WHERE key = ?`)
+	prepare(&w.pendAgain, `UPDATE pending SET again = 1, next = ? WHERE key = ?`)
+	prepare(&w.evaluateAgain, `UPDATE pending SET kind = 'alert.updated', again = 0, change = next, next = '' WHERE key = ? AND again = 1`)
 	prepare(&w.updateRun, `UPDATE run SET version = ?, mode = ?, state = ?, pc = ?, wake = ?, epoch = ?, started_at = ?, ended_at = ?, error = ?
 		WHERE id = ?`)
 	prepare(&w.findEntry, `SELECT 1 FROM ev WHERE run = ? AND seq = ?`)
@@ -202,7 +203,7 @@ func (w *writer) saveTally() error {
 func (w *writer) apply(group []*request) error {
 	w.auditAt = micros(w.now())
 	for _, part := range []func([]*request) error{
-		w.applyAlerts, w.applySources, w.applyEvaluations, w.applyRuns, w.applyEntries, w.applyEvents, w.applySinks, w.recordChanges,
+		w.applyAlerts, w.applyNoted, w.applySources, w.applyEvaluations, w.applyRuns, w.applyEntries, w.applyEvents, w.applySinks, w.recordChanges,
 	} {
 		if err := part(group); err != nil {
 			return err

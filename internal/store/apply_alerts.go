@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"database/sql/driver"
-	"encoding/hex"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -28,6 +27,8 @@ type storedAlert struct {
 	status     string
 	verdict    string
 	eventCount int64
+	comment    int64 // see fingerprint
+	commented  bool  // comment is known; else it is not compared
 }
 
 // candidates are the stored alerts that share an identity with incoming ones,
@@ -49,7 +50,21 @@ func (c candidates) find(a *alertRow) *storedAlert {
 }
 
 func (s *storedAlert) changed(a *soar.Alert) bool {
-	return s.status != a.Status || s.verdict != a.Verdict || s.eventCount != int64(a.EventCount)
+	return s.status != a.Status || s.verdict != a.Verdict || s.eventCount != int64(a.EventCount) ||
+		s.commented && s.comment != fingerprint(a.Comment)
+}
+
+func (s *storedAlert) become(a *soar.Alert) {
+	s.status, s.verdict, s.eventCount, s.comment, s.commented = a.Status, a.Verdict, int64(a.EventCount), fingerprint(a.Comment), true
+}
+
+// fingerprint stands for a comment, which is in the body, where alerts are compared.
+func fingerprint(comment string) int64 {
+	if comment == "" {
+		return 0
+	}
+	sum := sha256.Sum256([]byte(comment))
+	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // the bits, not the number
 }
 
 // applyAlerts sorts alerts into new, changed and known and writes the first two.
@@ -79,7 +94,8 @@ func (w *writer) applyAlerts(group []*request) error {
 			switch {
 			case known == nil:
 				w.tally[lastAlertKey]++
-				known = &storedAlert{nil, w.tally[lastAlertKey], a.Server, a.ID, a.Status, a.Verdict, int64(a.EventCount)}
+				known = &storedAlert{key: w.tally[lastAlertKey], server: a.Server, id: a.ID}
+				known.become(a.Alert)
 				byHash.add(a.hash, known)
 				added = append(added, newIdentity{a.hash, known.key})
 				r.committed.New = append(r.committed.New, i)
@@ -92,7 +108,11 @@ func (w *writer) applyAlerts(group []*request) error {
 				}
 			case known.changed(a.Alert):
 				r.committed.Updated = append(r.committed.Updated, i)
-				if err := w.update(known, a, receivedAt); err != nil {
+				hand, told := r.change.Hands[i]
+				if !told {
+					hand.Origin = soar.OriginAnalyst
+				}
+				if err := w.update(known, a, hand, receivedAt); err != nil {
 					return fmt.Errorf("update alert %q: %w", a.Ref(), err)
 				}
 			default:
@@ -127,7 +147,8 @@ func (w *writer) find(group []*request, byHash candidates, n int) error {
 	slices.SortFunc(hashes, func(a, b identity) int { return bytes.Compare(a[:], b[:]) })
 	w.findAlerts.each = func(row []driver.Value) error {
 		byHash.add(identity(blob(row[0])), &storedAlert{
-			nil, number(row[1]), text(row[2]), text(row[3]), text(row[4]), text(row[5]), number(row[6]),
+			key: number(row[1]), server: text(row[2]), id: text(row[3]), status: text(row[4]), verdict: text(row[5]),
+			eventCount: number(row[6]), comment: number(row[7]), commented: row[7] != nil,
 		})
 		return nil
 	}
@@ -144,13 +165,13 @@ func (w *writer) find(group []*request, byHash candidates, n int) error {
 
 func (w *writer) add(key int64, a *alertRow, receivedAt int64) error {
 	if err := w.insertAlert.add(key, a.Server, a.ID, string(a.Severity), a.Status, a.Verdict, int64(a.EventCount), hostName(a.Alert),
-		a.createdAt, receivedAt); err != nil {
+		a.createdAt, receivedAt, fingerprint(a.Comment)); err != nil {
 		return err
 	}
 	if err := w.insertBody.add(key, a.body); err != nil {
 		return err
 	}
-	if err := w.insertPending.add(key, pendingAlert, int64(0)); err != nil {
+	if err := w.insertPending.add(key, pendingAlert, int64(0), ""); err != nil {
 		return err
 	}
 	w.tally[numAlerts]++
@@ -170,7 +191,7 @@ func (w *writer) flushAlerts() error {
 
 // update replaces the stored copy of an alert that has changed. A copy that cannot
 // be read, or that would grow too large, gives way to the incoming alert as it is.
-func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
+func (w *writer) update(known *storedAlert, a *alertRow, hand soar.Hand, at int64) error {
 	// The alert may have come with this group and wait in a bulk.
 	if err := w.flushAlerts(); err != nil {
 		return err
@@ -181,11 +202,13 @@ func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 		return err
 	})
 	merged, body, item := *a.Alert, a.body, a.item
+	was := soar.AlertState{Status: known.status, Verdict: known.verdict, EventCount: int(known.eventCount), Comment: a.Comment, Severity: a.Severity}
 	switch {
 	case errors.Is(err, errUnreadable):
 	case err != nil:
 		return err
 	default:
+		was.Comment, was.Severity = stored.Comment, stored.Severity
 		both := merge(&stored, a.Alert)
 		data, err := json.Marshal(&both)
 		if err != nil {
@@ -198,35 +221,21 @@ func (w *writer) update(known *storedAlert, a *alertRow, at int64) error {
 	if _, err := w.updateBody.exec(body, known.key); err != nil {
 		return err
 	}
-	if _, err := w.updateAlert.exec(string(merged.Severity), merged.Status, merged.Verdict, int64(merged.EventCount), hostName(&merged),
-		known.key); err != nil {
+	if _, err := w.updateAlert.exec(string(merged.Severity), merged.Status, merged.Verdict, int64(merged.EventCount),
+		fingerprint(merged.Comment), hostName(&merged), known.key); err != nil {
 		return err
 	}
 	if err := w.recordAlert(&w.moved, auditChanged, known.key, item); err != nil {
 		return err
 	}
-	again, err := w.pendAgain.exec(known.key)
-	if err != nil {
-		return err
-	}
-	if again == 0 {
-		w.tally[numPending]++
-		if err := w.insertPending.add(known.key, pendingUpdated, int64(0)); err != nil {
+	known.become(a.Alert)
+	w.touched[soar.SignalAlerts] = true
+	for _, change := range changesOf(was, a.Alert, hand, fromMicros(at)) {
+		if err := w.tell(known.key, &change, w.updatedID(a.Alert, &change)); err != nil {
 			return err
 		}
 	}
-	known.status, known.verdict, known.eventCount = a.Status, a.Verdict, int64(a.EventCount)
-	w.touched[soar.SignalAlerts] = true
-	return w.feed(string(soar.EventAlertUpdated), at, known.key, updatedID(a.Alert), nil)
-}
-
-// updatedID is the id of an alert.updated event. It says what the alert became:
-// status, verdict, event count, and the server's time of the change, which tells
-// a second resolving from the first one.
-func updatedID(a *soar.Alert) string {
-	sum := sha256.Sum256([]byte(a.Status + "\x00" + a.Verdict + "\x00" + strconv.Itoa(a.EventCount) + "\x00" +
-		strconv.FormatInt(micros(a.UpdatedAt), 10)))
-	return string(soar.EventAlertUpdated) + "/" + a.Ref() + "/" + hex.EncodeToString(sum[:4])
+	return nil
 }
 
 // receivedID is the id of an alert.received event.

@@ -380,7 +380,7 @@ func TestAuditFindsWhatWasDoneToTheStore(t *testing.T) {
 		"alert's host":     `UPDATE alert SET host = 'X' WHERE key = 2`,
 		"alert removed":    `DELETE FROM alert WHERE key = 2`,
 		"alert's content":  `DELETE FROM alert_body WHERE key = 2`,
-		"alert added":      `INSERT INTO alert SELECT 9, server, '9', severity, status, verdict, event_count, host, created_at, received_at FROM alert LIMIT 1`,
+		"alert added":      `INSERT INTO alert SELECT 9, server, '9', severity, status, verdict, event_count, host, created_at, received_at, comment FROM alert LIMIT 1`,
 		"playbook changed": `UPDATE playbook SET source = CAST('steps: [1]' AS BLOB)`,
 		"playbook renamed": `UPDATE playbook SET name = 'release'`,
 		"playbook removed": `DELETE FROM playbook`,
@@ -420,9 +420,18 @@ func TestAuditFrom(t *testing.T) {
 // A store of the first release gets an audit record that begins there and then.
 func TestAuditOfAnOldStore(t *testing.T) {
 	dir := filled(t, Options{}, 2)
-	tamper(t, dir, `DROP TABLE audit; DROP TABLE audit_anchor; DELETE FROM meta WHERE name = 'last_audit_seq'; PRAGMA user_version = 1`)
+	tamper(t, dir, `ALTER TABLE pending DROP COLUMN change; ALTER TABLE pending DROP COLUMN next; ALTER TABLE alert DROP COLUMN comment;
+		DROP TABLE audit; DROP TABLE audit_anchor; DELETE FROM meta WHERE name = 'last_audit_seq'; PRAGMA user_version = 1`)
 	if _, err := verify(t, dir, AuditCheck{}); !errors.Is(err, soar.ErrNotFound) {
 		t.Errorf("before the migration: %v", err)
+	}
+	before, err := OpenReader(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	if found, err := before.Alerts(t.Context(), AlertFilter{}); err != nil || len(found) != 2 {
+		t.Errorf("read before the migration: %d alerts, %v", len(found), err)
 	}
 	s, stop := start(t, dir, Options{})
 	defer stop()

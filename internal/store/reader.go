@@ -30,6 +30,8 @@ type Reader struct {
 	db  *sql.DB
 	now func() time.Time
 	log *slog.Logger // of what cannot be read
+
+	alerts string // selectAlerts, as far as the version of the schema has it
 }
 
 // OpenReader opens the store in dir for reading, beside a running erbridge or
@@ -58,7 +60,7 @@ func openReader(ctx context.Context, dir string, now func() time.Time) (*Reader,
 	}
 	db.SetMaxOpenConns(runtime.GOMAXPROCS(0) + 2)
 	db.SetMaxIdleConns(runtime.GOMAXPROCS(0) + 2)
-	r := &Reader{db: db, now: now, log: slog.Default()}
+	r := &Reader{db: db, now: now, log: slog.Default(), alerts: selectAlerts}
 	var version int64
 	err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
 	if err == nil && version == 0 {
@@ -66,6 +68,9 @@ func openReader(ctx context.Context, dir string, now func() time.Time) (*Reader,
 	}
 	if err == nil {
 		err = checkVersion(version)
+	}
+	if version < changesSince { // an older erbridge wrote it, and none has migrated it yet
+		r.alerts = strings.Replace(selectAlerts, "p.change", "NULL", 1)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -144,21 +149,26 @@ func (f *filter) where() string {
 	return " WHERE " + strings.Join(f.terms, " AND ")
 }
 
-const selectAlerts = `SELECT a.key, a.received_at, b.body, p.kind, v.body
+const selectAlerts = `SELECT a.key, a.received_at, b.body, p.kind, p.change, v.body
 	FROM alert a JOIN alert_body b ON b.key = a.key
 	LEFT JOIN pending p ON p.key = a.key LEFT JOIN verdict v ON v.key = a.key`
 
 func scanAlert(row *sql.Rows) (a soar.StoredAlert, err error) {
 	var receivedAt int64
 	var body sql.RawBytes
-	var pending, verdicts sql.NullString
-	if err := row.Scan(&a.Key, &receivedAt, &body, &pending, &verdicts); err != nil {
+	var pending, change, verdicts sql.NullString
+	if err := row.Scan(&a.Key, &receivedAt, &body, &pending, &change, &verdicts); err != nil {
 		return a, err
 	}
 	if a.Alert, err = decodeAlert(body); err != nil {
 		return a, fmt.Errorf("alert %d: %w", a.Key, err)
 	}
 	a.ReceivedAt, a.Pending = fromMicros(receivedAt), pending.String
+	if change.String != "" {
+		if err := json.Unmarshal([]byte(change.String), &a.Change); err != nil {
+			return a, fmt.Errorf("change of alert %d: %w", a.Key, err)
+		}
+	}
 	if verdicts.Valid {
 		err = json.Unmarshal([]byte(verdicts.String), &a.Verdicts)
 	}
@@ -194,14 +204,14 @@ func (r *Reader) Pending(ctx context.Context, after int64, limit int) ([]soar.St
 }
 
 func (r *Reader) pending(ctx context.Context, after int64, limit int) (found []soar.StoredAlert, unreadable []int64, err error) {
-	return r.listAlerts(ctx, `SELECT p.key, a.received_at, b.body, p.kind, v.body
+	return r.listAlerts(ctx, `SELECT p.key, a.received_at, b.body, p.kind, p.change, v.body
 		FROM pending p CROSS JOIN alert a ON a.key = p.key JOIN alert_body b ON b.key = p.key LEFT JOIN verdict v ON v.key = p.key
 		WHERE p.key > ? ORDER BY p.key LIMIT ?`, []any{after, limited(limit)})
 }
 
 // AlertByKey returns one alert. One that cannot be read counts as not found.
 func (r *Reader) AlertByKey(ctx context.Context, key int64) (soar.StoredAlert, error) {
-	a, err := one(ctx, r, selectAlerts+" WHERE a.key = ?", []any{key}, scanAlert)
+	a, err := one(ctx, r, r.alerts+" WHERE a.key = ?", []any{key}, scanAlert)
 	if errors.Is(err, errUnreadable) {
 		err = fmt.Errorf("%w: %w", soar.ErrNotFound, err)
 	}
@@ -271,7 +281,7 @@ func (r *Reader) Alerts(ctx context.Context, f AlertFilter) ([]soar.StoredAlert,
 	if f.Before > 0 {
 		w.add("a.key < ?", f.Before)
 	}
-	found, _, err := r.listAlerts(ctx, selectAlerts+w.where()+" ORDER BY a.key DESC LIMIT ?", append(w.args, limited(f.Limit)))
+	found, _, err := r.listAlerts(ctx, r.alerts+w.where()+" ORDER BY a.key DESC LIMIT ?", append(w.args, limited(f.Limit)))
 	if err != nil {
 		return nil, fmt.Errorf("list alerts: %w", err)
 	}
@@ -281,7 +291,7 @@ func (r *Reader) Alerts(ctx context.Context, f AlertFilter) ([]soar.StoredAlert,
 // KnownOpen returns open alerts of a server that were created at or after since,
 // newest first: those whose event count may still grow.
 func (r *Reader) KnownOpen(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error) {
-	found, _, err := r.listAlerts(ctx, selectAlerts+" WHERE a.created_at >= ? AND a.status = ? AND a.server = ? ORDER BY a.created_at DESC LIMIT ?",
+	found, _, err := r.listAlerts(ctx, r.alerts+" WHERE a.created_at >= ? AND a.status = ? AND a.server = ? ORDER BY a.created_at DESC LIMIT ?",
 		[]any{micros(since), soar.StatusOpen, server, limited(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("open alerts of %q: %w", server, err)
@@ -289,10 +299,36 @@ func (r *Reader) KnownOpen(ctx context.Context, server string, since time.Time, 
 	return found, nil
 }
 
+// KnownResolved lists resolved alerts of a server that were created at or after since,
+// newest first: those that may be reopened, or get another verdict.
+func (r *Reader) KnownResolved(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error) {
+	found, _, err := r.listAlerts(ctx, r.alerts+" WHERE a.created_at >= ? AND a.status = ? AND a.server = ? ORDER BY a.created_at DESC LIMIT ?",
+		[]any{micros(since), soar.StatusResolved, server, limited(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("resolved alerts of %q: %w", server, err)
+	}
+	return found, nil
+}
+
+// WorkedOn lists alerts of a server with a run that began at or after since, or that
+// still goes on or waits, the newest run first.
+func (r *Reader) WorkedOn(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error) {
+	found, _, err := r.listAlerts(ctx, r.alerts+` JOIN (
+			SELECT alert_key, max(id) AS last FROM (
+				SELECT alert_key, id FROM run WHERE id >= ?
+				UNION ALL SELECT alert_key, id FROM run WHERE state IN ('running', 'waiting') AND state <> 'done')
+			WHERE alert_key <> 0 GROUP BY alert_key) w ON w.alert_key = a.key
+		WHERE a.server = ? ORDER BY w.last DESC LIMIT ?`, []any{int64(soar.RunIDAt(since)), server, limited(limit)})
+	if err != nil {
+		return nil, fmt.Errorf("alerts of %q with runs since %s: %w", server, since.UTC().Format(time.RFC3339), err)
+	}
+	return found, nil
+}
+
 // AlertsCreated returns alerts that were created at or after since and have keys above
 // after, the lowest key first.
 func (r *Reader) AlertsCreated(ctx context.Context, since time.Time, after int64, limit int) ([]soar.StoredAlert, error) {
-	found, _, err := r.listAlerts(ctx, selectAlerts+" WHERE a.created_at >= ? AND a.key > ? ORDER BY a.key LIMIT ?",
+	found, _, err := r.listAlerts(ctx, r.alerts+" WHERE a.created_at >= ? AND a.key > ? ORDER BY a.key LIMIT ?",
 		[]any{micros(since), after, limited(limit)})
 	if err != nil {
 		return nil, fmt.Errorf("alerts created since %s: %w", since.UTC().Format(time.RFC3339), err)

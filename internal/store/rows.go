@@ -88,6 +88,12 @@ func makeRows(change *soar.Change) (rows, error) {
 		r.events[i] = row
 		r.sizeInBytes += int64(len(row.body)) + 100
 	}
+	for i := range change.Noted {
+		r.sizeInBytes += 200 * int64(1+len(change.Noted[i].Change.Notes))
+		if change.Noted[i].ID == "" {
+			return rows{}, fmt.Errorf("noted change of alert %d: its event has no id", change.Noted[i].AlertKey)
+		}
+	}
 	r.redeliver = make([]eventRow, len(change.Redeliver))
 	for i := range change.Redeliver {
 		row, err := makeEvent(&change.Redeliver[i].Event)
@@ -135,7 +141,7 @@ func makeEvent(ev *soar.Event) (eventRow, error) {
 
 func (r *rows) empty() bool {
 	c := r.Change
-	return len(c.Alerts)+len(c.Cursors)+len(c.Playbooks)+len(c.Evaluated)+len(c.Runs)+len(c.Entries)+len(c.Events)+len(c.KV)+
+	return len(c.Alerts)+len(c.Noted)+len(c.Cursors)+len(c.Playbooks)+len(c.Evaluated)+len(c.Runs)+len(c.Entries)+len(c.Events)+len(c.KV)+
 		len(c.Sinks)+len(c.DeadLetters)+len(c.Redeliver)+len(c.Redelivered)+len(c.DropDeadLetters)+len(c.Acts) == 0
 }
 

@@ -137,10 +137,20 @@ var migrations = []string{
 	-- or none.
 	CREATE TABLE audit_anchor (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, hash BLOB NOT NULL, alert_key INTEGER NOT NULL) STRICT;
 	`,
+	// 3: what changed of alerts, and who did it.
+	`
+	-- Why an alert is pending, as JSON: change for the evaluation that is due, next for
+	-- the one after it; empty for a new alert.
+	ALTER TABLE pending ADD COLUMN change TEXT NOT NULL DEFAULT '';
+	ALTER TABLE pending ADD COLUMN next TEXT NOT NULL DEFAULT '';
+	-- A fingerprint of the comment; NULL where none was taken.
+	ALTER TABLE alert ADD COLUMN comment INTEGER;
+	`,
 }
 
-// auditSince is the first version of the schema with an audit record.
-const auditSince = 2
+// auditSince is the first version of the schema with an audit record, changesSince the
+// first that keeps what changed of alerts.
+const auditSince, changesSince = 2, 3
 
 // migrate brings the schema up to date, each version in its own transaction.
 func migrate(c *conn) error {

@@ -26,6 +26,9 @@ type Backend interface {
 	Alerts(ctx context.Context, f store.AlertFilter) ([]soar.StoredAlert, error)
 	KnownOpen(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
 
+	KnownResolved(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
+	WorkedOn(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
+
 	Running(ctx context.Context) ([]soar.Run, error)
 	Due(ctx context.Context, now time.Time, limit int) ([]soar.Run, error)
 	NextWake(ctx context.Context) (time.Time, error)
@@ -63,6 +66,7 @@ func Run(t *testing.T, open Opener) {
 		test func(t *testing.T, open Opener)
 	}{
 		{"alerts", testAlerts},
+		{"changes", testChanges},
 		{"runs", testRuns},
 		{"feed", testFeed},
 		{"values", testValues},
