@@ -22,13 +22,19 @@ func ExampleAll() {
 	// defender.scan once
 	// defender.status reads
 	// file.delete once
+	// file.hash reads
+	// host.activity reads
 	// host.contain once
+	// host.deactivate repeatable
+	// host.enable repeatable
 	// host.get reads
+	// host.list reads
 	// host.release once
 	// host.tag repeatable
 	// http.request once
 	// live.query reads
 	// notify.send repeatable
+	// process.children reads
 	// process.kill once
 	// process.tree reads
 	// script.run once

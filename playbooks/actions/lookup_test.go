@@ -283,6 +283,22 @@ func (b *bench) answering(path, body string) map[string]playbooks.Action {
 	return All(deps)
 }
 
+// speakV0 binds the actions to the same server, by the older API.
+func (b *bench) speakV0() {
+	b.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(b.sim.CAPEM())
+	client, err := connector.New(connector.Options{
+		URL: b.sim.URL(), Username: "admin", Password: soar.SecretValue("admin"), Retries: -1, API: "v0",
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.deps.Client = client
+	b.actions = All(b.deps)
+}
+
 // answering is a connection with one answer of its own.
 type answering struct {
 	*http.Transport

@@ -149,7 +149,7 @@ func (o *ProcessTreeOutput) take(action string, columns map[string]string) {
 	}
 	switch {
 	case action == "PROC_CREATE":
-		p := TreeProcess{GUID: columns["process_guid"], PID: columns["pid"], Path: columns["path"], Cmdline: columns["cmdline"]}
+		p := treeProcess(columns)
 		if !slices.Contains(o.Processes, p) {
 			o.Processes = append(o.Processes, p)
 		}
@@ -160,6 +160,10 @@ func (o *ProcessTreeOutput) take(action string, columns map[string]string) {
 	}
 	once(&o.Remotes, columns["remote_address"])
 	once(&o.Domains, columns["domain_name"])
+}
+
+func treeProcess(columns map[string]string) TreeProcess {
+	return TreeProcess{GUID: columns["process_guid"], PID: columns["pid"], Path: columns["path"], Cmdline: columns["cmdline"]}
 }
 
 // nodeID is the server's number of a host: that of the alert at hand, unless a

@@ -96,7 +96,7 @@ func (d *Deps) hostReady(ctx context.Context, call playbooks.Call, host Host, ne
 	}
 	if errors.Is(err, errOffline) {
 		if row, listed, err := d.row(ctx, record.ID, record.Name); err == nil && listed && row.State != connector.HostActive {
-			return fmt.Errorf("%s was removed from the server, which turns its agent away; enable it in the server's console first", name)
+			return fmt.Errorf("%s was removed from the server, which turns its agent away; bring it back with host.enable or in the server's console first", name)
 		}
 		list.left(host)
 	}
@@ -193,8 +193,13 @@ func (d *Deps) row(ctx context.Context, id int64, name string) (row connector.Ho
 	if name == "" {
 		return row, false, nil
 	}
-	// The search looks for texts within names, so it may find others, too.
-	for row, err := range d.Client.Hosts.List(ctx, connector.HostQuery{Search: name}) {
+	return d.rowOf(ctx, id, connector.HostQuery{Search: name})
+}
+
+// rowOf finds a host among those that a query lists. A search looks for texts within
+// names, so it may find others, too.
+func (d *Deps) rowOf(ctx context.Context, id int64, query connector.HostQuery) (row connector.Host, listed bool, err error) {
+	for row, err := range d.Client.Hosts.List(ctx, query) {
 		if _, malformed := errors.AsType[*connector.MalformedError](err); malformed {
 			continue
 		}
