@@ -155,6 +155,9 @@ type Outcome struct {
 	// asked again until the time of the step is over; then the step ends failed. An
 	// action that has no way to look ends in StepExecuted instead.
 	Unverified string
+	// Executed tells of StepFailed that the call was carried out all the same, so that there
+	// may be something to take back.
+	Executed bool
 	// Output becomes .steps.<id>.output; any JSON-encodable value.
 	Output any
 	// Events are for the feed. The engine commits them with the result of the

@@ -277,6 +277,9 @@ func (r *runner) request(i *instance, p *progress) *guard.Request {
 	}
 	q.Job, q.Reads = r.job, i.step.spec.Effect == Reads
 	q.By, q.Question, q.AlertWas, q.OwnResolve = r.by, p.question, p.alertWas, r.resolvedIt()
+	if r.undo != nil {
+		q.TakesBack, q.Modes = r.undo.Run, voices(nil, r.e.options.Ceiling, nil)
+	}
 	return q
 }
 

@@ -143,11 +143,11 @@ func (e *Engine) settleBroken(ctx context.Context, run soar.Run, step string, ha
 	r.entry(step, soar.EntryDecision, "", Decision{By: by, Reason: reason, Happened: &happened})
 	result := settled(happened, by)
 	result.Action, result.Target, result.Ref = last.Action, last.Target, last.Ref
-	seq := r.entry(step, soar.EntryResult, "", result)
 	words := result.Error
 	if happened {
-		words = result.Summary
+		words, result.Undo = result.Summary, last.Undo
 	}
+	seq := r.entry(step, soar.EntryResult, "", result)
 	r.run.Error = fmt.Sprintf("step %s: %s; the rest of the run is left out: %v", step, words, why)
 	r.event(soar.EventStepFinished, seq, func(ev *soar.Event) {
 		ev.Outcome = &soar.Outcome{

@@ -97,6 +97,7 @@ type Engine struct {
 	guard     *guard.Guard
 	holds     holds
 	switching sync.Mutex // held while the kill switch is thrown or taken back
+	undoing   sync.Mutex // held while it is found out what there is to take back
 	sending   sending
 	cooldowns cooldowns
 	groups    groups

@@ -304,7 +304,8 @@ func (e *Engine) startRuns(ctx context.Context, o *occasion, plain map[string]an
 		for _, name := range sortedNames(r.calls) {
 			e.keepVersion(&change, r.calls[name])
 		}
-		change.Runs = append(change.Runs, r.run)
+		change.Playbooks = append(change.Playbooks, r.change.Playbooks...)
+		change.Runs = append(append(change.Runs, r.run), r.scheduled...)
 		change.Entries = append(change.Entries, r.change.Entries...)
 		change.Events = append(change.Events, r.change.Events...)
 		change.KV = append(change.KV, r.change.KV...)

@@ -57,6 +57,10 @@ type BeganNote struct {
 	By string `json:"by,omitempty"`
 	// Job is set for a part of a job over many hosts.
 	Job *guard.Job `json:"job,omitempty"`
+	// Undo is set for a run that takes back what another did. Turn is the body of a note of
+	// its own, about the time at which such a run begins.
+	Undo *UndoNote `json:"undo,omitempty"`
+	Turn *TurnNote `json:"turn,omitempty"`
 }
 
 // GroupWindow is what the alerts of a group have in common, and until when they join.
@@ -126,6 +130,8 @@ type Decision struct {
 	Waits *Waits `json:"waits,omitempty"`
 	// Cancel is set when a person called off the step, or the whole run.
 	Cancel bool `json:"cancel,omitempty"`
+	// Due is set when a person moved the time at which a run begins.
+	Due time.Time `json:"due,omitzero"`
 }
 
 // Result is the body of a result entry. Without the arguments, it is what
@@ -141,6 +147,8 @@ type Result struct {
 	With    map[string]any `json:"with,omitempty"` // what would have been sent
 	// Granted is the answer to a question: whether people agreed.
 	Granted *bool `json:"granted,omitempty"`
+	// Undo is the call that takes it back; nil where there is none, or nothing to take back.
+	Undo *Reversal `json:"undo,omitempty"`
 }
 
 // visible is the result as expressions see it.

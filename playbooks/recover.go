@@ -70,6 +70,8 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 			case err != nil:
 			case began.Members != nil:
 				r.members = began.Members
+			case began.Turn != nil:
+				r.undo.fold(began.Turn)
 			default:
 				if began.Host != nil {
 					r.found.host = began.Host
@@ -77,13 +79,20 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 				r.found.values, r.found.errors, calls = orEmpty(began.Enrich), orEmpty(began.EnrichErrors), began.Calls
 				r.found.status = orEmpty(began.EnrichStatus)
 				r.found.extra, r.on, r.group, r.by, r.job = began.Extra, began.On, began.Group, began.By, began.Job
+				if began.Undo != nil {
+					r.undo = newUndo(began.Undo, entry.At)
+				}
 			}
 		case entry.Kind == soar.EntryNote:
 			err = r.foldNote(entry)
 		case entry.Kind == soar.EntryDecision && entry.Step == "":
 			var d Decision
-			if err = json.Unmarshal(entry.Body, &d); err == nil && d.Cancel {
+			switch err = json.Unmarshal(entry.Body, &d); {
+			case err != nil:
+			case d.Cancel:
 				r.cancelled = (&Cancellation{By: d.By, Reason: d.Reason}).words()
+			case !d.Due.IsZero():
+				r.undo.move(d.Due, entry.At)
 			}
 		case entry.Kind == soar.EntryDecision:
 			err = r.foldDecision(entry)
@@ -316,11 +325,14 @@ func (e *Engine) Settle(ctx context.Context, id soar.RunID, step string, happene
 	r.entry(step, soar.EntryDecision, "", Decision{By: by, Reason: reason, Happened: &happened})
 	result := settled(happened, by)
 	result.Ref = r.results[step].Ref
+	if happened {
+		result.Undo = r.results[step].Undo
+	}
 	r.finish(i, &progress{started: r.now()}, result, nil)
 	if r.survey(ctx); !r.run.State.Ended() {
 		r.run.State, r.run.Wake = soar.RunWaiting, r.now()
 	}
-	r.change.Runs = []soar.Run{r.run}
+	r.change.Runs = append([]soar.Run{r.run}, r.scheduled...)
 	if _, err = e.journal.Commit(ctx, r.change); err == nil {
 		e.noticeFailures(r.change.KV)
 	}

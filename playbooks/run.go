@@ -43,6 +43,9 @@ type runner struct {
 	groups  map[string]*GroupNote
 	open    map[string]*progress // instances that have begun and not ended
 
+	undo      *undo      // what it takes back; nil: it is a run of its own
+	scheduled []soar.Run // that take back what it did, for the next commit
+
 	settles []func(kept bool) // of what the guard remembers, for the next commit
 
 	ready  []*instance // of the last survey
@@ -79,6 +82,7 @@ type progress struct {
 
 	overdue   bool   // its command is to be withdrawn
 	withdrawn string // what came of that; empty: it was not tried
+	recalled  bool   // it was withdrawn
 }
 
 // errLostRun means that somebody else went on with the run.
@@ -103,6 +107,9 @@ func (r *runner) work(ctx context.Context) error {
 			<-r.answers
 		}
 	}()
+	if r.undo != nil && !r.takeTurn() {
+		return r.commit(ctx)
+	}
 	for !r.run.State.Ended() {
 		if r.advance(ctx); r.run.State.Ended() {
 			break
@@ -189,6 +196,13 @@ func (r *runner) survey(ctx context.Context) {
 		r.end(soar.RunFailed)
 		return
 	case st == passed:
+		if r.undo != nil {
+			r.run.Error = r.notTakenBack()
+		}
+		if r.run.Error != "" && r.undo != nil {
+			r.end(soar.RunFailed)
+			return
+		}
 		r.end(soar.RunDone)
 		return
 	case len(v.doubtful) > 0:
@@ -595,6 +609,9 @@ func (r *runner) finishOutcome(i *instance, p *progress, o Outcome, ref string) 
 	if result.Ref == "" {
 		result.Ref = ref
 	}
+	if o.Executed {
+		p.done = &o
+	}
 	switch o.State {
 	case soar.StepExecuted, soar.StepVerified:
 	case soar.StepFailed, soar.StepExpired, soar.StepCancelled, soar.StepRefused:
@@ -629,6 +646,7 @@ func (r *runner) finish(i *instance, p *progress, result Result, events []soar.E
 		result.Summary = p.summary
 	}
 	r.keep(r.e.guard.End(r.run.ID, i.key, result.State, now))
+	r.recordUndo(i, p, &result)
 	seq := r.entry(i.key, soar.EntryResult, "", result)
 	r.results[i.key] = &ended{Result: result}
 	delete(r.open, i.key)
@@ -671,6 +689,9 @@ func (r *runner) end(state soar.RunState) {
 	if state != soar.RunUnknown {
 		r.event(soar.EventRunFinished, r.seq, nil)
 	}
+	if state == soar.RunFailed && r.undo != nil {
+		r.tellNotTakenBack()
+	}
 }
 
 // entry appends to the journal and returns the entry's number.
@@ -706,7 +727,7 @@ func (r *runner) commit(ctx context.Context) error {
 		r.urgent = false
 		return nil
 	}
-	r.change.Runs = []soar.Run{r.run}
+	r.change.Runs = append([]soar.Run{r.run}, r.scheduled...)
 	err := r.e.commit(ctx, r.change)
 	switch {
 	case err == nil:
@@ -731,7 +752,7 @@ func (r *runner) settle(kept bool) {
 // committed notes that all that was collected is on disk.
 func (r *runner) committed() {
 	r.settle(true)
-	r.change, r.dirty, r.urgent, r.saved = soar.Change{}, false, false, r.run
+	r.change, r.scheduled, r.dirty, r.urgent, r.saved = soar.Change{}, nil, false, false, r.run
 }
 
 // panicError is a panic of an action or an expression.

@@ -56,7 +56,10 @@ func (r *runner) withdraw(ctx context.Context, i *instance, p *progress) func() 
 				r.withdrew(ctx, p, "the host may carry it out still, since it could not be withdrawn: "+err.Error())
 			}
 		}
-		return func() { r.withdrew(ctx, p, "it was withdrawn from the server") }
+		return func() {
+			p.recalled = true
+			r.withdrew(ctx, p, "it was withdrawn from the server")
+		}
 	}
 }
 

@@ -89,6 +89,9 @@ type Request struct {
 	Reads bool
 	// Job is the job over many hosts that the call belongs to; nil: none.
 	Job *Job
+	// TakesBack is the run whose effects the call takes back; zero: it is a call like any
+	// other. Only the engine sets it.
+	TakesBack soar.RunID
 	// Question is what the step asks people; nil for a call.
 	Question *Question
 	// At is the moment of asking, Since when the step first asked, and Deadline when it
@@ -323,9 +326,7 @@ func (g *Guard) AskAll(r *Request) Decision {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, rail := range g.rails[min(len(d.Answers), len(g.rails)):] {
-		a := rail.ask(r)
-		a.Check = rail.name()
-		d.Answers = append(d.Answers, a)
+		d.Answers = append(d.Answers, answerOf(rail, r))
 	}
 	return d
 }
@@ -339,8 +340,7 @@ func (g *Guard) ask(r *Request) Decision {
 		if r.Question != nil && !forQuestions(rail) || r.Reads && !forReads(rail) {
 			continue
 		}
-		a := rail.ask(r)
-		a.Check = rail.name()
+		a := answerOf(rail, r)
 		d.Answers, d.Words = append(d.Answers, a), a.Words
 		if !a.OK {
 			d.OK, d.State, d.Until = false, a.State, a.Until
@@ -348,6 +348,19 @@ func (g *Guard) ask(r *Request) Decision {
 		}
 	}
 	return d
+}
+
+// answerOf is what a rail says of a request.
+func answerOf(rail rail, r *Request) (a Answer) {
+	words, passes := "", false
+	if r.TakesBack != 0 {
+		words, passes = passesUndo(rail, r)
+	}
+	if a = Pass("%s", words); !passes {
+		a = rail.ask(r)
+	}
+	a.Check = rail.name()
+	return a
 }
 
 // Take is Ask for a call that goes out at once when it may: the rails remember it. What
@@ -360,6 +373,9 @@ func (g *Guard) Take(r *Request) Decision {
 	d := g.ask(r)
 	d.claim = &claim{g: g}
 	for _, rail := range g.rails {
+		if _, passes := passesUndo(rail, r); passes && r.TakesBack != 0 {
+			continue
+		}
 		if t, ok := rail.(taker); ok && d.OK && (!r.Reads || forReads(rail)) {
 			t.take(r, d.claim)
 		}

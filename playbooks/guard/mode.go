@@ -11,6 +11,9 @@ type modes struct {
 func (modes) name() string { return "mode" }
 
 func (m modes) ask(r *Request) Answer {
+	if r.TakesBack != 0 {
+		return m.askUndo(r)
+	}
 	voice := r.judged.voice
 	if voice.Mode == soar.ModeApprove && !m.approvals {
 		return Hold(r.At.Add(lookAgain), "approve: %s, and there is nobody here who could be asked", voice.Words)
