@@ -42,12 +42,17 @@ func init() {
 			Summary: "Adds an analyst note to an alert.",
 			Effect:  playbooks.Once,
 			Needs:   []string{"enterprise"},
+			Inverse: "alert.note_remove",
 			Output:  AlertNoteOutput{},
 			Example: "do: alert.note\nwith:\n  text: \"contained ${{ .alert.host.name }}\"\n",
 			Timeout: 2 * time.Minute,
 		},
 		prose: []string{"text"},
-		do:    addNote,
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote) error {
+			_, _, err := d.notes(ctx, call, in.Alert)
+			return err
+		},
+		do: addNote,
 		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote, ref string) (playbooks.Outcome, error) {
 			id, err := d.alertID(call, in.Alert)
 			if err != nil {
@@ -60,6 +65,12 @@ func init() {
 			return d.noteOutcome(ctx, id, note, noteMark(call.Mark)), nil
 		},
 		find: findNote,
+		reverse: func(_ playbooks.Call, _ AlertNote, output map[string]any) *playbooks.Reversal {
+			if note, _ := output["note"].(float64); note <= 0 {
+				return nil
+			}
+			return &playbooks.Reversal{Do: "alert.note_remove", With: map[string]any{"alert": output["alert"], "note": output["note"]}}
+		},
 	})
 }
 
@@ -99,17 +110,20 @@ func findNote(ctx context.Context, d *Deps, call playbooks.Call, in AlertNote, _
 
 // noteOutcome reads a note back.
 func (d *Deps) noteOutcome(ctx context.Context, alert, note int64, mark string) playbooks.Outcome {
+	notes, err := d.Client.Alerts.Notes(ctx, alert)
+	at := slices.IndexFunc(notes, func(n connector.Note) bool { return strings.Contains(n.Text, mark) })
+	if at >= 0 { // the server need not tell the id when it takes the note
+		note = notes[at].ID
+	}
 	out := playbooks.Outcome{
 		Ref:     noteRef(note),
 		Summary: fmt.Sprintf("noted on alert %d", alert),
 		Output:  AlertNoteOutput{Alert: alert, Note: note},
 	}
-	notes, err := d.Client.Alerts.Notes(ctx, alert)
-	there := slices.ContainsFunc(notes, func(n connector.Note) bool { return strings.Contains(n.Text, mark) })
 	switch {
 	case err != nil:
 		out.State, out.Unverified = soar.StepAccepted, inWords(err).Error()
-	case there:
+	case at >= 0:
 		out.State = soar.StepVerified
 	default:
 		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and the note is not on alert %d", alert)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,60 +28,77 @@ type AlertResolve struct {
 type AlertResolveOutput struct {
 	// Alert is the server's id of the alert.
 	Alert int64 `json:"alert"`
+	// Was is what the alert was before: open or resolved.
+	Was string `json:"was"`
+	// VerdictWas is its verdict before, if it had one.
+	VerdictWas string `json:"verdict_was,omitempty"`
+	// CommentWas is its comment before, if it had one.
+	CommentWas string `json:"comment_was,omitempty"`
 }
 
 func init() {
+	resolve := change[AlertResolve, AlertResolveOutput]{
+		make: resolveAlert,
+		// The server reports success for ids that it does not know, too.
+		look: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve, _ AlertResolveOutput) (string, error) {
+			id, now, err := d.meantAlert(ctx, call, in.Alert)
+			switch {
+			case errors.Is(err, connector.ErrNotFound):
+				return fmt.Sprintf("has no alert %d", id), nil
+			case err != nil:
+				return "", err
+			case now.Status != soar.StatusResolved || now.Verdict != "" && now.Verdict != in.Verdict:
+				return strings.TrimSpace(fmt.Sprintf("alert %d is %s %s", id, now.Status, now.Verdict)), nil
+			}
+			return "", nil
+		},
+		words: func(_ playbooks.Call, in AlertResolve, changed AlertResolveOutput) string {
+			return fmt.Sprintf("resolved alert %d as %s", changed.Alert, in.Verdict)
+		},
+	}
 	add(kind[AlertResolve]{
 		Spec: playbooks.Spec{
-			Name:    "alert.resolve",
+			Name:    alertResolve,
 			Summary: "Resolves an alert with a verdict and a comment.",
 			Effect:  playbooks.Repeatable,
+			Inverse: alertReopen,
 			Output:  AlertResolveOutput{},
 			Example: "do: alert.resolve\nwith:\n  verdict: false_positive\n  comment: weekly vulnerability scan\n",
 			Timeout: 2 * time.Minute,
 		},
 		prose: []string{"comment"},
-		do:    resolveAlert,
-		poll: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve, _ string) (playbooks.Outcome, error) {
-			id, err := d.alertID(call, in.Alert)
-			if err != nil {
-				return playbooks.Outcome{}, err
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) error {
+			id, now, err := d.meantAlert(ctx, call, in.Alert)
+			if err == nil && in.saidOf(&now) {
+				return fmt.Errorf("%w: alert %d is resolved %s", playbooks.ErrNothingToDo, id, strings.TrimSpace("already "+now.Verdict))
 			}
-			return d.resolved(ctx, id, in.Verdict), nil
+			return err
+		},
+		do:   resolve.do,
+		poll: resolve.poll,
+		reverse: func(_ playbooks.Call, _ AlertResolve, output map[string]any) *playbooks.Reversal {
+			if outputText(output, "was") == soar.StatusOpen {
+				return &playbooks.Reversal{Do: alertReopen, With: map[string]any{"alert": output["alert"]}}
+			}
+			return resolveAgain(output)
 		},
 	})
 }
 
-func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) (playbooks.Outcome, error) {
-	id, err := d.alertID(call, in.Alert)
-	if err != nil {
-		return playbooks.Outcome{}, err
+func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) (AlertResolveOutput, error) {
+	id, was, err := d.meantAlert(ctx, call, in.Alert)
+	changed := AlertResolveOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: was.Comment}
+	if err != nil || in.saidOf(&was) {
+		return changed, err
 	}
 	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, soar.Visible(in.Comment)); err != nil {
-		return playbooks.Outcome{}, fmt.Errorf("resolve alert %d: %w", id, effectError(err))
+		return changed, fmt.Errorf("resolve alert %d: %w", id, effectError(err))
 	}
-	return d.resolved(ctx, id, in.Verdict), nil
+	return changed, nil
 }
 
-// resolved reads an alert back: the server reports success for ids that it does not
-// know, too.
-func (d *Deps) resolved(ctx context.Context, id int64, verdict string) playbooks.Outcome {
-	out := playbooks.Outcome{Summary: fmt.Sprintf("resolved alert %d as %s", id, verdict), Output: AlertResolveOutput{Alert: id}}
-	alert, err := d.Client.Alerts.Get(ctx, id)
-	if errors.Is(err, connector.ErrNotFound) {
-		out.State, out.Error = soar.StepFailed, fmt.Sprintf("the server reports success, and has no alert %d", id)
-		return out
-	}
-	if err != nil {
-		out.State, out.Ref, out.Unverified = soar.StepAccepted, "alert:"+strconv.FormatInt(id, 10), inWords(err).Error()
-		return out
-	}
-	now := connector.Normalize(d.Server, "", alert, nil, nil)
-	// Releases before 4.0 keep no verdict.
-	if now.Status != soar.StatusResolved || now.Verdict != "" && now.Verdict != verdict {
-		out.State, out.Error = soar.StepFailed, strings.TrimSpace(fmt.Sprintf("the server reports success, and alert %d is %s %s", id, now.Status, now.Verdict))
-		return out
-	}
-	out.State = soar.StepVerified
-	return out
+// saidOf reports whether all of it is said of an alert. Releases before 4.0 keep neither
+// verdict nor comment.
+func (in AlertResolve) saidOf(a *soar.Alert) bool {
+	return a.Status == soar.StatusResolved && (a.Verdict == "" || a.Verdict == in.Verdict && (in.Comment == "" || a.Comment == soar.Visible(in.Comment)))
 }

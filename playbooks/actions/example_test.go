@@ -14,8 +14,14 @@ func ExampleAll() {
 	}
 	// Output:
 	// agent.restart once
+	// alert.aggregated reads
 	// alert.note once
+	// alert.note_edit repeatable
+	// alert.note_remove repeatable
+	// alert.related reads
+	// alert.reopen repeatable
 	// alert.resolve repeatable
+	// alert.state reads
 	// approval.ask repeatable
 	// carve.file once
 	// carve.quarantined once

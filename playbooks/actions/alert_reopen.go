@@ -1,0 +1,101 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// AlertReopen are the arguments of alert.reopen.
+type AlertReopen struct {
+	// Alert is the server's id of the alert; without it, the alert at hand.
+	Alert Number `yaml:"alert"`
+}
+
+// AlertReopenOutput is what alert.reopen leaves under .steps.<id>.output.
+type AlertReopenOutput struct {
+	// Alert is the server's id of the alert.
+	Alert int64 `json:"alert"`
+	// Was is what the alert was before: open or resolved.
+	Was string `json:"was"`
+	// VerdictWas is its verdict before, which is gone now.
+	VerdictWas string `json:"verdict_was,omitempty"`
+	// CommentWas is its comment before, which is gone now.
+	CommentWas string `json:"comment_was,omitempty"`
+}
+
+const (
+	alertReopen  = "alert.reopen"
+	alertResolve = "alert.resolve"
+)
+
+func init() {
+	reopen := change[AlertReopen, AlertReopenOutput]{
+		make: reopenAlert,
+		look: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen, _ AlertReopenOutput) (string, error) {
+			id, now, err := d.meantAlert(ctx, call, in.Alert)
+			if err != nil || now.Status == soar.StatusOpen {
+				return "", err
+			}
+			return fmt.Sprintf("alert %d is %s", id, now.Status), nil
+		},
+		words: func(_ playbooks.Call, _ AlertReopen, changed AlertReopenOutput) string {
+			return fmt.Sprintf("reopened alert %d", changed.Alert)
+		},
+	}
+	add(kind[AlertReopen]{
+		Spec: playbooks.Spec{
+			Name:    alertReopen,
+			Summary: "Opens a resolved alert again. Its verdict and its comment are wiped by the server, and stay in the run.",
+			Effect:  playbooks.Repeatable,
+			Needs:   []string{"admin"},
+			Inverse: alertResolve,
+			Output:  AlertReopenOutput{},
+			Example: "do: alert.reopen\n",
+			Timeout: 2 * time.Minute,
+		},
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) error {
+			id, now, err := d.meantAlert(ctx, call, in.Alert)
+			switch {
+			case err != nil:
+				return err
+			case now.Status == soar.StatusOpen:
+				return fmt.Errorf("%w: alert %d is open", playbooks.ErrNothingToDo, id)
+			}
+			return d.mayAdminister(ctx, "reopening an alert")
+		},
+		do:   reopen.do,
+		poll: reopen.poll,
+		reverse: func(_ playbooks.Call, _ AlertReopen, output map[string]any) *playbooks.Reversal {
+			return resolveAgain(output)
+		},
+	})
+}
+
+func reopenAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) (AlertReopenOutput, error) {
+	id, was, err := d.meantAlert(ctx, call, in.Alert)
+	changed := AlertReopenOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: was.Comment}
+	if err != nil || was.Status == soar.StatusOpen {
+		return changed, err
+	}
+	if err := d.Client.Alerts.Reopen(ctx, []int64{id}); err != nil {
+		return changed, fmt.Errorf("reopen alert %d: %w", id, effectError(err))
+	}
+	return changed, nil
+}
+
+// resolveAgain gives an alert back the verdict that it had. Releases before 4.0 keep
+// none, and without one nobody can say what it was resolved as.
+func resolveAgain(output map[string]any) *playbooks.Reversal {
+	if outputText(output, "was") != soar.StatusResolved || outputText(output, "verdict_was") == "" {
+		return nil
+	}
+	with := map[string]any{"alert": output["alert"], "verdict": output["verdict_was"]}
+	if comment := outputText(output, "comment_was"); comment != "" {
+		with["comment"] = comment
+	}
+	return &playbooks.Reversal{Do: alertResolve, With: with}
+}
