@@ -1,0 +1,95 @@
+package killtest
+
+import (
+	"github.com/erbridge/erbridge/connector/ersim"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
+)
+
+type object = map[string]any
+
+// row is an action as a playbook calls it. For most a row is a line: the arguments, and
+// the call of the server (as connector/catalogue names it) that has the effect.
+type row struct {
+	with object
+	// endpoint is the call of the server that is counted.
+	endpoint string
+	// count counts effects where that is not done by calls of one endpoint.
+	count func(s *scene) int
+	// scene is what has to be so before.
+	scene func(s *scene)
+	// people answers what the step asks.
+	people bool
+	// outside marks an action that needs no server: its call takes no requests to it.
+	outside bool
+	// blind marks an action of whose calls the server keeps no record, so that nobody can
+	// look them up. Of those that must not happen twice there are few.
+	blind bool
+	// never2 marks what must not happen twice although the action may be repeated.
+	never2 bool
+}
+
+const (
+	theHost = "${{ .alert.host.identifier }}"
+	thePath = "${{ .alert.event.path }}"
+)
+
+// rows are the actions with an effect, by name. To add one: its arguments, its endpoint,
+// and what the scene needs for the call to be carried out and verified.
+var rows = map[string]row{
+	"agent.restart": {with: object{"host": theHost}, endpoint: "response-restart-agent", blind: true},
+	"alert.note":    {with: object{"text": "it's \"bad\"\n[erbridge x]"}, endpoint: "alerts-notes-add"},
+	"alert.note_edit": {with: object{"note": 1, "text": "better"}, endpoint: "alerts-notes-update",
+		scene: func(s *scene) { s.do("alert.note", object{"text": "seen"}) }},
+	"alert.note_remove": {with: object{"note": 1}, endpoint: "alerts-notes-delete",
+		scene: func(s *scene) { s.do("alert.note", object{"text": "seen"}) }},
+	"alert.reopen": {with: object{}, endpoint: "alerts-update",
+		scene: func(s *scene) { s.do("alert.resolve", object{"verdict": "false_positive"}) }},
+	"alert.resolve": {with: object{"verdict": "true_positive", "comment": "seen"}, endpoint: "alerts-update"},
+	"approval.ask": {with: object{"text": "Go on?", "expires": "1h"}, outside: true, people: true, never2: true,
+		count: events(soar.EventApprovalRequested)},
+	"carve.file": {with: object{"host": theHost, "path": thePath}, count: carves},
+	"carve.quarantined": {with: object{"host": theHost, "path": `C:\bad.exe`}, endpoint: "defender-quarantine-carve",
+		scene: func(s *scene) {
+			s.sim.Raise(ersim.AlertSpec{Host: s.host.Identifier, Threat: "Trojan:Sim", Separate: true, Columns: map[string]string{
+				"action": "FILE_WRITE", "pid": "8", "target_path": `C:\bad.exe`,
+			}})
+			s.do("defender.scan", object{"host": s.host.Identifier, "kind": "custom", "path": `C:\bad.exe`})
+		}},
+	"defender.scan":   {with: object{"host": theHost, "kind": "custom", "path": thePath}, endpoint: "defender-scan-now"},
+	"file.delete":     {with: object{"host": theHost, "path": thePath, "md5": "${{ .alert.event.md5 }}"}, endpoint: "response-add"},
+	"host.contain":    {with: object{"host": theHost}, endpoint: "response-add"},
+	"host.deactivate": {with: object{"host": theHost}, endpoint: "hosts-deactivate"},
+	"host.enable": {with: object{"host": theHost}, endpoint: "hosts-reactivate",
+		scene: func(s *scene) { s.do("host.deactivate", object{"host": s.host.Identifier}) }},
+	"host.release": {with: object{"host": theHost}, endpoint: "response-add",
+		scene: func(s *scene) { s.do("host.contain", object{"host": s.host.Identifier}) }},
+	"host.tag":     {with: object{"host": theHost, "tag": "seen"}, endpoint: "hosts-tags-add"},
+	"http.request": {with: object{"url": "ELSEWHERE", "body": object{"a": 1}}, outside: true, blind: true, count: func(s *scene) int { return s.other.count() }},
+	"notify.send":  {with: object{"sink": "soc", "text": "seen"}, outside: true, never2: true, count: events(soar.EventNotification)},
+	"process.kill": {with: object{"host": theHost, "pid": "${{ .alert.event.pid }}", "name": thePath}, endpoint: "response-add"},
+	"script.run":   {with: object{"host": theHost, "kind": "bat", "content": "echo it's\r\necho \"done\""}, endpoint: "response-custom-action"},
+}
+
+func carves(s *scene) int { return len(s.sim.Carves()) }
+
+// events counts what is on disk of a kind of event.
+func events(kind soar.EventType) func(s *scene) int {
+	return func(s *scene) (n int) {
+		r, err := store.OpenReader(s.Context(), s.dir)
+		if err != nil {
+			return 0 // there is no store before the first process
+		}
+		defer r.Close()
+		feed, err := r.Feed(s.Context(), 0, 1000)
+		if err != nil {
+			s.Fatal(err)
+		}
+		for _, event := range feed {
+			if event.Type == kind {
+				n++
+			}
+		}
+		return n
+	}
+}
