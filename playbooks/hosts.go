@@ -103,6 +103,9 @@ func (r *reader) readFacts(ctx context.Context, alert *soar.Alert, id string) gu
 	}
 	f := newFindings(nil)
 	record, err := r.read(ctx, "host", &enrichment{do: hostGet, action: action, life: factsLife}, map[string]any{"host": id}, alert, f)
+	if errors.Is(err, soar.ErrNotFound) {
+		return guard.Host{ID: id, Why: "the server has no host " + id + " any more: it was deleted, or enrolled anew under another identifier"}
+	}
 	if err != nil {
 		return guard.Host{ID: id, Why: err.Error(), Unread: errors.Is(err, ErrTransient) || ctx.Err() != nil}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
 )
@@ -40,6 +41,13 @@ type subject struct {
 	// late is how long that request of the first process takes to get to the server; nobody
 	// waits for it that long.
 	late time.Duration
+	// profile of the server, and mode of the playbook; empty: 4.0 and enforce.
+	profile string
+	mode    soar.Mode
+	// before is what happens once the scene is set, and between what happens instead of
+	// the alert's arrival.
+	before  func(s *scene)
+	between func(s *scene, e *playbooks.Engine, st *store.Store)
 }
 
 // each runs a test for every action, which was carried out once before.

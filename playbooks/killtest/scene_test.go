@@ -1,6 +1,7 @@
 package killtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,7 +54,7 @@ func play(t *testing.T, a *subject) *scene {
 	t.Helper()
 	s := &scene{T: t, subject: a, net: newNetwork(), dir: t.TempDir()}
 	var err error
-	if s.sim, err = ersim.New(ersim.Options{CommandDelay: 2 * time.Second, Hosts: 6}); err != nil {
+	if s.sim, err = ersim.New(ersim.Options{Profile: a.profile, CommandDelay: 2 * time.Second, Hosts: 6}); err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: s.sim}
@@ -79,8 +80,11 @@ func play(t *testing.T, a *subject) *scene {
 		}
 	}
 	s.raise()
-	if a.scene != nil {
+	if a.scene != nil && a.profile == "" {
 		a.scene(s)
+	}
+	if a.before != nil {
+		a.before(s)
 	}
 	s.base = s.effects()
 	return s
@@ -186,7 +190,11 @@ func (s *scene) life(at moment) (p *process) {
 	if s.people {
 		parts.Go(func() { agree(ctx, e) })
 	}
-	s.arrive(st)
+	if s.between != nil {
+		s.between(s, e, st)
+	} else {
+		s.arrive(st)
+	}
 	s.wait(ctx, st)
 	cancel()
 	parts.Wait()
@@ -274,7 +282,7 @@ func (s *scene) playbook() string {
 		s.Fatal(err)
 	}
 	text := strings.ReplaceAll(string(with), "ELSEWHERE", s.other.URL)
-	return "playbook: act\nmode: enforce\nsteps: [{id: " + step + ", do: " + s.action + ", timeout: 3h, with: " + text + "}]\n"
+	return "playbook: act\nmode: " + string(cmp.Or(s.mode, soar.ModeEnforce)) + "\nsteps: [{id: " + step + ", do: " + s.action + ", timeout: 3h, with: " + text + "}]\n"
 }
 
 // ended is what is on disk of the run after all.
