@@ -72,7 +72,7 @@ func init() {
 // scanned asks Defender whether it has scanned since a scan was asked for.
 func (d *Deps) scanned(ctx context.Context, call playbooks.Call, in DefenderScan, asked time.Time) playbooks.Outcome {
 	t := in.task(call)
-	message, err := d.defenderStatus(ctx, in.Host)
+	message, err := d.askDefender(ctx, in.Host, d.Client.Defender.ComputerStatus)
 	if err != nil {
 		return t.unverified(err.Error())
 	}
@@ -88,36 +88,6 @@ func (d *Deps) scanned(ctx context.Context, call playbooks.Call, in DefenderScan
 
 // clockSlack is how far the clocks of server and host may lie apart.
 const clockSlack = 5 * time.Minute
-
-// defenderStatus asks Defender for its state, and waits as long as for any look at a
-// host.
-func (d *Deps) defenderStatus(ctx context.Context, host Host) (message string, err error) {
-	if err := d.reachable(ctx, host); err != nil { // the question would wait at the server
-		return "", err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, d.ProbeTimeout, errNoAnswer)
-	defer cancel()
-	sent, err := d.Client.Defender.ComputerStatus(ctx, string(host))
-	if err != nil {
-		return "", err
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case <-time.After(firstPoll / 2):
-		}
-		command, found, err := d.lookUp(ctx, host, commandRef(sent))
-		switch {
-		case err != nil:
-			return "", err
-		case found && command.Final() && !strings.EqualFold(command.Status, connector.CommandSuccess):
-			return "", fmt.Errorf("state of Defender: %s", failureInWords(command.Message))
-		case found && command.Final():
-			return command.Message, nil
-		}
-	}
-}
 
 // scanEnd reads when Defender last ended a scan of a kind. The names are those of
 // Get-MpComputerStatus, and LastScanEndTime for servers that tell only one.

@@ -25,7 +25,14 @@ func ExampleAll() {
 	// approval.ask repeatable
 	// carve.file once
 	// carve.quarantined once
+	// defender.check_update repeatable
+	// defender.exclusions_add repeatable
+	// defender.exclusions_remove repeatable
+	// defender.quarantine reads
+	// defender.refresh repeatable
 	// defender.scan once
+	// defender.schedule repeatable
+	// defender.settings reads
 	// defender.status reads
 	// file.delete once
 	// file.hash reads
