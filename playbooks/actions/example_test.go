@@ -25,6 +25,8 @@ func ExampleAll() {
 	// approval.ask repeatable
 	// carve.file once
 	// carve.quarantined once
+	// command.cancel repeatable
+	// command.status reads
 	// defender.check_update repeatable
 	// defender.exclusions_add repeatable
 	// defender.exclusions_remove repeatable

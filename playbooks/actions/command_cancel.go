@@ -1,0 +1,95 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// CommandCancel are the arguments of command.cancel.
+type CommandCancel struct {
+	// Command is the server's id of the command.
+	Command string `yaml:"command" required:"true"`
+}
+
+func init() {
+	add(kind[CommandCancel]{
+		Spec: playbooks.Spec{
+			Name:    "command.cancel",
+			Summary: "Cancels a command that its host has not carried out yet, and looks whether the server has. What the host did stays done.",
+			Effect:  playbooks.Repeatable,
+			Needs:   []string{"enterprise"},
+			Output:  CommandStatusOutput{},
+			Example: "do: command.cancel\nwith:\n  command: 0123456789abcdef0123456789abcdef\n",
+			Timeout: 2 * time.Minute,
+		},
+		check: func(_ *Deps, in *CommandCancel, a *arguments) { checkCommand(in.Command, a) },
+		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in CommandCancel) error {
+			command, err := d.command(ctx, in.Command)
+			switch {
+			case err != nil:
+				return err
+			case isCancelled(command.Status):
+				return fmt.Errorf("%s is cancelled already: %w", commandName(command), playbooks.ErrNothingToDo)
+			case command.Final():
+				return fmt.Errorf("%s has ended with %s: what the host did stays done", commandName(command), command.Status)
+			}
+			return nil
+		},
+		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in CommandCancel) (playbooks.Outcome, error) {
+			failed := func(err error) (playbooks.Outcome, error) {
+				return playbooks.Outcome{}, in.task().failure(effectError(err))
+			}
+			err := d.Client.Responses.Cancel(ctx, in.Command)
+			if err != nil && !errors.Is(err, connector.ErrRefused) {
+				return failed(err)
+			}
+			// A repeat of what has come through is refused: the command is over by then.
+			out, lookErr := in.look(ctx, d)
+			switch {
+			case err != nil && (lookErr != nil || out.State != soar.StepVerified):
+				return failed(err)
+			case lookErr != nil:
+				return playbooks.Outcome{
+					State: soar.StepAccepted, Ref: "cmd:" + in.Command, Summary: in.task().finished(), Unverified: lookErr.Error(),
+				}, nil
+			}
+			return out, nil
+		},
+		poll: func(ctx context.Context, d *Deps, _ playbooks.Call, in CommandCancel, _ string) (playbooks.Outcome, error) {
+			return in.look(ctx, d)
+		},
+	})
+}
+
+// look reads what became of the command.
+func (in CommandCancel) look(ctx context.Context, d *Deps) (playbooks.Outcome, error) {
+	command, err := d.command(ctx, in.Command)
+	if err != nil {
+		return playbooks.Outcome{}, err
+	}
+	out := playbooks.Outcome{Summary: in.task().finished(), Output: commandStatus(command)}
+	switch {
+	case isCancelled(command.Status):
+		out.State, out.Summary = soar.StepVerified, "cancelled "+commandName(command)
+	case command.Final():
+		out.State, out.Summary = soar.StepFailed, in.task().failed()
+		out.Error = "the host was quicker: the command has ended with " + command.Status
+	default:
+		out.State, out.Ref, out.PollAfter = soar.StepAccepted, "cmd:"+in.Command, nextPoll
+		out.Summary = fmt.Sprintf("%s; the server says %q", in.task().asked(), clipBytes(command.Status, 80))
+	}
+	return out, nil
+}
+
+func isCancelled(status string) bool {
+	return strings.EqualFold(status, connector.CommandCancelled) || strings.EqualFold(status, "canceled")
+}
+
+func (in CommandCancel) task() task { return task{"cancel", "cancelled", "command " + in.Command} }
