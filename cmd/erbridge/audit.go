@@ -16,7 +16,7 @@ import (
 )
 
 func newAudit() *cobra.Command {
-	return group("audit", "verify the audit record, and export it for others to verify", newAuditVerify(), newAuditExport())
+	return group("audit", "read the audit record, verify it, and export it for others to verify", newAuditList(), newAuditVerify(), newAuditExport())
 }
 
 func newAuditVerify() *cobra.Command {

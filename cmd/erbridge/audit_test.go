@@ -56,6 +56,18 @@ func TestAuditCommands(t *testing.T) {
 	if out, _ := audit(exitOK, "verify", "--expect", head[1]); !strings.Contains(out, "3 records") {
 		t.Errorf("verify with more records:\n%s", out)
 	}
+	if out, _ := audit(exitOK, "list"); strings.Count(out, "\n") != 4 || !strings.Contains(out, "ada  kill switch taken back") || strings.Index(out, "act") > strings.Index(out, "began") {
+		t.Errorf("list:\n%s", out)
+	}
+	if out, _ := audit(exitOK, "list", "--alert", "er-1", "-o", "jsonl", "--jq", ".kind"); out != "\"alerts\"\n" {
+		t.Errorf("list of an alert:\n%s", out)
+	}
+	if out, _ := audit(exitOK, "list", "--since", "1h", "--limit", "1", "--output", "json"); !strings.Contains(out, `"kind": "act"`) || strings.Contains(out, "began") {
+		t.Errorf("list as JSON:\n%s", out)
+	}
+	if out, stderr := audit(exitOK, "list", "--run", soar.NewRunID(time.Now()).String()); out != "" || !strings.Contains(stderr, "nothing to list") {
+		t.Errorf("list of no run:\n%s%s", out, stderr)
+	}
 	_, stderr := audit(exitFailed, "verify", "--expect", strings.Repeat("0", 64))
 	if !strings.Contains(stderr, "no record has the hash") {
 		t.Errorf("a head that never was: %s", stderr)
@@ -63,6 +75,7 @@ func TestAuditCommands(t *testing.T) {
 	for _, line := range [][]string{
 		{"verify", "--from", "-1"}, {"verify", "--expect", "4711"}, {"verify", "--from", "1", "--file", export},
 		{"verify", "--from", "9", "--expect", head[1]},
+		{"list", "--run", "x"}, {"list", "--since", "yesterday"}, {"list", "--limit", "0"}, {"list", "--output", "csv"},
 		{"export", "--format", "csv"}, {"export", "--since", "yesterday"},
 	} {
 		audit(exitUsage, line...)
