@@ -36,12 +36,13 @@ var arrows = map[string][]string{
 	"sinks/format":      {"internal/soar"},
 	"internal/store":    {"internal/soar", "internal/registry"},
 	"internal/console":  {"internal/soar"},
+	"internal/evidence": {"internal/soar"},
 
 	// The only package that knows engine and server.
 	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
 	"playbooks/playtest": {"playbooks", "playbooks/guard", "internal/store", "internal/soar", "internal/registry"},
 
-	"playbooks/actions": {"playbooks", "playbooks/guard", "connector", "internal/soar", "internal/registry", "internal/jq"},
+	"playbooks/actions": {"playbooks", "playbooks/guard", "connector", "internal/evidence", "internal/soar", "internal/registry", "internal/jq"},
 
 	// What other formats of playbooks are made of ours, and ours of them: text in, text out.
 	"playbooks/cacao": {"internal/registry"},
@@ -56,14 +57,14 @@ var arrows = map[string][]string{
 	"sinks/sinktest":           {"sinks", "sinks/sinksim", "internal/soar", "internal/registry"},
 
 	// What puts the parts together.
-	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "connector", "sinks", "playbooks/guard", "playbooks/library"},
-	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/jq",
+	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "internal/evidence", "connector", "sinks", "playbooks/guard", "playbooks/library"},
+	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/evidence", "internal/jq",
 		"connector", "playbooks", "playbooks/actions", "playbooks/guard", "playbooks/library", "sinks"},
 	"internal/doctor": {"internal/soar", "internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
-	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/store", "internal/jq",
+	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/evidence", "internal/store", "internal/jq",
 		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/guard", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
 }
 
