@@ -26,6 +26,9 @@ type Carve struct {
 	Size       int64 // bytes
 	BlockSize  int64
 	BlockCount int64
+	// BlocksDone is how many blocks the server has; nil when it does not tell. No known
+	// release does, although their databases have the figure.
+	BlocksDone *int64
 	// Archive is the file's name, empty until the server has built it.
 	Archive string
 	// Status is QUERIED, INITIALIZED, IN PROGRESS, BUILDING or COMPLETED. There is
@@ -38,7 +41,12 @@ type Carve struct {
 func (c Carve) Done() bool { return strings.EqualFold(c.Status, "COMPLETED") }
 
 func readCarve(v value) Carve {
+	var done *int64
+	if n, ok := v.at("completed_blocks").integer(); ok {
+		done = &n
+	}
 	return Carve{
+		BlocksDone: done,
 		ID:         v.at("id").id(),
 		NodeID:     v.at("node_id").id(),
 		Hostname:   v.at("hostname").text(),
@@ -131,14 +139,25 @@ func (s *CarvesService) Delete(ctx context.Context, consent Consent, sessions ..
 // the whole file and shall be thrown away. An archive that is empty, cut short or
 // of no known kind is ErrBadArchive; an unknown session is ErrNotFound.
 // API: GET /carves/download/{session_id} (REST guide 4.0.0, "Download carves").
-func (s *CarvesService) Download(ctx context.Context, session string, w io.Writer) (info DownloadInfo, err error) {
+func (s *CarvesService) Download(ctx context.Context, session string, w io.Writer) (DownloadInfo, error) {
+	return s.download(ctx, session, w, copyArchive)
+}
+
+// DownloadAny is Download for those who keep whatever comes: a file that is neither tar
+// nor zstd is copied as well, and its kind is empty.
+func (s *CarvesService) DownloadAny(ctx context.Context, session string, w io.Writer) (DownloadInfo, error) {
+	return s.download(ctx, session, w, copyAny)
+}
+
+func (s *CarvesService) download(ctx context.Context, session string, w io.Writer,
+	save func(w io.Writer, r io.Reader, length int64) (DownloadInfo, error)) (info DownloadInfo, err error) {
 	defer s.c.metrics.observe(callCarvesDownload.id, time.Now(), &err)
 	k, err := callCarvesDownload.with(session)
 	if err != nil {
 		return info, err
 	}
 	err = s.c.stream(ctx, k, nil, isFile, func(r io.Reader, length int64) error {
-		info, err = copyArchive(w, r, length)
+		info, err = save(w, r, length)
 		return err
 	})
 	return info, err
@@ -146,21 +165,42 @@ func (s *CarvesService) Download(ctx context.Context, session string, w io.Write
 
 // copyArchive copies r to w and checks kind and length; length is -1 if unknown.
 func copyArchive(w io.Writer, r io.Reader, length int64) (info DownloadInfo, err error) {
-	buffered := bufio.NewReaderSize(r, 64<<10)
+	buffered, kind, err := peekArchive(r)
+	if err != nil {
+		return info, err
+	}
+	if kind == "" {
+		return info, fmt.Errorf("%w: it is neither tar nor zstd", ErrBadArchive)
+	}
+	info.Kind = kind
+	err = info.copy(w, buffered, length, ErrBadArchive)
+	return info, err
+}
+
+// copyAny is copyArchive for files of any kind.
+func copyAny(w io.Writer, r io.Reader, length int64) (info DownloadInfo, err error) {
+	buffered, kind, err := peekArchive(r)
+	if err != nil {
+		return info, err
+	}
+	info.Kind = kind
+	err = info.copy(w, buffered, length, ErrBadArchive)
+	return info, err
+}
+
+// peekArchive looks at the start of a file, which is not empty.
+func peekArchive(r io.Reader) (buffered *bufio.Reader, kind string, err error) {
+	buffered = bufio.NewReaderSize(r, 64<<10)
 	head, err := buffered.Peek(tarBlock)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return info, fmt.Errorf("%w: %w", ErrBadArchive, err)
+		return nil, "", fmt.Errorf("%w: %w", ErrBadArchive, err)
 	}
 	if len(head) == 0 {
 		// The application alone answers this way; the file comes from the proxy
 		// before it.
-		return info, fmt.Errorf("%w: it is empty; is the URL that of the server's proxy?", ErrBadArchive)
+		return nil, "", fmt.Errorf("%w: it is empty; is the URL that of the server's proxy?", ErrBadArchive)
 	}
-	if info.Kind = archiveKind(head); info.Kind == "" {
-		return info, fmt.Errorf("%w: it is neither tar nor zstd", ErrBadArchive)
-	}
-	err = info.copy(w, buffered, length, ErrBadArchive)
-	return info, err
+	return buffered, archiveKind(head), nil
 }
 
 const tarBlock = 512

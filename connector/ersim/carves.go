@@ -34,6 +34,8 @@ type carve struct {
 	received int // blocks that the server has
 	status   string
 	created  time.Time
+	stuck    *Fault // it stops after the first block
+	told     int    // the size that the list tells
 }
 
 func (c *carve) blocks() int { return (len(c.data) + c.block - 1) / c.block }
@@ -53,6 +55,13 @@ func (s *Server) startCarve(h *host, files []*file, query int64) *carve {
 	if h.family() == "linux" { // these agents run with carver_compression
 		c.data, c.suffix = zstdStored(c.data), ".zst"
 	}
+	if s.carveFault(h, CarveJunk) != nil {
+		c.data = []byte("This is what came out of a broken agent.\n")
+	}
+	if c.told = len(c.data); s.carveFault(h, CarveSize) != nil {
+		c.told *= 2
+	}
+	c.stuck = s.carveFault(h, CarveStuck)
 	c.block = max(512, (len(c.data)+carveBlocks-1)/carveBlocks)
 	s.carves = append(s.carves, c)
 	s.nextBlock(c)
@@ -67,6 +76,12 @@ func (s *Server) nextBlock(c *carve) {
 			if c.received < c.blocks() {
 				c.received++
 				c.status = carveProgress
+				if f := c.stuck; f != nil {
+					if c.stuck = nil; f.Delay > 0 {
+						s.after(f.Delay, func() { s.nextBlock(c) })
+					}
+					return
+				}
 				s.nextBlock(c)
 				return
 			}
@@ -115,7 +130,7 @@ func zstdStored(data []byte) []byte {
 
 func (s *Server) carveRow(c *carve) obj {
 	row := obj{
-		"id": c.id, "node_id": c.host.id, "session_id": c.session, "carve_guid": c.guid, "carve_size": len(c.data),
+		"id": c.id, "node_id": c.host.id, "session_id": c.session, "carve_guid": c.guid, "carve_size": c.told,
 		"block_size": c.block, "block_count": c.blocks(), "archive": nil, "status": c.status, "created_at": pyISO(c.created),
 	}
 	if c.status == carveCompleted {

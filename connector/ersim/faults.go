@@ -36,6 +36,9 @@ const (
 	ResponseDisabled FaultKind = "response-disabled" // Host refuses actions at once, for Delay or for good
 	CommandFails     FaultKind = "command-fails"     // the next command of Host fails with Message
 	CommandStuck     FaultKind = "command-stuck"     // the next command of Host never ends
+	CarveStuck       FaultKind = "carve-stuck"       // the next carve of Host stops after its first block, for Delay or for good
+	CarveJunk        FaultKind = "carve-junk"        // the next carve of Host is no archive
+	CarveSize        FaultKind = "carve-size"        // the list tells twice the size of the next carve of Host
 	CommandIdle      FaultKind = "command-idle"      // the next command of Host does nothing, and reports success
 )
 
@@ -52,14 +55,14 @@ type Fault struct {
 	Call string `json:"call,omitempty"`
 	// Path is how the path below the API's base begins; empty matches all.
 	Path string `json:"path,omitempty"`
-	// Host is the identifier or name of an endpoint; for commands empty means any.
+	// Host is the identifier or name of an endpoint; for commands and carves empty means any.
 	Host string `json:"host,omitempty"`
 	// After lets so many matching calls through first.
 	After int `json:"after,omitempty"`
 	// Count is how often it happens: 0 means once, below 0 until ClearFaults.
 	Count int `json:"count,omitempty"`
 	// Delay is how long a slow page takes, the wait that Retry-After asks for
-	// (rounded up to seconds, default 1), or how long the state of a host lasts.
+	// (rounded up to seconds, default 1), or how long the state of a host or carve lasts.
 	Delay time.Duration `json:"delay,omitempty"`
 	// Message is what a failing command reports; default SIMULATED_FAILURE.
 	Message string `json:"message,omitempty"`
@@ -265,6 +268,11 @@ func (s *Server) commandFault(h *host) *Fault {
 	return s.take(func(f *Fault) bool {
 		return (f.Kind == CommandFails || f.Kind == CommandStuck || f.Kind == CommandIdle) && (f.Host == "" || s.host(f.Host) == h)
 	})
+}
+
+// carveFault reports whether a thing shall go wrong with a carve of a host, and what.
+func (s *Server) carveFault(h *host, kind FaultKind) *Fault {
+	return s.take(func(f *Fault) bool { return f.Kind == kind && (f.Host == "" || s.host(f.Host) == h) })
 }
 
 // Calls is how often each endpoint was called, by its id in the catalogue; calls of
