@@ -65,6 +65,9 @@ type Spec struct {
 	// Inside marks an action of which nothing leaves the process before its result is
 	// in the journal. Tests of playbooks carry it out; all others they stand in for.
 	Inside bool
+	// Waits marks an action that lets time pass and does nothing else: it is no look-up for
+	// enrich.
+	Waits bool
 	// Always marks an action with an effect outside the endpoints that is carried
 	// out in observe mode as well, such as sending a message to the analysts.
 	Always bool
@@ -148,6 +151,9 @@ type Outcome struct {
 	Target string
 	// Summary says in a few words what was done, for people.
 	Summary string
+	// Progress says in words how far a call is that is StepAccepted, where that is known.
+	// The journal gets it whenever it has changed.
+	Progress string
 	// Error says why it failed, as the server or host put it.
 	Error string
 	// Unverified says of a call that was executed why nobody could look yet whether it

@@ -154,6 +154,8 @@ func (r *runner) foldNote(entry *soar.Entry) error {
 	}
 	if p := r.open[entry.Step]; p != nil && note.Text == executedNote {
 		p.done = &Outcome{Summary: p.summary, Unverified: note.Error}
+	} else if p != nil {
+		p.far = note.Text
 	}
 	if note.Retry > 0 {
 		r.open[entry.Step] = &progress{started: note.Started, attempt: note.Retry, wake: note.Until}

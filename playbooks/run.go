@@ -78,6 +78,7 @@ type progress struct {
 	ref      string    // the server's command id
 	target   string
 	summary  string
+	far      string   // how far the journal says that it is
 	done     *Outcome // what was executed, and cannot be verified yet
 
 	overdue   bool   // its command is to be withdrawn
@@ -585,8 +586,18 @@ func (r *runner) polled(ctx context.Context, i *instance, p *progress, outcome O
 		if err != nil {
 			r.log.Warn("cannot see what became of a command", "step", i.key, "err", err)
 		}
+		r.progressed(i, p, outcome.Progress)
 		p.wake = r.pollAt(s, p, outcome.PollAfter)
 	}
+}
+
+// progressed notes how far a call is, where that has changed.
+func (r *runner) progressed(i *instance, p *progress, far string) {
+	if far == "" || far == p.far {
+		return
+	}
+	p.far = far
+	r.entry(i.key, soar.EntryNote, "", StepNote{Text: far, Started: p.started})
 }
 
 // pollAt is when to ask next: as the action says, else ever more rarely, and at the
