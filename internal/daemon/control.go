@@ -49,6 +49,12 @@ type Control interface {
 	TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.GuardAnswer, error)
 	// StartRun runs a playbook by hand.
 	StartRun(ctx context.Context, s RunStart) (soar.Run, error)
+	// StartJob does an action on many hosts.
+	StartJob(ctx context.Context, s JobStart) (playbooks.Job, error)
+	// RehearseJob tells what would become of each host of a job, and sends nothing.
+	RehearseJob(ctx context.Context, s JobStart) ([]playbooks.JobLine, error)
+	// CancelJob calls off what is left of a job, and returns how many of its runs that was.
+	CancelJob(ctx context.Context, c JobCancel) (runs int, err error)
 	// Approvals lists what playbooks ask people, decided ones included.
 	Approvals(ctx context.Context) ([]soar.Approval, error)
 	// Decide takes a person's answer to an approval. The first one counts.
@@ -158,6 +164,8 @@ type controlCall struct {
 	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
 	Pause        PauseOrder             `json:"pause,omitzero"`
 	Question     GuardQuestion          `json:"question,omitzero"`
+	Job          JobStart               `json:"job,omitzero"`
+	JobCancel    JobCancel              `json:"job_cancel,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -175,6 +183,9 @@ type controlAnswer struct {
 	Pause    PauseState           `json:"pause,omitzero"`
 
 	Guard *playbooks.GuardAnswer `json:"guard,omitempty"`
+	Job   playbooks.Job          `json:"job,omitzero"`
+	Lines []playbooks.JobLine    `json:"lines,omitempty"` // of the job that was rehearsed
+	Runs  int                    `json:"runs,omitempty"`  // of the job, that were called off
 }
 
 func controlHandler(c Control) http.Handler {
@@ -226,6 +237,18 @@ func controlHandler(c Control) http.Handler {
 		out.Run, err = c.StartRun(ctx, in.Start)
 		return err
 	})
+	handle("job-start", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Job, err = c.StartJob(ctx, in.Job)
+		return err
+	})
+	handle("job-rehearse", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Lines, err = c.RehearseJob(ctx, in.Job)
+		return err
+	})
+	handle("job-cancel", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Runs, err = c.CancelJob(ctx, in.JobCancel)
+		return err
+	})
 	handle("approvals", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
 		out.Asked, err = c.Approvals(ctx)
 		return err
@@ -258,7 +281,7 @@ var kinds = map[string]error{
 	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
 	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
-	"not-cancelled": playbooks.ErrNotCancelled,
+	"not-cancelled": playbooks.ErrNotCancelled, "bad-job": playbooks.ErrBadJob,
 }
 
 func describeError(err error) controlAnswer {
