@@ -261,6 +261,8 @@ func (l *loader) enrichments(n *yaml.Node) {
 		e.onHost = e.with.reads("host")
 		if e.action != nil && e.action.Spec().Effect != Reads {
 			l.problems.Addf(doc.Do.At, "effect", "make it a step", "enrichment %s must only read, and %s changes something", e.name, e.do)
+		} else if e.action != nil && e.action.Spec().Waits {
+			l.problems.Addf(doc.Do.At, "effect", "make it a step", "enrichment %s must read something, and %s lets time pass", e.name, e.do)
 		}
 		l.pb.enrich = append(l.pb.enrich, e)
 	}

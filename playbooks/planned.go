@@ -322,7 +322,7 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	}
 	refusal := Refusal(s.action, with)
 	if s.spec.Effect == Reads && refusal == nil {
-		w.say(s, key, PlanReads, "reads", with)
+		w.say(s, key, PlanReads, map[bool]string{false: "reads", true: "lets time pass"}[s.spec.Waits], with)
 		return going, nil
 	}
 	refused := func() (status, any) {

@@ -20,7 +20,7 @@ func Schema(docs registry.DocFunc, actions map[string]Action) map[string]any {
 	schema["$defs"] = object{
 		"match":      match,
 		"step":       stepSchema(docs, actions),
-		"enrichment": doing(fragment(new(enrichDocument), docs), docs, actions, func(s Spec) bool { return s.Effect == Reads }),
+		"enrichment": doing(fragment(new(enrichDocument), docs), docs, actions, func(s Spec) bool { return s.Effect == Reads && !s.Waits }),
 		"template":   templateSchema,
 	}
 	return schema

@@ -3,6 +3,7 @@ package playbooks
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -53,6 +54,7 @@ func (l *loader) list(n *yaml.Node, what string, around surroundings) (list []*s
 func (l *loader) step(n *yaml.Node, around surroundings) *step {
 	var doc stepDocument
 	l.problems = append(l.problems, registry.Decode(l.file, n, &doc)...)
+	called := l.unfold(n, &doc)
 	s := &step{
 		index: len(l.pb.program), at: l.at(n), do: doc.Do.Value, id: doc.ID.Value, call: doc.Call.Text,
 		handler: around.parent != nil, last: around.last, within: around.within, retry: retryRule{attempts: 1},
@@ -69,7 +71,7 @@ func (l *loader) step(n *yaml.Node, around surroundings) *step {
 	} else {
 		l.ids[s.id] = s
 	}
-	l.kind(n, &doc)
+	l.kind(n, &doc, called)
 	l.bounds(n, s, &doc)
 	scope := l.scope("step")
 	scope.step, scope.parent = s, around.parent
@@ -104,8 +106,9 @@ var stepKinds = []struct {
 	{"parallel", []string{"timeout", "wait", "verify", "retry", "with", "for_each"}},
 }
 
-// kind sees to it that a step is one of the three kinds, and has the keys of that.
-func (l *loader) kind(n *yaml.Node, doc *stepDocument) {
+// kind sees to it that a step is one of the three kinds, and has the keys of that. One
+// that calls a playbook by an action is of the kind call.
+func (l *loader) kind(n *yaml.Node, doc *stepDocument, called bool) {
 	if n.Kind != yaml.MappingNode && n.Tag != "!!null" {
 		return
 	}
@@ -113,7 +116,7 @@ func (l *loader) kind(n *yaml.Node, doc *stepDocument) {
 	var foreign []string
 	for key := range registry.Pairs(n) {
 		for _, kind := range stepKinds {
-			if kind.key == key.Value {
+			if kind.key == key.Value && !(called && kind.key == "do") || called && key.Value == "do" && kind.key == "call" {
 				kinds, foreign = append(kinds, kind.key), kind.foreign
 			}
 		}
@@ -125,7 +128,9 @@ func (l *loader) kind(n *yaml.Node, doc *stepDocument) {
 	case len(kinds) > 1:
 		l.problems.Addf(l.at(n), "step-kind", "make them two steps", "a step has one of do, call and parallel, and this one has %s and %s", kinds[0], kinds[1])
 		return
-	case kinds[0] == "call" && doc.Call.At.Line > 0 && !playbookName.MatchString(doc.Call.Value):
+	case doc.Call.At.Line > 0 && strings.Contains(doc.Call.Value, "${{"):
+		l.problems.Addf(doc.Call.At, "name", "write its name: which playbooks are called is known when they are loaded", "the playbook cannot be computed")
+	case doc.Call.At.Line > 0 && !playbookName.MatchString(doc.Call.Value):
 		l.problems.Addf(doc.Call.At, "name", "small letters, digits, - and _", "%q is no name for a playbook", doc.Call.Value)
 	}
 	for key := range registry.Pairs(n) {

@@ -437,6 +437,12 @@ var rules = []Rule{
 		Bad:  "playbook: p\n" + suspicious + "steps:\n  - {id: ask, do: approval.ask, with: {text: \"Delete it?\", expires: 15m, on_expiry: approve}}\n  - {if: .steps.ask.granted, do: file.delete, with: {host: h, path: \"C:\\\\x.exe\"}}\n",
 		Good: "playbook: p\n" + suspicious + "steps:\n  - {id: ask, do: approval.ask, with: {text: \"Delete it?\", expires: 15m}}\n  - {if: .steps.ask.granted, do: file.delete, with: {host: h, path: \"C:\\\\x.exe\"}}\n",
 	},
+	{
+		Code: "PB509", Title: "wait that its own time-out cuts short", Level: Error,
+		Text: "A step lets time pass, and its `timeout` is over before: it would end `expired`, and fail the run. Such steps need no `timeout`.",
+		Bad:  "playbook: p\nsteps:\n  - {do: sleep, with: {for: 1h}, timeout: 10m}\n",
+		Good: "playbook: p\nsteps:\n  - {do: sleep, with: {for: 1h}}\n",
+	},
 
 	{
 		Code: "PB601", Title: "two playbooks of one name", Level: Error,

@@ -135,7 +135,7 @@ func hideSecrets(findings []Finding) {
 }
 
 // bookRules look at one playbook whose YAML can be read, whether it loads or not.
-var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, approvals, secrets, unusedLists, networksInLists, constants}
+var bookRules = []func(*book){expressions, slipped, comparisons, outputs, computed, reachability, kills, approvals, waits, secrets, unusedLists, networksInLists, constants}
 
 // setRules look at all playbooks together.
 var setRules = []func(*set){repeatedNames, scopes, releases, overlaps}

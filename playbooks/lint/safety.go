@@ -38,9 +38,9 @@ func scopes(set *set) {
 			if s.narrowed() || !set.does(b, s, acts) {
 				continue
 			}
-			n := s.do
+			n := s.called()
 			if n == nil {
-				n = get(s.node, "call")
+				n = s.do
 			}
 			b.add(n, "PB501", fmt.Sprintf("%s acts on the host of every alert: no condition says which", n.Value),
 				"add a condition under match that looks at the host or the event, or set mode: observe")

@@ -20,7 +20,7 @@ type set struct {
 
 // called finds the playbook that a step calls, or nil.
 func (s *set) called(by *step) *book {
-	name := value(get(by.node, "call"))
+	name := value(by.called())
 	if name == "" {
 		return nil
 	}
@@ -151,7 +151,7 @@ func (r reach) meets(other reach) string {
 // its own is no mistake.
 func (s *set) link(known []File, actions map[string]playbooks.Action) {
 	calls := slices.ContainsFunc(s.books, func(b *book) bool {
-		return slices.ContainsFunc(b.steps, func(s *step) bool { return get(s.node, "call") != nil })
+		return slices.ContainsFunc(b.steps, func(s *step) bool { return s.called() != nil })
 	})
 	if !calls {
 		return

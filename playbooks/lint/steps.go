@@ -89,6 +89,15 @@ func (b *book) action(s *step) playbooks.Action {
 	return b.actions[s.do.Value]
 }
 
+// called is the name of the playbook that a step calls, by its key or by the action; nil
+// when it calls none.
+func (s *step) called() *yaml.Node {
+	if value(s.do) == playbooks.CallAction {
+		return s.with["playbook"]
+	}
+	return get(s.node, "call")
+}
+
 func (b *book) hasStep(id string) bool {
 	return slices.ContainsFunc(b.steps, func(s *step) bool { return s.id == id })
 }
