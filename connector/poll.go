@@ -34,6 +34,9 @@ type PollSettings struct {
 	// SweepWindow is how far back a sweep reads again.
 	SweepWindow time.Duration `yaml:"sweep_window"`
 
+	// Mirror makes events of what analysts do on the server.
+	Mirror MirrorSettings `yaml:"mirror"`
+
 	// PageSize is how many alerts are read with one call.
 	PageSize int `yaml:"page_size"`
 }
@@ -42,7 +45,7 @@ type PollSettings struct {
 func DefaultPoll() PollSettings {
 	return PollSettings{
 		Interval: 15 * time.Second, Backfill: 24 * time.Hour, Overlap: 5 * time.Minute,
-		SweepInterval: 10 * time.Minute, SweepWindow: time.Hour, PageSize: 200,
+		SweepInterval: 10 * time.Minute, SweepWindow: time.Hour, PageSize: 200, Mirror: DefaultMirror(),
 	}
 }
 
@@ -80,6 +83,10 @@ type Poller struct {
 	details  *details
 	metrics  pollMetrics
 	bell     chan struct{} // holds one ring
+	// turn is held from the reading of a page until it is stored: a page that was read
+	// before another one and stored after it would undo what the other one told.
+	turn   turn
+	mirror mirror
 
 	mu     sync.Mutex
 	cursor pollCursor
@@ -96,6 +103,7 @@ type pollMetrics struct {
 	alerts  *prometheus.CounterVec
 	seconds prometheus.Histogram
 	gap     prometheus.Counter
+	changes *prometheus.CounterVec
 }
 
 // NewPoller makes a poller. server is the name under which alerts are kept.
@@ -107,8 +115,11 @@ func NewPoller(client *Client, server string, settings PollSettings, env SourceE
 	if settings.Backfill < 0 || settings.Overlap < 0 || settings.SweepWindow < 0 {
 		return nil, errors.New("poll: backfill, overlap and sweep_window must not be negative")
 	}
+	if err := settings.Mirror.check(); err != nil {
+		return nil, err
+	}
 	p := &Poller{client: client, server: server, settings: settings, env: env, rejects: newRejects(pollSource, env),
-		details: newDetails(client, env), bell: make(chan struct{}, 1), seen: map[int64]look{}, rejected: map[[sha256.Size]byte]bool{}}
+		details: newDetails(client, env), bell: make(chan struct{}, 1), turn: newTurn(), seen: map[int64]look{}, rejected: map[[sha256.Size]byte]bool{}}
 	p.metrics = pollMetrics{
 		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "erbridge_alerts_total", Help: "Alerts read from the server: new, updated or known."}, []string{"kind"}),
@@ -116,6 +127,9 @@ func NewPoller(client *Client, server string, settings PollSettings, env SourceE
 			Name: "erbridge_poll_seconds", Help: "Duration of one poll.", Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10)}),
 		gap: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "erbridge_poll_gap_alerts_total", Help: "Alerts that polls had missed and a sweep found."}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "erbridge_mirror_changes_total", Help: "Changes of known alerts on the server by what changed and whose doing it was: analyst or erbridge."},
+			[]string{"what", "origin"}),
 	}
 	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "erbridge_poll_lag_seconds", Help: "Time since the last poll that went well; -1 before the first."}, func() float64 {
@@ -125,7 +139,15 @@ func NewPoller(client *Client, server string, settings PollSettings, env SourceE
 		}
 		return env.Now().Sub(last).Seconds()
 	})
-	env.Registerer.MustRegister(p.metrics.alerts, p.metrics.seconds, p.metrics.gap, lag)
+	swept := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "erbridge_mirror_swept_seconds", Help: "Time since the last sweep that went well; -1 before the first."}, func() float64 {
+		last := p.Status().LastSweep
+		if last.IsZero() {
+			return -1
+		}
+		return env.Now().Sub(last).Seconds()
+	})
+	env.Registerer.MustRegister(p.metrics.alerts, p.metrics.seconds, p.metrics.gap, p.metrics.changes, lag, swept)
 	return p, nil
 }
 
@@ -144,6 +166,9 @@ func (p *Poller) Run(ctx context.Context) error {
 	defer beside.Wait()
 	beside.Go(func() { p.sweepAll(ctx) })
 	beside.Go(func() { p.watch(ctx) })
+	if p.settings.Mirror.Enabled {
+		beside.Go(func() { p.mirrorAll(ctx) })
+	}
 
 	failures, echo := 0, len(ringEchoes)
 	for {
@@ -210,6 +235,11 @@ func (p *Poller) Poll(ctx context.Context) (fresh int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	release, err := p.turn.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	next, floor := from, from.Newest.Add(-p.settings.Overlap)
 	// One alert dated into the future must not shorten the overlap of all later polls.
 	latest := began.Add(p.settings.Overlap)
@@ -256,6 +286,11 @@ func (p *Poller) Fetch(ctx context.Context, ids []int64) (found int, err error) 
 	if err != nil {
 		return 0, err
 	}
+	release, err := p.turn.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	for _, resolved := range []bool{false, true} {
 		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, IDs: ids, Limit: len(ids)})
 		if err != nil {

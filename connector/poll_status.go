@@ -11,6 +11,7 @@ type PollStatus struct {
 	LastSuccess time.Time
 	LastError   string // empty while it goes well
 	Newest      time.Time
+	LastSweep   time.Time // that went well
 }
 
 // Status tells how polling goes. A server that keeps a poll waiting shows as an

@@ -42,6 +42,11 @@ func (p *Poller) take(ctx context.Context, rows []pollRow, from pollCursor) (fre
 // that a page which was read before a newer one, and stored after it, is mended by
 // whoever reads the alert next.
 func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (soar.Committed, error) {
+	return p.storeOf(ctx, rows, from, nil)
+}
+
+// storeOf is store of rows of which it is told who changed them last, by id.
+func (p *Poller) storeOf(ctx context.Context, rows []pollRow, from pollCursor, told map[int64]who) (soar.Committed, error) {
 	alerts := make([]soar.Alert, len(rows))
 	for i := range rows {
 		alerts[i] = rows[i].alert
@@ -50,9 +55,14 @@ func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (so
 			return soar.Committed{}, err
 		}
 	}
-	done, err := p.env.Intake.Commit(ctx, soar.Change{Alerts: alerts})
+	change := soar.Change{Alerts: alerts}
+	found, err := p.attribute(ctx, rows, told, &change)
+	if err != nil {
+		return soar.Committed{}, fmt.Errorf("poll: find out who changed alerts: %w", err)
+	}
+	done, err := p.env.Intake.Commit(ctx, change)
 	if errors.Is(err, soar.ErrTooLarge) {
-		return p.storeApart(ctx, rows, from, err)
+		return p.storeApart(ctx, rows, from, told, err)
 	}
 	if err != nil {
 		return soar.Committed{}, fmt.Errorf("poll: store %d alerts: %w", len(alerts), err)
@@ -62,6 +72,7 @@ func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (so
 		p.seen[rows[i].id] = lookOf(&rows[i].alert)
 	}
 	p.mu.Unlock()
+	p.countChanges(found)
 	p.metrics.alerts.WithLabelValues("new").Add(float64(len(done.New)))
 	p.metrics.alerts.WithLabelValues("updated").Add(float64(len(done.Updated)))
 	p.metrics.alerts.WithLabelValues("known").Add(float64(done.Known))
@@ -70,7 +81,7 @@ func (p *Poller) store(ctx context.Context, rows []pollRow, from pollCursor) (so
 
 // storeApart commits rows one by one, so that the one which is too large to be kept
 // becomes a dead letter and the others are taken in.
-func (p *Poller) storeApart(ctx context.Context, rows []pollRow, from pollCursor, tooLarge error) (soar.Committed, error) {
+func (p *Poller) storeApart(ctx context.Context, rows []pollRow, from pollCursor, told map[int64]who, tooLarge error) (soar.Committed, error) {
 	if len(rows) == 1 {
 		row := &rows[0]
 		short, err := json.Marshal(map[string]any{"id": row.id, "created_at": row.alert.CreatedAt, "host": row.alert.Host.Name, "rule": row.alert.Rule})
@@ -87,7 +98,7 @@ func (p *Poller) storeApart(ctx context.Context, rows []pollRow, from pollCursor
 	}
 	var all soar.Committed
 	for i := range rows {
-		done, err := p.store(ctx, rows[i:i+1], from)
+		done, err := p.storeOf(ctx, rows[i:i+1], from, told)
 		if err != nil {
 			return all, err
 		}
@@ -156,6 +167,11 @@ func (p *Poller) Replay(ctx context.Context, row []byte) error {
 	if err != nil {
 		return err
 	}
+	release, err := p.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	read, err := parse(row)
 	if err != nil {
 		return fmt.Errorf("alert row: %w", err)

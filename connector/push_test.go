@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,11 +26,15 @@ type intake struct {
 	letters []soar.DeadLetter
 	events  []soar.Event
 	cursors map[string][]byte
-	commits chan struct{} // one for every commit, if anyone asked
+	kv      map[string]soar.KV
+	noted   []soar.Noted
+	hands   map[string][]soar.Hand // by ref, of changes that were told
+	worked  []string               // refs of alerts that runs work on
+	commits chan struct{}          // one for every commit, if anyone asked
 }
 
 func newIntake() *intake {
-	return &intake{alerts: map[string]soar.Alert{}, cursors: map[string][]byte{}, commits: make(chan struct{}, 10_000)}
+	return &intake{alerts: map[string]soar.Alert{}, cursors: map[string][]byte{}, kv: map[string]soar.KV{}, hands: map[string][]soar.Hand{}, commits: make(chan struct{}, 10_000)}
 }
 
 func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error) {
@@ -49,9 +55,17 @@ func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error
 		case !ok:
 			done.New = append(done.New, i)
 			s.order = append(s.order, a.Ref())
-		case known.Status != a.Status || known.Verdict != a.Verdict || known.EventCount != a.EventCount:
+		case known.Status != a.Status || known.Verdict != a.Verdict || known.EventCount != a.EventCount || known.Comment != a.Comment:
 			done.Updated = append(done.Updated, i)
 			a.Backfill = known.Backfill
+			hand, told := c.Hands[i]
+			switch {
+			case known.State() == (soar.AlertState{Status: a.Status, Verdict: a.Verdict, Comment: a.Comment, Severity: known.Severity, EventCount: known.EventCount}):
+				hand.Origin = soar.OriginServer
+			case !told:
+				hand.Origin = soar.OriginAnalyst
+			}
+			s.hands[a.Ref()] = append(s.hands[a.Ref()], hand)
 		default:
 			done.Known++
 			continue
@@ -61,6 +75,12 @@ func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error
 	for _, cursor := range c.Cursors {
 		s.cursors[cursor.Source] = bytes.Clone(cursor.Value)
 	}
+	for _, kv := range c.KV {
+		if s.kv[kv.Key] = kv; kv.Value == "" {
+			delete(s.kv, kv.Key)
+		}
+	}
+	s.noted = append(s.noted, c.Noted...)
 	s.letters = append(s.letters, c.DeadLetters...)
 	s.events = append(s.events, c.Events...)
 	s.commits <- struct{}{}
@@ -74,15 +94,45 @@ func (s *intake) Cursor(_ context.Context, source string) ([]byte, error) {
 }
 
 func (s *intake) KnownOpen(_ context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error) {
+	return s.known(server, soar.StatusOpen, since, limit), nil
+}
+
+func (s *intake) KnownResolved(_ context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error) {
+	return s.known(server, soar.StatusResolved, since, limit), nil
+}
+
+func (s *intake) known(server, status string, since time.Time, limit int) (found []soar.StoredAlert) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var open []soar.StoredAlert
-	for _, a := range s.alerts {
-		if a.Server == server && a.Status == soar.StatusOpen && !a.CreatedAt.Before(since) && len(open) < limit {
-			open = append(open, soar.StoredAlert{Alert: a})
+	for key, ref := range s.order {
+		a := s.alerts[ref]
+		if a.Server == server && a.Status == status && !a.CreatedAt.Before(since) && len(found) < limit {
+			found = append(found, soar.StoredAlert{Key: int64(key + 1), Alert: a})
 		}
 	}
-	return open, nil
+	return found
+}
+
+func (s *intake) WorkedOn(ctx context.Context, _ string, _ time.Time, limit int) (found []soar.StoredAlert, err error) {
+	for _, ref := range s.worked[:min(limit, len(s.worked))] {
+		a, err := s.AlertByRef(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, a)
+	}
+	return found, nil
+}
+
+func (s *intake) KV(_ context.Context, prefix string) (found []soar.KV, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(s.kv)) {
+		if strings.HasPrefix(key, prefix) {
+			found = append(found, s.kv[key])
+		}
+	}
+	return found, nil
 }
 
 func (s *intake) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, error) {
@@ -92,7 +142,7 @@ func (s *intake) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, er
 	if !ok {
 		return soar.StoredAlert{}, fmt.Errorf("alert %s: %w", ref, soar.ErrNotFound)
 	}
-	return soar.StoredAlert{Alert: a}, nil
+	return soar.StoredAlert{Key: int64(1 + slices.Index(s.order, ref)), Alert: a}, nil
 }
 
 func (s *intake) alert(t *testing.T, ref string) soar.Alert {

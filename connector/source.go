@@ -21,6 +21,13 @@ type Intake interface {
 	// KnownOpen lists stored alerts of a server that are open and were raised at
 	// or after since.
 	KnownOpen(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
+	// KnownResolved is KnownOpen for resolved alerts.
+	KnownResolved(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
+	// WorkedOn lists stored alerts of a server with a run that began at or after since,
+	// or that has not ended, the newest run first.
+	WorkedOn(ctx context.Context, server string, since time.Time, limit int) ([]soar.StoredAlert, error)
+	// KV returns the values whose keys begin with prefix.
+	KV(ctx context.Context, prefix string) ([]soar.KV, error)
 	// AlertByRef finds a stored alert; soar.ErrNotFound.
 	AlertByRef(ctx context.Context, ref string) (soar.StoredAlert, error)
 }

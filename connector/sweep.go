@@ -3,11 +3,8 @@ package connector
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -25,9 +22,9 @@ func (p *Poller) sweepAll(ctx context.Context) {
 }
 
 // Sweep mirrors what a poll cannot see. It reads the window again, which brings
-// reopened alerts and any that polls have missed, and asks about older alerts that
-// are open here whether they are resolved there. Missed alerts are reported: they
-// mean that the overlap is too short.
+// reopened alerts and any that polls have missed, and asks about older alerts whether
+// they are there what they are here. Missed alerts are reported: they mean that the
+// overlap is too short.
 func (p *Poller) Sweep(ctx context.Context) error {
 	cursor, err := p.load(ctx)
 	if err != nil {
@@ -36,19 +33,25 @@ func (p *Poller) Sweep(ctx context.Context) error {
 	floor := p.env.Now().Add(-p.settings.SweepWindow)
 	var missed []string
 	for _, resolved := range []bool{false, true} {
-		err := p.read(ctx, resolved, cursor, floor, func(page []pollRow) error {
+		err := p.readInTurns(ctx, resolved, cursor, floor, func(page []pollRow) error {
 			late, err := p.takeSwept(ctx, page, cursor)
 			missed = append(missed, late...)
 			return err
-		})
+		}, p.turn.take)
 		if err != nil {
 			return fmt.Errorf("sweep: %w", err)
 		}
 	}
-	if err := p.checkOpen(ctx, cursor, floor); err != nil {
+	if err := p.checkKnown(ctx, cursor, floor); err != nil {
 		return fmt.Errorf("sweep: %w", err)
 	}
-	return p.reportGap(ctx, missed)
+	if err := p.reportGap(ctx, missed); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.LastSweep = p.env.Now()
+	return nil
 }
 
 // takeSwept stores a batch and returns the alerts that a poll should have found:
@@ -65,36 +68,6 @@ func (p *Poller) takeSwept(ctx context.Context, rows []pollRow, cursor pollCurso
 		}
 	}
 	return missed, nil
-}
-
-// checkOpen asks about alerts from before the window that are open here.
-func (p *Poller) checkOpen(ctx context.Context, cursor pollCursor, before time.Time) error {
-	open, err := p.env.Intake.KnownOpen(ctx, p.server, time.Time{}, maxOpenChecked)
-	if err != nil {
-		return fmt.Errorf("list open alerts: %w", err)
-	}
-	ids := make([]int64, 0, len(open))
-	for _, stored := range open {
-		if id, err := strconv.ParseInt(stored.Alert.ID, 10, 64); err == nil && stored.Alert.CreatedAt.Before(before) {
-			ids = append(ids, id)
-		}
-	}
-	resolved := true
-	for len(ids) > 0 {
-		chunk := ids[:min(openChecked, len(ids))]
-		ids = ids[len(chunk):]
-		page, err := p.client.Alerts.Page(ctx, AlertQuery{Resolved: &resolved, IDs: chunk, Limit: len(chunk)})
-		if errors.Is(err, ErrRefused) {
-			continue // none of them exists any more
-		}
-		if err != nil {
-			return fmt.Errorf("ask about open alerts: %w", err)
-		}
-		if _, err := p.store(ctx, p.rows(ctx, page.Results), cursor); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // reportGap tells people about alerts that polls had missed.
