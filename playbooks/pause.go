@@ -35,23 +35,30 @@ func (e *Engine) Pause(ctx context.Context, by, reason string) (cut int, err err
 }
 
 // PauseFile is Pause for a file that throws the kill switch while it exists: t says
-// which, and nil that it is gone. Nothing of it is kept, since the file is there after a
-// restart as well. The switch stays thrown when a person threw it too.
+// which, and nil that it is gone. It holds whether that can be written down or not: an
+// error says that nobody is told. The switch stays thrown when a person threw it too.
 func (e *Engine) PauseFile(ctx context.Context, t *guard.Thrown) error {
 	if err := e.waitLoaded(ctx); err != nil {
 		return err
 	}
 	e.switching.Lock()
 	defer e.switching.Unlock()
-	e.guard.PauseFile(t)
-	if t == nil {
-		if e.guard.Paused() == nil {
+	before := e.guard.PauseFile(t)
+	var change soar.Change
+	if t != nil {
+		e.sending.halt(haltPatience)
+		change = guard.PauseFileChange(t)
+	} else {
+		still := e.guard.Paused()
+		if still == nil {
 			e.sending.resume()
 		}
-		return nil
+		if before == nil {
+			return nil
+		}
+		change = guard.PauseFileGone(before, still, e.options.Now().UTC())
 	}
-	e.sending.halt(haltPatience)
-	_, err := e.journal.Commit(ctx, soar.Change{Events: []soar.Event{t.Event()}})
+	_, err := e.journal.Commit(ctx, change)
 	return err
 }
 

@@ -219,6 +219,7 @@ func TestPauseByFile(t *testing.T) {
 	if err := os.Remove(s.path("halt")); err != nil {
 		t.Fatal(err)
 	}
+	s.until(func() bool { return len(s.actsOf(d.Store(), "halt")) == 4 })
 	second := s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
 	run = s.awaitRun(d.Store(), second, soar.RunWaiting)
 	if check, words := s.heldBy(d.Store(), run); check != "kill switch" || !strings.Contains(words, "paused by ann") {
@@ -231,6 +232,30 @@ func TestPauseByFile(t *testing.T) {
 			t.Errorf("alert %d has the notes %q", id, notes)
 		}
 	}
+	told := s.actsOf(d.Store(), "halt")
+	if len(told) != 4 || told[3] != "the file : kill switch thrown: remove it to go on" || told[2] != "the file : kill switch taken back: it is gone" ||
+		told[1] != told[3] || !strings.HasPrefix(told[0], "the file : kill switch taken back: it is gone, and erbridge stays paused by ann at ") {
+		t.Errorf("the audit record tells of the file %q", told)
+	}
+}
+
+// actsOf is what the audit record says that somebody did, the newest first.
+func (s *site) actsOf(st *store.Store, by string) (told []string) {
+	s.t.Helper()
+	entries, err := st.AuditEntries(s.t.Context(), store.AuditFilter{Kind: "act"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range entries {
+		var act soar.Act
+		if err := json.Unmarshal(e.Body, &act); err != nil {
+			s.t.Fatal(err)
+		}
+		if strings.Contains(act.By, by) {
+			told = append(told, strings.TrimSuffix(act.By, s.path(by))+": "+act.What+": "+act.Reason)
+		}
+	}
+	return told
 }
 
 // The rules of the configuration hold for the daemon, and new ones after a reload.

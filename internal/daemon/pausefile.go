@@ -34,8 +34,11 @@ func PausedByFile(cfg *config.Config, now time.Time) *guard.Thrown {
 }
 
 // watchPauseFile pauses the engine while the file is there. What was found at the start
-// holds already.
+// holds already, and is written down here: it may have come while no daemon ran.
 func (d *Daemon) watchPauseFile(ctx context.Context, engine *playbooks.Engine, paused *guard.Thrown) error {
+	if paused != nil {
+		d.pauseFile(ctx, engine, paused)
+	}
 	tick := time.NewTicker(pauseFileEvery)
 	defer tick.Stop()
 	for {
@@ -49,9 +52,7 @@ func (d *Daemon) watchPauseFile(ctx context.Context, engine *playbooks.Engine, p
 			} else {
 				d.log.Warn("the file that paused everything is gone", "by", paused.By)
 			}
-			if err := engine.PauseFile(ctx, is); err != nil && ctx.Err() == nil {
-				d.log.Error("cannot tell the sinks that a file paused everything", "err", err) // it holds all the same
-			}
+			d.pauseFile(ctx, engine, is)
 			paused = is
 		}
 		select {
@@ -59,5 +60,11 @@ func (d *Daemon) watchPauseFile(ctx context.Context, engine *playbooks.Engine, p
 			return ctx.Err()
 		case <-tick.C:
 		}
+	}
+}
+
+func (d *Daemon) pauseFile(ctx context.Context, engine *playbooks.Engine, is *guard.Thrown) {
+	if err := engine.PauseFile(ctx, is); err != nil && ctx.Err() == nil {
+		d.log.Error("cannot tell sinks and audit record what the file that pauses everything has become", "err", err) // it holds all the same
 	}
 }

@@ -58,6 +58,25 @@ func ResumeChange(by string, at time.Time) soar.Change {
 	return soar.Change{KV: []soar.KV{{Key: switchKey}}, Events: []soar.Event{told}, Acts: []soar.Act{{At: at, By: by, What: "kill switch taken back"}}}
 }
 
+// PauseFileChange is what is committed when a file throws the kill switch. Nothing is
+// remembered, since the file is there after a restart as well.
+func PauseFileChange(t *Thrown) soar.Change {
+	return soar.Change{Events: []soar.Event{t.Event()}, Acts: []soar.Act{{At: t.At, By: t.By, What: "kill switch thrown", Reason: t.Reason}}}
+}
+
+// PauseFileGone is what is committed when the file that threw it is gone. still is who
+// keeps it thrown; nil: nobody.
+func PauseFileGone(file, still *Thrown, at time.Time) soar.Change {
+	act := soar.Act{At: at, By: file.By, What: "kill switch taken back", Reason: "it is gone"}
+	words := "erbridge goes on: " + file.By + " is gone."
+	if still != nil {
+		act.Reason += ", and erbridge stays " + still.String()
+		words = file.By + " is gone, and erbridge stays " + still.String() + "."
+	}
+	told := soar.Event{ID: fmt.Sprintf("trouble/resumed/%d", at.UnixNano()), Type: soar.EventTrouble, At: at, Text: words}
+	return soar.Change{Events: []soar.Event{told}, Acts: []soar.Act{act}}
+}
+
 const (
 	switchKey = "guard/switch"
 	// lookAgain is how long a step waits for what nobody can foresee. It is asked
@@ -105,14 +124,15 @@ func (g *Guard) Paused() *Thrown {
 }
 
 // PauseFile tells that the file that throws the kill switch is there, or with nil, that
-// it is not.
-func (g *Guard) PauseFile(t *Thrown) {
+// it is not. It returns what was told before.
+func (g *Guard) PauseFile(t *Thrown) (before *Thrown) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.stop.file = t
+	before, g.stop.file = g.stop.file, t
 	if t == nil {
 		g.wake()
 	}
+	return before
 }
 
 // Pause throws the kill switch: from its return on, no call is taken. What it returns
