@@ -208,12 +208,12 @@ func (e *Engine) whyNot(s *sentStep) string {
 	}
 	action := e.actions[s.result.Action]
 	switch {
+	case action != nil && action.Spec().Effect == Reads:
+		return fmt.Sprintf("there is nothing to take back: %s only reads", s.result.Action)
 	case !s.happened:
 		return fmt.Sprintf("there is nothing to take back: it is %s, and did not take effect", s.result.State)
 	case action == nil:
 		return fmt.Sprintf("this release has no action %s", s.result.Action)
-	case action.Spec().Effect == Reads:
-		return fmt.Sprintf("there is nothing to take back: %s only reads", s.result.Action)
 	case action.Spec().Inverse == "":
 		return fmt.Sprintf("%s cannot be taken back: no action undoes it", s.result.Action)
 	case s.result.Output == nil:

@@ -26,6 +26,10 @@ const (
 
 func undoKey(run soar.RunID, step string) string { return undoPrefix + run.String() + "/" + step }
 
+// UndoKeys is what the keys begin with under which the store has the runs that take back
+// the steps of a run.
+func UndoKeys(run soar.RunID) string { return undoKey(run, "") }
+
 // undoMark is the value under undoKey.
 type undoMark struct {
 	Run soar.RunID `json:"run"`

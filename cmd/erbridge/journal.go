@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
@@ -110,7 +111,14 @@ func resultWords(r playbooks.Result, limit int) string {
 	if len(r.With) > 0 {
 		call = "the call was to be " + phrase(" ", r.Action, arguments(r.With, limit))
 	}
-	return phrase("; ", phrase(": ", string(r.State), detail, r.Error), aim(r.Target), call)
+	undo := ""
+	if r.Undo != nil {
+		undo = "taken back by " + phrase(" ", r.Undo.Do, arguments(r.Undo.With, limit))
+		if r.Undo.After > 0 {
+			undo += ", by itself after " + registry.FormatDuration(r.Undo.After)
+		}
+	}
+	return phrase("; ", phrase(": ", string(r.State), detail, r.Error), aim(r.Target), call, undo)
 }
 
 func decisionWords(d playbooks.Decision) string {
@@ -121,7 +129,10 @@ func decisionWords(d playbooks.Decision) string {
 	if d.Cancel {
 		return phrase(": ", "cancelled by "+d.By, d.Reason)
 	}
-	if d.By != "" {
+	if !d.Due.IsZero() {
+		return phrase(": ", fmt.Sprintf("%s says that it is to begin at %s", d.By, stamp(d.Due)), d.Reason)
+	}
+	if d.By != "" && len(d.Answers) == 0 {
 		said := d.By + " says"
 		if d.Happened != nil && *d.Happened {
 			said += " that it happened"

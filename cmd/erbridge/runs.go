@@ -16,7 +16,8 @@ import (
 )
 
 func newRuns() *cobra.Command {
-	return group("runs", "look at what playbooks did, and settle what nobody else can", newRunsList(), newRunsShow(), newRunsSettle(), newRunsCancel())
+	return group("runs", "look at what playbooks did, and settle what nobody else can", newRunsList(), newRunsShow(), newRunsSettle(), newRunsCancel(),
+		newRunsUndo(), newRunsExtend())
 }
 
 // listedRun is what runs list prints as JSON.
@@ -24,6 +25,29 @@ type listedRun struct {
 	soar.Run
 	// Held are the steps that wait before their calls are sent.
 	Held []playbooks.HeldStep `json:"held,omitempty"`
+	// TakesBack is what the run takes back of another; Due is when it does so by itself.
+	TakesBack *playbooks.UndoNote `json:"takes_back,omitempty"`
+	Due       time.Time           `json:"due,omitzero"`
+}
+
+// read adds what the journal of a run tells of it.
+func (r *listedRun) read(entries []soar.Entry) {
+	if r.State == soar.RunWaiting {
+		r.Held = playbooks.HeldSteps(entries)
+	}
+	note, pending := playbooks.PendingUndo(entries)
+	if r.TakesBack = note; pending && !r.State.Ended() {
+		r.Due = note.Due
+	}
+}
+
+// words say what a run waits for, or why it ended as it did.
+func (r *listedRun) words() string {
+	due := ""
+	if !r.Due.IsZero() {
+		due = fmt.Sprintf("takes back step %s of run %s at %s", r.TakesBack.Steps[0].Step, r.TakesBack.Run, stamp(r.Due))
+	}
+	return phrase("; ", due, r.Run.Error, waitsFor(r.Held))
 }
 
 var runColumns = []column[listedRun]{
@@ -34,7 +58,7 @@ var runColumns = []column[listedRun]{
 	{"mode", func(r listedRun) string { return string(r.Mode) }},
 	{"playbook", func(r listedRun) string { return r.Playbook }},
 	{"alert", func(r listedRun) string { return r.Alert }},
-	{"error", func(r listedRun) string { return short(phrase("; ", r.Error, waitsFor(r.Held)), 100) }},
+	{"error", func(r listedRun) string { return short(r.words(), 100) }},
 }
 
 func took(from, to time.Time) string {
@@ -82,7 +106,7 @@ func newRunsList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				listed[i].Held = playbooks.HeldSteps(entries)
+				listed[i].read(entries)
 			}
 			if err := printList(cmd.Context(), cmd, &out, listed, runColumns); err != nil {
 				return err
@@ -103,6 +127,8 @@ func newRunsList() *cobra.Command {
 type runWithJournal struct {
 	listedRun
 	Journal []soar.Entry `json:"journal"`
+	// TakenBack are the runs that take back what this one did.
+	TakenBack []takenBack `json:"taken_back,omitempty"`
 }
 
 func newRunsShow() *cobra.Command {
@@ -134,10 +160,12 @@ func newRunsShow() *cobra.Command {
 				return err
 			}
 			listed := listedRun{Run: run}
-			if run.State == soar.RunWaiting {
-				listed.Held = playbooks.HeldSteps(entries)
+			listed.read(entries)
+			taken, err := readTakenBack(cmd.Context(), r, id)
+			if err != nil {
+				return err
 			}
-			if err := printItem(cmd.Context(), cmd, &out, runWithJournal{listed, entries}, showRun); err != nil {
+			if err := printItem(cmd.Context(), cmd, &out, runWithJournal{listed, entries, taken}, showRun); err != nil {
 				return err
 			}
 			return notePaused(cmd, r)
@@ -159,7 +187,10 @@ func showRun(w io.Writer, r runWithJournal) error {
 		{"ended", stamp(r.EndedAt)},
 		{"wakes", stamp(r.Wake)},
 		{"waits for", waitsFor(r.Held)},
+		{"takes back", takesBackWords(r.TakesBack)},
+		{"due", dueWords(&r.listedRun)},
 		{"error", r.Run.Error},
+		{"taken back", takenBackWords(r.TakenBack)},
 	})
 	if err != nil || len(r.Journal) == 0 {
 		return err
@@ -233,8 +264,8 @@ func newRunsCancel() *cobra.Command {
 		Short: "call off a run, or one step of it that waits",
 		Long: `Nothing else of the run begins then, its steps under finally included. A step
 that was sent already is not called off: the run ends cancelled once that has
-ended, so that no effect goes unrecorded. To take back what was done is another
-matter.
+ended, so that no effect goes unrecorded. What was done before stays: erbridge runs
+undo takes that back.
 
 With --step, only that step ends cancelled, and the run goes on as after any step
 that failed. erbridge queue list shows the steps that wait.`,

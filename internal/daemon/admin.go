@@ -38,6 +38,28 @@ func (d *Daemon) Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Run
 	return engine.Cancel(ctx, c)
 }
 
+// Undo takes back what a run did, or a step of it.
+func (d *Daemon) Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Undoing, error) {
+	d.mu.Lock()
+	engine := d.engine
+	d.mu.Unlock()
+	if engine == nil {
+		return playbooks.Undoing{}, errors.New("the engine has not started yet")
+	}
+	return engine.Undo(ctx, o)
+}
+
+// Extend moves the time at which something is taken back by itself.
+func (d *Daemon) Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error) {
+	d.mu.Lock()
+	engine := d.engine
+	d.mu.Unlock()
+	if engine == nil {
+		return soar.Run{}, time.Time{}, errors.New("the engine has not started yet")
+	}
+	return engine.Extend(ctx, x)
+}
+
 // StartRun runs a playbook by hand.
 func (d *Daemon) StartRun(ctx context.Context, s RunStart) (soar.Run, error) {
 	d.mu.Lock()
@@ -218,6 +240,24 @@ func (f *offline) Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Ru
 		return soar.Run{}, err
 	}
 	return engine.Cancel(ctx, c)
+}
+
+// Undo makes the run that takes something back. It begins once a daemon runs.
+func (f *offline) Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Undoing, error) {
+	engine, err := f.engine(ctx)
+	if err != nil {
+		return playbooks.Undoing{}, err
+	}
+	return engine.Undo(ctx, o)
+}
+
+// Extend moves the time at which something is taken back by itself.
+func (f *offline) Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error) {
+	engine, err := f.engine(ctx)
+	if err != nil {
+		return soar.Run{}, time.Time{}, err
+	}
+	return engine.Extend(ctx, x)
 }
 
 // engine is one that does nothing by itself.

@@ -35,6 +35,11 @@ type Control interface {
 	// Cancel calls off a run, or a step of it that waits. The run that it returns is under
 	// way still while a step that was sent has not ended.
 	Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Run, error)
+	// Undo takes back what a run did, or a step of it.
+	Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Undoing, error)
+	// Extend moves the time at which something is taken back by itself, and returns the run
+	// that does so.
+	Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error)
 	// TestSink sends one test event through a fresh connection of a sink.
 	TestSink(ctx context.Context, name string) error
 	// ResumeSink makes a sink that waits try at once, and returns the state it was in.
@@ -162,6 +167,8 @@ type controlCall struct {
 	Rearming   Rearming   `json:"rearming,omitzero"`
 
 	Cancellation playbooks.Cancellation `json:"cancellation,omitzero"`
+	Undo         playbooks.UndoOrder    `json:"undo,omitzero"`
+	Extension    playbooks.Extension    `json:"extension,omitzero"`
 	Pause        PauseOrder             `json:"pause,omitzero"`
 	Question     GuardQuestion          `json:"question,omitzero"`
 	Job          JobStart               `json:"job,omitzero"`
@@ -183,6 +190,8 @@ type controlAnswer struct {
 	Pause    PauseState           `json:"pause,omitzero"`
 
 	Guard *playbooks.GuardAnswer `json:"guard,omitempty"`
+	Undo  playbooks.Undoing      `json:"undo,omitzero"`
+	Due   time.Time              `json:"due,omitzero"` // when something is taken back by itself
 	Job   playbooks.Job          `json:"job,omitzero"`
 	Lines []playbooks.JobLine    `json:"lines,omitempty"` // of the job that was rehearsed
 	Runs  int                    `json:"runs,omitempty"`  // of the job, that were called off
@@ -210,6 +219,15 @@ func controlHandler(c Control) http.Handler {
 	handle("settle", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Settle(ctx, in.Settlement) })
 	handle("cancel", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
 		out.Run, err = c.Cancel(ctx, in.Cancellation)
+		return err
+	})
+	handle("undo", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		// A run that was begun goes on, also when the caller hangs up.
+		out.Undo, err = c.Undo(context.WithoutCancel(ctx), in.Undo)
+		return err
+	})
+	handle("extend", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Run, out.Due, err = c.Extend(ctx, in.Extension)
 		return err
 	})
 	handle("sink-test", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.TestSink(ctx, in.Sink) })
@@ -282,6 +300,7 @@ var kinds = map[string]error{
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
 	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
 	"not-cancelled": playbooks.ErrNotCancelled, "bad-job": playbooks.ErrBadJob,
+	"not-undone": playbooks.ErrNotUndone, "not-extended": playbooks.ErrNotExtended,
 }
 
 func describeError(err error) controlAnswer {
@@ -376,6 +395,16 @@ func (c *controlClient) Settle(ctx context.Context, s Settlement) error {
 func (c *controlClient) Cancel(ctx context.Context, one playbooks.Cancellation) (soar.Run, error) {
 	answer, err := c.call(ctx, "cancel", controlCall{Cancellation: one})
 	return answer.Run, err
+}
+
+func (c *controlClient) Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Undoing, error) {
+	answer, err := c.call(ctx, "undo", controlCall{Undo: o})
+	return answer.Undo, err
+}
+
+func (c *controlClient) Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error) {
+	answer, err := c.call(ctx, "extend", controlCall{Extension: x})
+	return answer.Run, answer.Due, err
 }
 
 func (c *controlClient) TestSink(ctx context.Context, name string) error {

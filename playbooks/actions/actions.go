@@ -188,7 +188,7 @@ func (b *bound[In]) Find(ctx context.Context, call playbooks.Call, since time.Ti
 
 // Reverse implements playbooks.Reverser.
 func (b *bound[In]) Reverse(call playbooks.Call, output any) *playbooks.Reversal {
-	in, err := b.read(call)
+	in, err := b.typed(call)
 	if err != nil || b.kind.reverse == nil {
 		return nil
 	}
@@ -200,10 +200,15 @@ var errNoServer = errors.New("no server is configured")
 
 // read turns the evaluated arguments of a call into typed ones.
 func (b *bound[In]) read(call playbooks.Call) (In, error) {
-	in := b.kind.defaults
 	if b.deps.Client == nil && !b.kind.local {
-		return in, errNoServer
+		return b.kind.defaults, errNoServer
 	}
+	return b.typed(call)
+}
+
+// typed is read for what needs no server.
+func (b *bound[In]) typed(call playbooks.Call) (In, error) {
+	in := b.kind.defaults
 	a := evaluatedArguments(call.With)
 	a.decode(&in)
 	if len(a.problems) == 0 && b.kind.check != nil {

@@ -44,8 +44,9 @@ func ExampleAll() {
 	// host.enable repeatable
 	// host.get reads
 	// host.list reads
-	// host.release once
+	// host.release repeatable
 	// host.tag repeatable
+	// host.untag repeatable
 	// http.request once
 	// live.query reads
 	// notify.send repeatable

@@ -36,6 +36,12 @@ type HostContain struct {
 
 	// Protocol is the protocol that is blocked.
 	Protocol string `yaml:"protocol" enum:"any,tcp,udp"`
+
+	// For is how long the host stays contained: from a minute to 90 days. Then it is
+	// released by itself, whatever became of the run and also when erbridge was not running
+	// at that time. People are told before, and can move it with erbridge runs extend.
+	// Without it, somebody has to release the host.
+	For time.Duration `yaml:"for"`
 }
 
 // HostContainOutput is what host.contain leaves under .steps.<id>.output.
@@ -65,7 +71,7 @@ func init() {
 			Kind:    containment,
 			Sense:   "contain",
 			Output:  HostContainOutput{},
-			Example: "id: contain\ndo: host.contain\nwith:\n  host: ${{ .alert.host.identifier }}\n",
+			Example: "id: contain\ndo: host.contain\nwith:\n  host: ${{ .alert.host.identifier }}\n  for: 4h\n",
 			Timeout: 5 * time.Minute,
 		},
 		defaults: HostContain{Direction: "in", Protocol: "any"},
@@ -85,10 +91,17 @@ func init() {
 				action: "contain", target: "ip_connection", values: []string{ruleName(in.Host, call.Mark)}, mark: call.Mark,
 			})
 		},
+		reverse: func(call playbooks.Call, in HostContain, _ map[string]any) *playbooks.Reversal {
+			// Its own rule and no other: what else contains the host, somebody else wanted.
+			return &playbooks.Reversal{
+				Do: "host.release", With: map[string]any{"host": string(in.Host), "rule": ruleName(in.Host, call.Mark)}, After: in.For,
+			}
+		},
 	})
 }
 
 func checkContain(_ *Deps, in *HostContain, a *arguments) {
+	checkFor(in.For, a)
 	for key, ports := range map[string]string{"remote_port": in.RemotePort, "local_port": in.LocalPort} {
 		if ports != "" && a.known(key) && !validPorts(ports) {
 			a.refuse(key, "", "expected a port from 1 to 65535, or a range such as 135-139, found %.40q", ports)

@@ -70,7 +70,7 @@ func (d *Deps) verify(ctx context.Context, host Host, p probe) playbooks.Outcome
 			return playbooks.Outcome{State: soar.StepVerified, Summary: p.task.finished() + "; verified on the host"}
 		case wrong != "" && attempt == 2:
 			return playbooks.Outcome{
-				State: soar.StepFailed, Summary: p.task.failed(), Error: "the host reports success, but " + wrong,
+				State: soar.StepFailed, Summary: p.task.failed(), Error: "the host reports success, but " + wrong, Executed: true,
 			}
 		}
 		select {

@@ -1,0 +1,553 @@
+package playbooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
+)
+
+// doorCloser is fake.close: what it closes, fake.open opens again.
+type doorCloser struct{ *fakeAction }
+
+func (a doorCloser) Reverse(call Call, _ any) *Reversal {
+	text, _ := call.With["for"].(string)
+	after, _ := registry.ParseDuration(text)
+	if text == "" {
+		after = 0
+	}
+	return &Reversal{Do: "fake.open", With: map[string]any{"host": call.With["host"], "rule": call.Mark}, After: after}
+}
+
+// doorOpener is fake.open. What is open already is not opened again.
+type doorOpener struct{ *fakeAction }
+
+func (a doorOpener) Ready(_ context.Context, call Call) error {
+	for _, c := range a.server.done("fake.open") {
+		if c.with["rule"] == call.With["rule"] {
+			return fmt.Errorf("%w: it was opened already", ErrNothingToDo)
+		}
+	}
+	return nil
+}
+
+// reversible is a fake server whose hosts can be closed and opened.
+func reversible() (*fakeServer, map[string]Action) {
+	server := newFakeServer()
+	actions := server.actions()
+	shut := Spec{Name: "fake.close", Effect: Once, Kind: "door", Sense: "close", Inverse: "fake.open"}
+	actions[shut.Name] = doorCloser{&fakeAction{server: server, spec: shut, async: true, list: true, marked: true}}
+	open := Spec{Name: "fake.open", Effect: Repeatable, Kind: "door", Sense: "open", Inverse: "fake.close"}
+	actions[open.Name] = doorOpener{&fakeAction{server: server, spec: open, async: true}}
+	return server, actions
+}
+
+const closesFor4h = `playbook: p
+steps:
+  - {id: shut, do: fake.close, timeout: 1h, with: {host: "${{ .alert.host.identifier }}", for: 4h}}
+  - {id: look, do: fake.repeat}`
+
+// byPlaybook finds the runs of a playbook, the oldest first.
+func (j *memJournal) byPlaybook(name string) []soar.Run {
+	runs := j.runsWhere(func(r soar.Run) bool { return r.Playbook == name })
+	slices.SortFunc(runs, func(a, b soar.Run) int { return int(a.ID - b.ID) })
+	return runs
+}
+
+func undoOf(id soar.RunID, step string) UndoOrder {
+	return UndoOrder{Run: id, Step: step, By: "ann", Reason: "wrong machine"}
+}
+
+// What is wanted for a time is taken back by itself, after one warning, and whether or
+// not the process was there all the time.
+func TestTakenBackByItself(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		stops []time.Duration // when the process ends, and begins again, by turns
+		warns int
+	}{
+		{"one process", nil, 1},
+		{"a restart before", []time.Duration{time.Hour, 2 * time.Hour}, 1},
+		{"away when people are told", []time.Duration{time.Hour, 3*time.Hour + 50*time.Minute}, 1},
+		{"restarted between the warning and the time", []time.Duration{3*time.Hour + 50*time.Minute, 3*time.Hour + 55*time.Minute}, 1},
+		{"away at the time", []time.Duration{3*time.Hour + 50*time.Minute, 9 * time.Hour}, 1},
+		{"away all the time", []time.Duration{time.Hour, 9 * time.Hour}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := newMemJournal()
+				server, actions := reversible()
+				set := loadText(t, actions, closesFor4h)
+				_, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+				begin := time.Now()
+				j.put(t, testAlert("1"))
+				for i, at := range tt.stops {
+					time.Sleep(time.Until(begin.Add(at)))
+					if i%2 == 0 {
+						stop()
+					} else {
+						_, stop = running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+					}
+				}
+				if len(tt.stops) == 0 {
+					time.Sleep(3*time.Hour + 59*time.Minute)
+					if n := len(server.done("fake.open")); n != 0 {
+						t.Errorf("opened %d times before its time", n)
+					}
+				}
+				time.Sleep(time.Until(begin.Add(10 * time.Hour)))
+				stop()
+
+				run := j.byPlaybook("p")[0]
+				if undo := j.result(t, run.ID, "shut").Undo; undo == nil || undo.Do != "fake.open" || undo.After != 4*time.Hour {
+					t.Errorf("undo %+v", undo)
+				}
+				back := j.byPlaybook("undo-p")
+				if len(back) != 1 || back[0].State != soar.RunDone || back[0].Alert != run.Alert {
+					t.Fatalf("taken back by %+v", back)
+				}
+				opened := server.done("fake.open")
+				if len(opened) != 1 || opened[0].with["rule"] != server.done("fake.close")[0].mark || opened[0].with["host"] != "host-1" {
+					t.Fatalf("opened %+v", opened)
+				}
+				if took := opened[0].at.Sub(begin); took < 4*time.Hour {
+					t.Errorf("opened after %s", took)
+				}
+				warnings := j.events(soar.EventUndoSoon)
+				if len(warnings) != tt.warns {
+					t.Fatalf("%d warnings", len(warnings))
+				}
+				for _, w := range warnings {
+					want := "takes back what step shut of run " + run.ID.String() + " (playbook p) did: fake.close (did it)"
+					if !strings.Contains(w.Text, want) || !strings.Contains(w.Text, "runs extend "+back[0].ID.String()+" ") ||
+						w.Undo == nil || w.Undo.Of != run.ID || w.Undo.Step != "shut" || w.Undo.Do != "fake.open" || w.AlertKey != run.AlertKey {
+						t.Errorf("warning %+v", w)
+					}
+				}
+				if n := len(j.events(soar.EventTrouble)); n != 0 {
+					t.Errorf("%d times trouble", n)
+				}
+				checkEventsOnce(t, crashAt{}, j)
+			})
+		})
+	}
+}
+
+// People can move the time, and are told anew; at once and for good are possible too.
+func TestExtend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		server, actions := reversible()
+		set := loadText(t, actions, closesFor4h)
+		e, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(3*time.Hour + 50*time.Minute) // they were told once
+		run, back := j.byPlaybook("p")[0], j.byPlaybook("undo-p")[0]
+		note, pending := PendingUndo(entriesOf(t, j, back.ID))
+		if !pending || note.Due.IsZero() {
+			t.Fatalf("%+v, pending %t", note, pending)
+		}
+		x := Extension{Run: run.ID, For: 2 * time.Hour, By: "ann", Reason: "not yet"}
+		got, due, err := e.Extend(t.Context(), x)
+		if err != nil || got.ID != back.ID || !due.Equal(note.Due.Add(2*time.Hour)) {
+			t.Fatalf("extended %+v to %s: %v", got, due, err)
+		}
+		stop()
+		e, stop = running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		time.Sleep(time.Hour)
+		if n := len(server.done("fake.open")); n != 0 {
+			t.Fatalf("opened %d times", n)
+		}
+		for _, tt := range []struct {
+			x    Extension
+			want string
+		}{
+			{Extension{Run: back.ID, Until: time.Now().Add(-time.Second)}, "is not in the future"},
+			{Extension{Run: back.ID, For: 100 * 24 * time.Hour}, "at most 90d ahead"},
+			{Extension{Run: run.ID, Step: "look", For: time.Hour}, "nothing that run " + run.ID.String() + " did waits"},
+		} {
+			if _, _, err := e.Extend(t.Context(), tt.x); !errors.Is(err, ErrNotExtended) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%+v: %v", tt.x, err)
+			}
+		}
+		if _, _, err := e.Extend(t.Context(), Extension{Run: 99, For: time.Hour}); !errors.Is(err, soar.ErrNotFound) {
+			t.Errorf("no such run: %v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := len(server.done("fake.open")); n != 1 {
+			t.Errorf("opened %d times", n)
+		}
+		if n := len(j.events(soar.EventUndoSoon)); n != 2 {
+			t.Errorf("people were told %d times", n)
+		}
+		if _, _, err := e.Extend(t.Context(), Extension{Run: back.ID, For: time.Hour}); !errors.Is(err, ErrNotExtended) || !strings.Contains(err.Error(), "has begun") {
+			t.Errorf("afterwards: %v", err)
+		}
+		stop()
+	})
+}
+
+// A run that waits for its time can be called off like any other.
+func TestKeptForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		server, actions := reversible()
+		e, stop := running(t, j, actions, loadText(t, actions, closesFor4h), EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Hour)
+		run, back := j.byPlaybook("p")[0], j.byPlaybook("undo-p")[0]
+		if got, err := e.Cancel(t.Context(), cancelled(back.ID, "")); err != nil || got.State != soar.RunCancelled {
+			t.Fatalf("%+v: %v", got, err)
+		}
+		time.Sleep(10 * time.Hour)
+		if n := len(server.done("fake.open")) + len(j.events(soar.EventUndoSoon)) + len(j.events(soar.EventTrouble)); n != 0 {
+			t.Errorf("%d times opened or told", n)
+		}
+		if got, err := e.Undo(t.Context(), undoOf(run.ID, "")); err != nil || got.Run == nil || got.Steps[1].State != UndoBegun {
+			t.Errorf("taken back in the end: %+v: %v", got, err)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		if n := len(server.done("fake.open")); n != 1 {
+			t.Errorf("opened %d times", n)
+		}
+	})
+}
+
+func entriesOf(t *testing.T, j *memJournal, id soar.RunID) []soar.Entry {
+	t.Helper()
+	entries, err := j.Entries(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+// A person takes back a run: backwards, all of it, and once.
+func TestUndo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		server, actions := reversible()
+		set := loadText(t, actions, `playbook: p
+steps:
+  - {id: first, do: fake.close, with: {host: a, "it's": '; drop "x"', for: 4h}}
+  - {id: each, for_each: '["b", "c", "d"]', do: fake.close, with: {host: "${{ .item }}"}}
+  - {id: sub, call: q}
+  - {id: no, if: "false", do: fake.close, with: {host: z}}
+  - {id: seen, do: fake.read}
+  - {id: told, do: fake.repeat}`, `playbook: q
+match: {all: [{never: "false"}]}
+steps: [{id: last, do: fake.close, with: {host: e}}]`)
+		e, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Hour)
+		run := j.byPlaybook("p")[0]
+		got, err := e.Undo(t.Context(), undoOf(run.ID, "each[1]"))
+		if err != nil || len(got.Steps) != 1 || got.Steps[0].State != UndoBegun {
+			t.Fatalf("one item: %+v: %v", got, err)
+		}
+		time.Sleep(time.Minute)
+		single := got.Run.ID
+		got, err = e.Undo(t.Context(), undoOf(run.ID, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var states []string
+		for _, s := range got.Steps {
+			states = append(states, s.Step+" "+string(s.State))
+		}
+		if want := "told impossible, sub/last begun, each[2] begun, each[1] done, each[0] begun, first forward"; strings.Join(states, ", ") != want {
+			t.Errorf("steps %s\nwant  %s", strings.Join(states, ", "), want)
+		}
+		for _, want := range []string{"fake.repeat cannot be taken back: no action undoes it", "it was taken back already by run " + single.String() + ": did it"} {
+			if !slices.ContainsFunc(got.Steps, func(s UndoneStep) bool { return s.Words == want }) {
+				t.Errorf("nothing says %q: %+v", want, got.Steps)
+			}
+		}
+		time.Sleep(time.Hour)
+		var hosts []string
+		for _, c := range server.done("fake.open") {
+			hosts = append(hosts, c.with["host"].(string))
+		}
+		if order := slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return h == "a" }); len(hosts) != 5 || strings.Join(order, "")[:2] != "ce" {
+			t.Errorf("opened %v", hosts)
+		}
+		if states := stateOf(j.byPlaybook("undo-p")); states != "done done done" {
+			t.Errorf("runs %s", states)
+		}
+
+		_, err = e.Undo(t.Context(), undoOf(run.ID, ""))
+		if !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "step first: it was taken back already by run") {
+			t.Errorf("again: %v", err)
+		}
+		for step, want := range map[string]string{
+			"no":    "it was skipped, and nothing was carried out",
+			"seen":  "fake.read only reads",
+			"ghost": "step ghost of run " + run.ID.String() + " has not ended, or there is none",
+		} {
+			if _, err := e.Undo(t.Context(), undoOf(run.ID, step)); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", step, err)
+			}
+		}
+		if _, err := e.Undo(t.Context(), undoOf(single, "")); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "run the playbook p again") {
+			t.Errorf("what was taken back: %v", err)
+		}
+		if _, err := e.Undo(t.Context(), undoOf(99, "")); !errors.Is(err, soar.ErrNotFound) {
+			t.Errorf("no such run: %v", err)
+		}
+		stop()
+		texts := map[string]bool{}
+		for _, r := range j.byPlaybook("undo-p") {
+			v, err := j.PlaybookVersion(t.Context(), r.Version)
+			if err != nil || strings.Contains(string(v.Source), "drop") || strings.Contains(string(v.Source), "erbridge-") {
+				t.Errorf("an argument stands in the text, or it is not kept: %v\n%s", err, v.Source)
+			}
+			texts[r.Version] = true
+		}
+		if len(texts) != 3 {
+			t.Errorf("%d texts", len(texts))
+		}
+	})
+}
+
+// A run that is going on has to be called off first, unless a step is named.
+func TestUndoOfARunThatIsGoingOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		server, actions := reversible()
+		server.executedAfter = 1
+		set := loadText(t, actions, `playbook: p
+steps:
+  - {id: shut, do: fake.close, with: {host: a}}
+  - {id: wait, do: fake.repeat, retry: {attempts: 3, delay: 1h, on: failed}, timeout: 5h}`)
+		server.add(actions, "fake.repeat", Repeatable, func(context.Context, Call) (Outcome, error) {
+			return Outcome{}, errors.New("no")
+		})
+		set = loadText(t, actions, string(set.Playbooks()[0].Source))
+		e, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Minute)
+		run := j.byPlaybook("p")[0]
+		if _, err := e.Undo(t.Context(), undoOf(run.ID, "")); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "cancel it first") {
+			t.Errorf("the run: %v", err)
+		}
+		if _, err := e.Undo(t.Context(), undoOf(run.ID, "wait")); !errors.Is(err, ErrNotUndone) || !strings.Contains(err.Error(), "has not ended") {
+			t.Errorf("a step that has not ended: %v", err)
+		}
+		got, err := e.Undo(t.Context(), undoOf(run.ID, "shut"))
+		if err != nil || got.Run == nil {
+			t.Fatalf("a step that has: %+v, %v", got, err)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		if n := len(server.done("fake.open")); n != 1 {
+			t.Errorf("opened %d times", n)
+		}
+	})
+}
+
+// What could not be taken back is told, and can be tried again.
+func TestNotTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		server, actions := reversible()
+		broken := true
+		open := server.add(actions, "fake.open", Repeatable, nil)
+		open.do = func(_ context.Context, call Call) (Outcome, error) {
+			if broken && call.With["host"] == "host-1" {
+				return Outcome{}, errors.New("the host turns it down")
+			}
+			return Outcome{State: soar.StepExecuted, Summary: "opened"}, nil
+		}
+		set := loadText(t, actions, `playbook: p
+steps:
+  - {id: other, do: fake.close, with: {host: b}}
+  - {id: shut, do: fake.close, with: {host: "${{ .alert.host.identifier }}", for: 4h}}`)
+		e, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(5 * time.Hour)
+		run := j.byPlaybook("p")[0]
+		trouble := j.events(soar.EventTrouble)
+		if len(trouble) != 1 || !strings.Contains(trouble[0].Text, "this still holds: what step shut did: fake.close (did it)") ||
+			!strings.Contains(trouble[0].Text, "the host turns it down") || !strings.Contains(trouble[0].Text, "erbridge runs undo "+run.ID.String()+" --step shut") {
+			t.Errorf("trouble %+v", trouble)
+		}
+		// All of it is tried, and the run fails by what failed.
+		if _, err := e.Undo(t.Context(), undoOf(run.ID, "")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := j.byPlaybook("undo-p"); len(got) != 2 || got[1].State != soar.RunFailed || got[1].Error != "step shut: the host turns it down" {
+			t.Errorf("runs %+v", got)
+		}
+		broken = false
+		got, err := e.Undo(t.Context(), undoOf(run.ID, ""))
+		if err != nil || len(got.Steps) != 2 || got.Steps[0].State != UndoBegun || got.Steps[1].State != UndoDone {
+			t.Fatalf("%+v: %v", got, err)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		if got := j.byPlaybook("undo-p"); got[2].State != soar.RunDone {
+			t.Errorf("run %+v", got[2])
+		}
+	})
+}
+
+// A call that may have been carried out can be taken back as well, and one that
+// certainly was not, cannot.
+func TestUndoOfWhatMayHaveHappened(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		do   func(call Call) (Outcome, error)
+		poll func() (Outcome, error)
+		undo bool
+	}{
+		{"unknown", func(Call) (Outcome, error) { return Outcome{}, fmt.Errorf("%w: reset", ErrUncertain) }, nil, true},
+		{"never carried out, and it may be yet", nil, func() (Outcome, error) { return Outcome{State: soar.StepAccepted}, nil }, true},
+		{"carried out and not seen", nil, func() (Outcome, error) {
+			return Outcome{State: soar.StepAccepted, Unverified: "the host went away"}, nil
+		}, true},
+		{"carried out and not as it should", nil, func() (Outcome, error) {
+			return Outcome{State: soar.StepFailed, Error: "no rule", Executed: true}, nil
+		}, true},
+		{"failed", nil, func() (Outcome, error) { return Outcome{State: soar.StepFailed, Error: "no"}, nil }, false},
+		{"cancelled", nil, func() (Outcome, error) { return Outcome{State: soar.StepCancelled}, nil }, false},
+		{"refused", func(Call) (Outcome, error) { return Outcome{}, errors.New("400") }, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := newMemJournal()
+				server, actions := reversible()
+				shut := actions["fake.close"].(doorCloser).fakeAction
+				shut.list = tt.name != "unknown"
+				if tt.do != nil {
+					shut.do = func(_ context.Context, call Call) (Outcome, error) { return tt.do(call) }
+				}
+				if tt.poll != nil {
+					shut.poll = func(context.Context) (Outcome, error) { return tt.poll() }
+				}
+				_, stop := running(t, j, actions, loadText(t, actions, closesFor4h), EngineOptions{Hosts: anyHost})
+				j.put(t, testAlert("1"))
+				time.Sleep(10 * time.Hour)
+				stop()
+				got := j.result(t, j.byPlaybook("p")[0].ID, "shut")
+				if opened := len(server.done("fake.open")); (got.Undo != nil) != tt.undo || (opened == 1) != tt.undo {
+					t.Errorf("opened %d times, %+v", opened, got)
+				}
+			})
+		})
+	}
+}
+
+// What is taken back passes where nothing new may be begun, and is held where nothing
+// at all may be sent.
+func TestGuardLetsUndoPass(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		g     guard.Settings
+		o     EngineOptions
+		pause bool
+		want  string // of the last answer; empty: it goes out
+	}{
+		{"protected host", guard.Settings{Protected: []guard.Protection{{Name: "all", Match: guard.Match{Names: []string{"*"}}}}}, EngineOptions{}, false, ""},
+		{"host that is only observed", guard.Settings{Hosts: []guard.Group{{Name: "all", Mode: soar.ModeObserve, Match: guard.Match{Names: []string{"*"}}}}}, EngineOptions{}, false, ""},
+		{"host for which people are asked", guard.Settings{Hosts: []guard.Group{{Name: "all", Mode: soar.ModeApprove, Match: guard.Match{Names: []string{"*"}}}}}, EngineOptions{}, false, ""},
+		{"approve", guard.Settings{}, EngineOptions{Ceiling: soar.ModeApprove}, false, ""},
+		{"observe", guard.Settings{}, EngineOptions{Ceiling: soar.ModeObserve}, false, "observe: all playbooks are held at observe, so that what run"},
+		{"kill switch", guard.Settings{}, EngineOptions{}, true, "paused by ben"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := newMemJournal()
+				server, actions := reversible()
+				set := loadText(t, actions, closesFor4h)
+				_, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+				j.put(t, testAlert("1"))
+				time.Sleep(time.Hour)
+				stop()
+				tt.o.Guard, tt.o.Hosts = guardWith(t, tt.g), anyHost
+				e, stop := running(t, j, actions, set, tt.o)
+				if tt.pause {
+					if _, err := e.Pause(t.Context(), "ben", ""); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(4 * time.Hour)
+				held := HeldSteps(entriesOf(t, j, j.byPlaybook("undo-p")[0].ID))
+				opened := len(server.done("fake.open"))
+				switch {
+				case tt.want == "" && opened != 1:
+					t.Errorf("opened %d times, held %+v", opened, held)
+				case tt.want != "" && (opened != 0 || len(held) != 1 || !strings.Contains(held[0].Words, tt.want)):
+					t.Errorf("opened %d times, held %+v", opened, held)
+				}
+				if tt.pause {
+					if err := e.Resume(t.Context(), "ben"); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Minute)
+					if n := len(server.done("fake.open")); n != 1 {
+						t.Errorf("opened %d times when the switch was taken back", n)
+					}
+				}
+				stop()
+			})
+		})
+	}
+}
+
+// Wherever the process dies, from the closing on to the end of the opening: what was
+// closed is opened in the end, once, after one warning.
+func TestCrashEverywhereInUndo(t *testing.T) {
+	const book = `playbook: p
+steps: [{id: shut, do: fake.close, timeout: 3h, with: {host: "${{ .alert.host.identifier }}", for: 4m}}]`
+	for _, where := range []string{"commit", "committed", "call", "called"} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			moments := 0
+			for n := 1; ; n++ {
+				died := false
+				synctest.Test(t, func(t *testing.T) {
+					j := newMemJournal()
+					server, actions := reversible()
+					j.put(t, testAlert("1"))
+					at := crashAt{n, where}
+					died = at.run(t, j, server, actions, loadText(t, actions, book))
+					shut, opened := server.done("fake.close"), server.done("fake.open")
+					back := j.byPlaybook("undo-p")
+					if len(shut) != 1 || len(opened) == 0 || len(back) != 1 || back[0].State != soar.RunDone {
+						t.Fatalf("%+v: closed %d times, opened %d times by %+v", at, len(shut), len(opened), back)
+					}
+					for _, c := range opened { // what may be repeated, may be sent twice
+						if c.with["rule"] != shut[0].mark {
+							t.Errorf("%+v: opened %+v", at, c)
+						}
+					}
+					if n := len(j.events(soar.EventUndoSoon)); n > 1 || n == 0 && where != "commit" && where != "called" && where != "call" && where != "committed" {
+						t.Errorf("%+v: people were told %d times", at, n)
+					}
+					checkEventsOnce(t, at, j)
+				})
+				if !died {
+					break
+				}
+				moments++
+			}
+			want := 8
+			if where == "call" || where == "called" {
+				want = 2
+			}
+			if moments < want {
+				t.Errorf("only %d moments, expected at least %d", moments, want)
+			}
+		})
+	}
+}
