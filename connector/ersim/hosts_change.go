@@ -1,6 +1,7 @@
 package ersim
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -23,7 +24,8 @@ func (s *Server) Enrol(hostRef, identifier string) (id int64) {
 		again.nodeKey = s.uuid("node-key", again.id)
 		again.enrolled = s.now()
 		again.alerts, again.hidden, again.open, again.unended, again.waiting = nil, nil, map[int64]*alert{}, 0, nil
-		again.tags = slices.Clone(old.tags)
+		again.tags, again.files = slices.Clone(old.tags), maps.Clone(old.files)
+		again.processes, again.firewall, again.quarantine = slices.Clone(old.processes), slices.Clone(old.firewall), slices.Clone(old.quarantine)
 		s.setState(old, hostDeleted)
 		s.hosts = append(s.hosts, &again)
 		s.hostRefs[strings.ToUpper(again.identifier)] = &again
