@@ -245,6 +245,9 @@ func (d *Deps) findCommands(ctx context.Context, host Host, since time.Time, wan
 		if err != nil {
 			return nil, err
 		}
+		if !sent && anew(node, rows) {
+			return nil, fmt.Errorf("%w: %s was enrolled anew, and action %d may have gone to what it was before", errIncomplete, node.Name, action.ID)
+		}
 		if !sent {
 			continue
 		}
@@ -255,6 +258,11 @@ func (d *Deps) findCommands(ctx context.Context, host Host, since time.Time, wan
 		found = append(found, playbooks.Found{Ref: ref, At: action.CreatedAt, Mark: want.mark})
 	}
 	return found, nil
+}
+
+// anew reports whether rows tell of a host of that name under another id.
+func anew(node connector.Host, rows []connector.HostCommand) bool {
+	return node.Name != "" && slices.ContainsFunc(rows, func(row connector.HostCommand) bool { return strings.EqualFold(row.Hostname, node.Name) })
 }
 
 // rowOf finds the row of a host among those of an action, and says whether the
