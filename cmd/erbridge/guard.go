@@ -27,12 +27,12 @@ func newGuardTest() *cobra.Command {
 		Short: "say what would become of a call now, and why: every answer of the guard; nothing is sent",
 		Long: `test asks the guard of the running erbridge about a call, with all that it knows at
 this moment: who paused, what is under way, which budgets are used up. Without a
-daemon, it asks one that knows what the store says. The facts of the host are read
+daemon, it asks one that knows what the store says, and writes nothing. The facts of the host are read
 from the server, and whether it is ready; nothing is sent to a host.
 
-HOST is a host identifier. Without --playbook, the call is that of a playbook that
-enforces; with --alert, it is about that alert, and on its host unless --host says
-another.`,
+HOST is the identifier of a host, or its name where only one has it. Without
+--playbook, the call is that of a playbook that enforces; with --alert, it is about
+that alert, and on its host unless --host says another.`,
 		Example: `  erbridge guard test --host 4C4C4544-0039-4B10-8051-B3C04F4A5131 --action host.contain
   erbridge guard test --alert er-4711 --action process.kill --with pid=4242 --playbook kill-credential-dumping`,
 		Args: args(cobra.NoArgs),
@@ -65,7 +65,7 @@ another.`,
 	out.flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&q.Action, "action", "", "the action, such as host.contain")
-	f.StringVar(&q.Host, "host", "", "the identifier of the host; default is that of the alert")
+	f.StringVar(&q.Host, "host", "", "the identifier or the name of the host; default is that of the alert")
 	f.StringArrayVar(&with, "with", nil, "an argument, as name=value; a value that is JSON keeps its type")
 	f.StringVar(&q.Playbook, "playbook", "", "the playbook whose step it would be")
 	f.StringVar(&q.Alert, "alert", "", "the alert that the run would be about, such as er-4711")

@@ -55,8 +55,12 @@ func (d *Daemon) engineNow() (*playbooks.Engine, error) {
 }
 
 func (f *offline) Budgets(ctx context.Context) ([]guard.BudgetStatus, error) {
-	g, err := f.guard(ctx)
+	from, done, err := f.look(ctx)
 	if err != nil {
+		return nil, err
+	}
+	g, err := StoredGuard(ctx, f.cfg, from, f.o.Now())
+	if err := errors.Join(err, done()); err != nil {
 		return nil, err
 	}
 	return g.Budgets(f.o.Now()), nil

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
 )
@@ -45,6 +47,9 @@ func (d *Daemon) TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.Gua
 		return nil, err
 	}
 	question, err := q.read(ctx, d.Store())
+	if err == nil {
+		err = nameHost(ctx, d.client, &question)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -52,30 +57,65 @@ func (d *Daemon) TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.Gua
 }
 
 // TestGuard asks a guard that knows what the store says, and looks at hosts on the
-// server itself.
-func (f *offline) TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.GuardAnswer, error) {
-	st, err := f.open(ctx)
+// server itself. It writes nothing, and needs no store.
+func (f *offline) TestGuard(ctx context.Context, q GuardQuestion) (answer *playbooks.GuardAnswer, err error) {
+	from, done, err := f.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	question, err := q.read(ctx, st)
+	defer func() { err = errors.Join(err, done()) }()
+	question, err := q.read(ctx, from)
 	if err != nil {
 		return nil, err
 	}
-	known, err := OnlineActions(f.cfg, f.o)
+	client, err := NewClient(f.cfg, f.o)
 	if err != nil {
+		return nil, err
+	}
+	known, err := boundActions(f.cfg, client, f.o, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := nameHost(ctx, client, &question); err != nil {
 		return nil, err
 	}
 	set, err := LoadPlaybooks(f.cfg, known)
 	if err != nil {
 		return nil, err
 	}
-	g, err := StoredGuard(ctx, f.cfg, st, f.o.Now())
+	g, err := StoredGuard(ctx, f.cfg, from, f.o.Now())
 	if err != nil {
 		return nil, err
 	}
 	g.SetOwn(ownMachines(ctx, f.cfg, systemResolver))
 	return playbooks.TestGuard(ctx, question, set, playbooks.ExplainOptions{Actions: known, Guard: g, Ceiling: f.cfg.Playbooks.Mode, Now: f.o.Now})
+}
+
+// looker is a store that is only looked at.
+type looker interface {
+	values
+	alerts
+}
+
+// look opens the store for reading, or stands for one in which nothing is.
+func (f *offline) look(ctx context.Context) (from looker, done func() error, err error) {
+	r, err := store.OpenReader(ctx, f.cfg.Store.Path)
+	switch {
+	case errors.Is(err, store.ErrNoStore):
+		return nothing{}, func() error { return nil }, nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("store: %w", err)
+	}
+	return r, r.Close, nil
+}
+
+// nothing is a store that was never written to.
+type nothing struct{}
+
+func (nothing) KV(context.Context, string) ([]soar.KV, error) { return nil, nil }
+
+func (nothing) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, error) {
+	return soar.StoredAlert{}, fmt.Errorf("alert %s: %w", ref, soar.ErrNotFound)
 }
 
 // values is a store as far as the guard keeps something there.

@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +46,12 @@ func TestGuardTestOnlineAndOffline(t *testing.T) {
 		if a.Plan != playbooks.PlanObserved || !strings.Contains(a.Words, `the rule "finance"`) || len(a.Hosts) != 1 || !a.Hosts[0].Known || a.Hosts[0].Name != "WIN-FIN-01" {
 			t.Errorf("a protected host: %+v", a)
 		}
+		for _, name := range []string{"WIN-FIN-01", "win-fin-01"} {
+			a = ask(GuardQuestion{Action: "process.kill", Host: name, With: map[string]any{"pid": 42}})
+			if a.With["host"] != host || !strings.Contains(a.Words, `the rule "finance"`) {
+				t.Errorf("a host by its name: %+v", a)
+			}
+		}
 		a = ask(GuardQuestion{Action: "process.kill", Host: "no-such-host", With: map[string]any{"pid": 42}})
 		if a.Plan != playbooks.PlanObserved || !strings.Contains(a.Words, "nothing is known of host no-such-host") {
 			t.Errorf("an unknown host: %+v", a)
@@ -67,6 +76,50 @@ func TestGuardTestOnlineAndOffline(t *testing.T) {
 	check()
 	if commands := s.sim.Commands(); len(commands) != 0 {
 		t.Errorf("commands on the server: %+v", commands)
+	}
+}
+
+// Asking without a daemon writes nothing: there need not even be a store.
+func TestGuardTestOfflineWritesNothing(t *testing.T) {
+	s := newSite(t)
+	s.configure("guard: {budgets: [{name: few, hosts: 3}]}\n")
+	ask := func(q GuardQuestion) (*playbooks.GuardAnswer, error) {
+		c, release := s.control()
+		defer release()
+		return c.TestGuard(t.Context(), q)
+	}
+	a, err := ask(GuardQuestion{Action: "host.tag", Host: "WIN-FIN-01", With: map[string]any{"tag": "x"}})
+	if err != nil || a.Plan != playbooks.PlanSent {
+		t.Errorf("without a store: %+v, %v", a, err)
+	}
+	if _, err := ask(GuardQuestion{Action: "alert.note", Alert: "er-1"}); !errors.Is(err, soar.ErrNotFound) {
+		t.Errorf("an alert without a store: %v", err)
+	}
+	c, release := s.control()
+	budgets, err := c.Budgets(t.Context())
+	if release(); err != nil || len(budgets) != 2 { // one is built in
+		t.Errorf("budgets %+v: %v", budgets, err)
+	}
+	if _, err := os.Stat(s.path("data/erbridge.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store was made: %v", err)
+	}
+}
+
+// A name that several hosts have is refused, with the identifiers to choose from.
+func TestGuardTestAmbiguousName(t *testing.T) {
+	s := newSite(t)
+	s.configure("")
+	hosts := s.sim.Hosts()
+	s.sim.Rename(hosts[1].Identifier, hosts[0].Name)
+	c, release := s.control()
+	defer release()
+	_, err := c.TestGuard(t.Context(), GuardQuestion{Action: "host.tag", Host: hosts[0].Name, With: map[string]any{"tag": "x"}})
+	if !errors.Is(err, ErrAmbiguous) || !strings.Contains(err.Error(), hosts[0].Identifier) || !strings.Contains(err.Error(), hosts[1].Identifier) {
+		t.Errorf("%v", err)
+	}
+	a, err := c.TestGuard(t.Context(), GuardQuestion{Action: "host.tag", Host: hosts[1].Identifier, With: map[string]any{"tag": "x"}})
+	if err != nil || a.With["host"] != hosts[1].Identifier {
+		t.Errorf("by identifier: %+v, %v", a, err)
 	}
 }
 
