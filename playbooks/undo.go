@@ -112,9 +112,8 @@ func (r *runner) takeTurn() bool {
 // warning is what people are told before the time of a run.
 func (u *undo) warning(id soar.RunID, now time.Time) string {
 	one := &u.Steps[0]
-	return fmt.Sprintf("In %s, at %s, %s takes back what step %s of run %s (playbook %s) did: %s. "+
-		"To keep it longer: erbridge runs extend %s --for 4h --reason TEXT. For good: erbridge runs cancel %[8]s --reason TEXT. "+
-		"To take it back now: erbridge runs undo %[5]s --step %[4]s --reason TEXT.",
+	return fmt.Sprintf("In %s, at %s, %s takes back step %s of run %s (%s): %s. "+
+		"erbridge runs extend %s --for 4h lets it last longer, erbridge runs cancel %[8]s for good, and erbridge runs undo %[5]s ends it now.",
 		registry.FormatDuration(u.Due.Sub(now).Round(time.Second)), u.Due.UTC().Format(time.RFC3339), one.Undo.Do, one.Step, u.Run, u.Playbook, one.what(), id)
 }
 

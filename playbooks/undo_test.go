@@ -126,7 +126,7 @@ func TestTakenBackByItself(t *testing.T) {
 					t.Fatalf("%d warnings", len(warnings))
 				}
 				for _, w := range warnings {
-					want := "takes back what step shut of run " + run.ID.String() + " (playbook p) did: fake.close (did it)"
+					want := ", fake.open takes back step shut of run " + run.ID.String() + " (p): fake.close (did it). "
 					if !strings.Contains(w.Text, want) || !strings.Contains(w.Text, "runs extend "+back[0].ID.String()+" ") ||
 						w.Undo == nil || w.Undo.Of != run.ID || w.Undo.Step != "shut" || w.Undo.Do != "fake.open" || w.AlertKey != run.AlertKey {
 						t.Errorf("warning %+v", w)

@@ -26,7 +26,7 @@ type CommonSettings struct {
 
 	// Events lists the types of events to deliver. The default is all except
 	// run.started; for chat also without alert.updated.
-	Events []string `yaml:"events" enum:"alert.received,alert.updated,run.started,step.finished,run.finished,notification,approval.requested,approval.decided,trouble,test"`
+	Events []string `yaml:"events" enum:"alert.received,alert.updated,run.started,step.finished,run.finished,notification,approval.requested,approval.decided,undo.soon,trouble,test"`
 
 	// FromStart delivers what is in the store already when the sink is first
 	// started, and not only what comes after.

@@ -17,7 +17,7 @@ type Condition interface {
 // run.started is not among them: run.finished says as much and more.
 var DefaultEvents = []soar.EventType{
 	soar.EventAlertReceived, soar.EventAlertUpdated, soar.EventStepFinished, soar.EventRunFinished,
-	soar.EventNotification, soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventTrouble, soar.EventTest,
+	soar.EventNotification, soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventUndoSoon, soar.EventTrouble, soar.EventTest,
 }
 
 // chatEvents are the default of sinks that people read: an alert whose event

@@ -204,7 +204,7 @@ func (s *slackSink) bot(ctx context.Context, ev *soar.Event) error {
 			return err // an alert that was never shown here is not worth a message now
 		}
 		return s.refresh(ctx, ev.Alert, t)
-	case ev.Approval != nil: // a message of its own, not a line of what has ended
+	case ev.Approval != nil, ev.Undo != nil: // a message of its own, not a line of what has ended
 	case (ev.Outcome != nil || ev.Run != nil) && ev.Alert != nil && ev.Type != soar.EventNotification:
 		return s.outcome(ctx, ev)
 	}

@@ -152,6 +152,8 @@ func outcomeOf(ev *soar.Event) shownOutcome {
 	switch {
 	case ev.Approval != nil:
 		line.Sign, line.Text = approvalSign(ev.Approval.State), ev.Text
+	case ev.Undo != nil:
+		line.Sign, line.Text = "⏳", ev.Text
 	case ev.Outcome != nil:
 		line.Sign = stepSign(ev.Outcome.State)
 		line.Text = outcomeLine(ev.Outcome)
@@ -185,6 +187,8 @@ func eventCard(ev *soar.Event, withAlert bool) card {
 	case ev.Approval != nil:
 		a := ev.Approval
 		lines = append(lines, line.Sign+" *"+fit(a.Text, 1000)+"*", fitLines(ev.Text, 1500))
+	case ev.Undo != nil:
+		lines = append(lines, line.Sign+" "+fitLines(ev.Text, 2500))
 	case ev.Outcome != nil:
 		o := ev.Outcome
 		first := line.Sign + " *" + fit(o.Action, 100) + "* " + fit(outcomeWord(o), 50)

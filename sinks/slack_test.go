@@ -201,6 +201,22 @@ func TestSlackApprovals(t *testing.T) {
 	}
 }
 
+// That a host is released soon is a message of its own in the thread of the alert.
+func TestSlackUndoSoon(t *testing.T) {
+	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
+	soon := sinktest.Event(1)
+	soon.ID, soon.Type, soon.Run = "r-2-undo.soon", soar.EventUndoSoon, &soar.RunSummary{Playbook: "undo-p", State: soar.RunWaiting}
+	soon.Undo, soon.Text = &soar.Undo{Do: "host.release"}, "In 15m, host.release takes back <!channel>. erbridge runs extend r-2"
+	sendAll(t, sink, sinktest.Event(1), soon)
+	m := sim.Messages()
+	if len(m) != 2 || m[1].ThreadTS != m[0].TS || m[0].Updates != 0 {
+		t.Fatalf("%d messages, the last in %q", len(m), m[len(m)-1].ThreadTS)
+	}
+	if text := string(m[1].Blocks); !strings.Contains(text, `takes back \u0026lt;!channel\u0026gt;. erbridge runs extend r-2`) {
+		t.Errorf("people are told %s", text)
+	}
+}
+
 func TestSlackOutcomeOfAnAlertThatWasNotShown(t *testing.T) {
 	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
 	sendAll(t, sink, outcome("step-1", soar.StepVerified))

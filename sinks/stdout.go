@@ -177,6 +177,8 @@ func (s *stdout) story(out *bytes.Buffer, ev *soar.Event) {
 			word, color = "APPROVAL", boldRed
 		case soar.EventApprovalDecided:
 			word = "approval"
+		case soar.EventUndoSoon:
+			word = "undo soon"
 		case soar.EventTrouble:
 			word, color = "TROUBLE", boldRed
 		}

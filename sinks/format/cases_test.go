@@ -99,6 +99,16 @@ func cases() map[string]soar.Event {
 		"notification": {ID: "n-1", Type: soar.EventNotification, At: caseTime.Add(time.Minute), Alert: process, Run: run, To: "siem", Text: "Please look at WIN-FIN-01\nnow"},
 		"approval":     approvalEvent(soar.EventApprovalRequested, soar.ApprovalWaiting),
 		"denial":       approvalEvent(soar.EventApprovalDecided, soar.ApprovalDenied),
+		"undo_soon": {
+			ID: "r-2-2-undo.soon", Type: soar.EventUndoSoon, At: caseTime.Add(4 * time.Hour), Alert: process,
+			Run: &soar.RunSummary{ID: soar.RunID(1<<50 + 1), Playbook: "undo-contain-credential-theft", Mode: soar.ModeEnforce, State: soar.RunWaiting},
+			Undo: &soar.Undo{
+				At: caseTime.Add(4*time.Hour + 15*time.Minute), Of: run.ID, Step: "contain", Action: "host.contain", Do: "host.release", Target: process.Host.Identifier,
+			},
+			Text: "In 15m, at 2026-11-22T07:37:30Z, host.release takes back step contain of run 0010000000000 (contain-credential-theft): host.contain " +
+				"(blocked incoming connections on WIN-FIN-01; verified on the host). erbridge runs extend 0010000000001 --for 4h lets it last longer, " +
+				"erbridge runs cancel 0010000000001 for good, and erbridge runs undo 0010000000000 ends it now.",
+		},
 		"trouble":      {ID: "t-1", Type: soar.EventTrouble, At: caseTime.Add(time.Hour), Text: "sink \"splunk\" is paused: 401"},
 		"test":         {ID: "x-1", Type: soar.EventTest, At: caseTime, Text: "erbridge test"},
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -234,6 +235,8 @@ func (e *cef) activity(ev *soar.Event) {
 		outcome, reason = stepOutcome(ev.Outcome.State), ev.Outcome.Error
 	case ev.Approval != nil:
 		id, act, outcome, reason = ev.Approval.ID, "approval", string(ev.Approval.State), ev.Approval.Why
+	case ev.Undo != nil:
+		act, reason = "undo", "the time that "+ev.Undo.Action+" was wanted for is nearly over"
 	case ev.Run != nil && ev.Type == soar.EventRunFinished:
 		outcome, reason = runOutcome(ev.Run.State), ev.Run.Error
 	}
@@ -266,6 +269,10 @@ func (e *cef) activity(ev *soar.Event) {
 	}
 	if ev.Approval != nil {
 		e.labelled("cs5", "ApprovalQuestion", ev.Approval.Text, 4000)
+	}
+	if ev.Undo != nil {
+		e.labelled("cs5", "UndoneAt", ev.Undo.At.UTC().Format(time.RFC3339), 4000)
+		e.labelled("cs6", "UndoneRun", ev.Undo.Of.String(), 4000)
 	}
 	if ev.Outcome != nil {
 		e.labelled("cs5", "StepState", string(ev.Outcome.State), 4000)

@@ -110,6 +110,14 @@ func cimEvent(ev *soar.Event, o Options) object {
 			d.put("src_user", a.Votes[n-1].By)
 		}
 	}
+	if u := ev.Undo; u != nil {
+		d.put("undo_action", u.Do) // not action: nothing was done yet
+		d.put("undo_at", u.At.UTC().Format(time.RFC3339))
+		d.put("undo_of_run", u.Of.String())
+		d.put("undo_of_action", u.Action)
+		d.put("step", u.Step)
+		d.put("response_target", u.Target)
+	}
 	d.put("text", ev.Text)
 	return d
 }

@@ -42,7 +42,7 @@ func ECSDataset(ev *soar.Event) string {
 	switch ev.Type {
 	case soar.EventAlertReceived, soar.EventAlertUpdated:
 		return "eclecticiq_er.alert"
-	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished, soar.EventApprovalRequested, soar.EventApprovalDecided:
+	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished, soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventUndoSoon:
 		return "eclecticiq_er.outcome"
 	}
 	return "eclecticiq_er.connector"
@@ -91,6 +91,9 @@ func ECS(ev *soar.Event, o ECSOptions) []byte {
 	}
 	if ev.Approval != nil {
 		ecsApproval(d, ev.Approval)
+	}
+	if ev.Undo != nil {
+		ecsUndo(d, ev.Undo)
 	}
 	d.put("eclecticiq.er.text", ev.Text)
 	d.put("@timestamp", ecsDate(firstTime(at, ev.At, time.Unix(0, 0))))
@@ -440,6 +443,18 @@ func ecsApproval(d object, a *soar.Approval) {
 	if n := len(a.Votes); n > 0 {
 		d.put("eclecticiq.er.approval.by", a.Votes[n-1].By)
 	}
+}
+
+func ecsUndo(d object, u *soar.Undo) {
+	d.put("event.category", []string{"host"})
+	d.put("event.type", []string{"info"})
+	d.put("event.action", "announce_"+actionName(u.Do)) // nothing was done yet
+	d.put("eclecticiq.er.undo.at", ecsDate(u.At))
+	d.put("eclecticiq.er.undo.run", u.Of.String())
+	d.put("eclecticiq.er.undo.step", u.Step)
+	d.put("eclecticiq.er.undo.action", u.Action)
+	d.put("eclecticiq.er.undo.by", u.Do)
+	d.put("eclecticiq.er.undo.target", u.Target)
 }
 
 func ecsOutcome(d object, ev *soar.Event) {

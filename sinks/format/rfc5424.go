@@ -174,6 +174,8 @@ func messageID(t soar.EventType) string {
 		return "NOTIFICATION"
 	case soar.EventApprovalRequested, soar.EventApprovalDecided:
 		return "APPROVAL"
+	case soar.EventUndoSoon:
+		return "UNDO"
 	case soar.EventTrouble:
 		return "TROUBLE"
 	case soar.EventTest:
