@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/evidence"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
@@ -30,10 +31,13 @@ type Deps struct {
 	// Server is the configured name of that server. Alerts of another source are
 	// not looked for on it. Empty: not checked.
 	Server string
-	// CarveDir receives downloaded carves, one folder each.
-	CarveDir string
-	// MaxCarveBytes bounds one download; zero is 2 GiB.
+	// Evidence keeps downloaded carves. nil: one is made in CarveDir, in the clear and
+	// with downloads of at most MaxCarveBytes; without a folder, carves stay on the server.
+	Evidence      *evidence.Store
+	CarveDir      string
 	MaxCarveBytes int64
+	// CarveStall is how long nothing new may be seen of a carve; zero is ten minutes.
+	CarveStall time.Duration
 	// Sinks are the configured sinks. nil: names of sinks are not checked.
 	Sinks []string
 	// AllowedNets may be reached by http.request although they are link-local or
@@ -59,14 +63,18 @@ type Type struct {
 
 // All binds every action to deps.
 func All(deps Deps) map[string]playbooks.Action {
-	if deps.MaxCarveBytes == 0 {
-		deps.MaxCarveBytes = 2 << 30
+	if deps.CarveStall == 0 {
+		deps.CarveStall = 10 * time.Minute
 	}
 	if deps.ProbeTimeout == 0 {
 		deps.ProbeTimeout = 15 * time.Second
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now
+	}
+	if deps.Evidence == nil && deps.CarveDir != "" {
+		// Only recipients and a registerer can be refused.
+		deps.Evidence, _ = evidence.New(deps.CarveDir, evidence.Options{MaxBytes: deps.MaxCarveBytes, Now: deps.Now})
 	}
 	deps.channels, deps.present = newAwayList(deps.Now, deps.readChannels), newAwayList(deps.Now, deps.readOnline)
 	all := map[string]playbooks.Action{}
@@ -162,7 +170,7 @@ func (b *bound[In]) Poll(ctx context.Context, call playbooks.Call, ref string) (
 // visible makes the words about a call fit to be read: they hold names and paths
 // that an attacker chose. The output stays as it came.
 func visible(out playbooks.Outcome, err error) (playbooks.Outcome, error) {
-	out.Summary, out.Error = soar.Visible(out.Summary), soar.Visible(out.Error)
+	out.Summary, out.Error, out.Progress = soar.Visible(out.Summary), soar.Visible(out.Error), soar.Visible(out.Progress)
 	if err != nil {
 		err = visibleError{err}
 	}

@@ -41,10 +41,11 @@ func init() {
 			if err != nil {
 				return playbooks.Outcome{}, err
 			}
+			c := carvingOf(call, in.Host, in.Path, ref)
 			if !started {
-				return playbooks.Outcome{State: soar.StepAccepted, Ref: ref, PollAfter: nextPoll, Target: string(in.Host), Summary: carvingTask(call, in.Host, in.Path).asked()}, nil
+				return c.waits(), nil
 			}
-			return d.followCarve(ctx, call, in.Host, in.Path, ref, carve)
+			return d.followCarve(ctx, c, carve)
 		},
 		find: func(ctx context.Context, d *Deps, _ playbooks.Call, in CarveQuarantined, since time.Time) ([]playbooks.Found, error) {
 			return d.findCarves(ctx, in.Host, since)

@@ -23,7 +23,10 @@ func ExampleAll() {
 	// alert.resolve repeatable
 	// alert.state reads
 	// approval.ask repeatable
+	// carve.delete repeatable
+	// carve.fetch repeatable
 	// carve.file once
+	// carve.list reads
 	// carve.quarantined once
 	// command.cancel repeatable
 	// command.status reads
@@ -50,8 +53,11 @@ func ExampleAll() {
 	// http.request once
 	// live.query reads
 	// notify.send repeatable
+	// playbook.call repeatable
 	// process.children reads
 	// process.kill once
 	// process.tree reads
 	// script.run once
+	// sleep reads
+	// wait.until reads
 }
