@@ -45,6 +45,7 @@ const (
 var faultKinds = []FaultKind{
 	RateLimit, Unavailable, ServerError, HTMLAnswer, SlowPage, DropBefore, DropAfter, Truncate, ExpireToken, ShiftPages,
 	LateAlert, HostOffline, ResponseDisabled, CommandFails, CommandStuck, CommandIdle,
+	CarveStuck, CarveJunk, CarveSize,
 }
 
 // Fault is one thing that shall go wrong.
@@ -174,7 +175,7 @@ func (s *Server) meet(id, callPath string) *effect {
 	f := s.take(func(f *Fault) bool {
 		matched, _ := path.Match(defaultText(f.Call, "*"), id) // the pattern was checked
 		switch f.Kind {
-		case LateAlert, ShiftPages, CommandFails, CommandStuck, CommandIdle:
+		case LateAlert, ShiftPages, CommandFails, CommandStuck, CommandIdle, CarveStuck, CarveJunk, CarveSize:
 			return false
 		}
 		return matched && strings.HasPrefix(callPath, f.Path)

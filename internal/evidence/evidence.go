@@ -160,6 +160,7 @@ func (m *Manifest) stored() (bytes int64, sha256 string) {
 const (
 	StateUnderWay = "under way" // the host is sending it, or it is being downloaded
 	StateStalled  = "stalled"   // its host has stopped sending it
+	StateRefused  = "refused"   // it is too large
 	StateKept     = "kept"      // its archive is here
 	StateDeleted  = "deleted"   // retention has removed its archive
 	StateMissing  = "missing"   // its archive should be here
@@ -226,11 +227,7 @@ func (s *Store) Get(session string) (Item, error) {
 	m, err := s.manifest(session)
 	switch {
 	case errors.Is(err, soar.ErrNotFound) && progress != nil:
-		item := Item{State: StateUnderWay, Manifest: Manifest{Origin: progress.Origin}, Progress: progress}
-		if !progress.Stalled.IsZero() {
-			item.State = StateStalled
-		}
-		return item, nil
+		return Item{State: progress.state(), Manifest: Manifest{Origin: progress.Origin}, Progress: progress}, nil
 	case err != nil:
 		return Item{}, err
 	}
@@ -241,7 +238,7 @@ func (s *Store) Get(session string) (Item, error) {
 	case lookErr != nil:
 		return Item{}, lookErr
 	case deleted && progress != nil:
-		item.State, item.Progress = StateUnderWay, progress
+		item.State, item.Progress = progress.state(), progress
 	case deleted:
 		item.State = StateDeleted
 	case errors.Is(err, fs.ErrNotExist):

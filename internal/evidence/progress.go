@@ -50,6 +50,19 @@ type Progress struct {
 	Changed time.Time `json:"changed"`
 	// Stalled is when it was given up.
 	Stalled time.Time `json:"stalled,omitzero"`
+	// Refused is why it is not taken.
+	Refused string `json:"refused,omitempty"`
+}
+
+// state is that of a carve without an archive.
+func (p *Progress) state() string {
+	switch {
+	case p.Refused != "":
+		return StateRefused
+	case !p.Stalled.IsZero():
+		return StateStalled
+	}
+	return StateUnderWay
 }
 
 // Note writes down how far a carve is, where that has changed, and returns since when
@@ -61,7 +74,7 @@ func (s *Store) Note(origin Origin, seen Seen, by Actor) (since time.Time, err e
 	if err != nil {
 		return since, err
 	}
-	if before != nil && before.Seen.same(seen) && before.Mark == origin.Mark {
+	if before != nil && before.Seen.same(seen) && before.Mark == origin.Mark && before.Refused == "" {
 		return before.Changed, nil
 	}
 	if err := s.disk.mkdir(s.folder(session)); err != nil {
@@ -82,13 +95,38 @@ func (s *Store) Note(origin Origin, seen Seen, by Actor) (since time.Time, err e
 			return since, err
 		}
 	}
-	if err := s.admit(session, seen.Size, by); err != nil {
+	if err := s.admit(p, by); err != nil {
 		return since, err
 	}
 	if err := s.disk.writeJSON(s.in(session, progressName), p); err != nil {
 		return since, fmt.Errorf("progress of carve %s: %w", session, err)
 	}
 	return p.Changed, nil
+}
+
+// admit refuses a carve that is too large already by what the server tells of it.
+func (s *Store) admit(p *Progress, by Actor) error {
+	if p.Size <= s.o.MaxBytes {
+		return nil
+	}
+	return s.refuse(p, by, fmt.Errorf("carve %s: the server tells of %d bytes, and %d are allowed (actions.max_carve_bytes): %w",
+		p.Session, p.Size, s.o.MaxBytes, ErrTooLarge))
+}
+
+// refuse records that a carve is not taken, and why, and returns that.
+func (s *Store) refuse(p *Progress, by Actor, cause error) error {
+	before, err := s.readProgress(p.Session)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if before == nil || before.Refused == "" {
+		s.metrics.count(outcomeTooLarge)
+	}
+	p.Refused = cause.Error()
+	if err := s.record(p.Session, by, Entry{What: Refused, Text: p.Refused}); err != nil {
+		return errors.Join(cause, err)
+	}
+	return errors.Join(cause, s.disk.writeJSON(s.in(p.Session, progressName), p))
 }
 
 // Stall records that a carve was given up, because its host stopped sending it.

@@ -48,7 +48,8 @@ func (s *Store) Take(ctx context.Context, origin Origin, told int64, by Actor, f
 	if m != nil || err != nil {
 		return m, err
 	}
-	if err := s.admit(session, told, by); err != nil {
+	p := &Progress{Origin: origin, Seen: Seen{Size: told}, Changed: s.o.Now().UTC()}
+	if err := s.admit(p, by); err != nil {
 		return nil, err
 	}
 	if err := s.clear(session); err != nil {
@@ -57,7 +58,7 @@ func (s *Store) Take(ctx context.Context, origin Origin, told int64, by Actor, f
 	m, err = s.download(ctx, origin, told, by, fetch)
 	switch {
 	case errors.Is(err, ErrTooLarge):
-		return nil, s.refuse(session, by, err)
+		return nil, s.refuse(p, by, err)
 	case err != nil:
 		s.metrics.count(outcomeBroken)
 		return nil, err
@@ -93,20 +94,6 @@ func (s *Store) taken(ctx context.Context, origin Origin, by Actor) (*Manifest, 
 		}
 	}
 	return m, s.disk.remove(s.in(m.Session, progressName)) // a crash may have left it
-}
-
-// admit refuses a carve that is too large already by what the server tells of it.
-func (s *Store) admit(session string, told int64, by Actor) error {
-	if told <= s.o.MaxBytes {
-		return nil
-	}
-	return s.refuse(session, by, fmt.Errorf("carve %s: the server tells of %d bytes, and %d are allowed (actions.max_carve_bytes): %w",
-		session, told, s.o.MaxBytes, ErrTooLarge))
-}
-
-func (s *Store) refuse(session string, by Actor, cause error) error {
-	s.metrics.count(outcomeTooLarge)
-	return errors.Join(cause, s.record(session, by, Entry{What: Refused, Text: cause.Error()}))
 }
 
 // clear removes what a crash has left in a folder: parts, and an archive without a
