@@ -19,6 +19,7 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
 	"github.com/erbridge/erbridge/sinks"
 )
@@ -64,6 +65,7 @@ func newRoot() *cobra.Command {
 		newApprovals(),
 		newBudget(),
 		newQueue(),
+		newJobs(),
 		newSinks(),
 		newDeadLetters(),
 		newAudit(),
@@ -95,7 +97,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case isUsage(err):
+	case isUsage(err), errors.Is(err, playbooks.ErrBadJob):
 		return exitUsage
 	case isProblems(err), errors.Is(err, errFindings), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
 		return exitConfig

@@ -86,6 +86,11 @@ func agree(in io.Reader, out io.Writer, start daemon.RunStart) error {
 		about = "alert " + clean(start.Alert)
 	}
 	fmt.Fprintf(out, "%s enforces: its steps are carried out, on %s. Run it? [y/N] ", clean(start.Playbook), about)
+	return answeredYes(in)
+}
+
+// answeredYes reads the answer of a person. Without a yes, it is an error.
+func answeredYes(in io.Reader) error {
 	line, err := bufio.NewReader(in).ReadString('\n')
 	switch answer := strings.ToLower(strings.TrimSpace(line)); {
 	case answer == "y" || answer == "yes":
