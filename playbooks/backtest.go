@@ -285,6 +285,12 @@ func (b *Backtest) try(ctx context.Context, one *bench, a *soar.StoredAlert, t *
 	pending := soar.StoredAlert{Key: a.Key, Alert: a.Alert, ReceivedAt: a.ReceivedAt, Pending: pendingAlert}
 	if !one.pb.Takes(pendingAlert) {
 		pending.Pending = pendingUpdated
+		for _, c := range one.pb.match.conditions {
+			if why := (unknowns{changeName: noChange}).of(c.expr); why != "" {
+				t.Verdict, t.Words = Unknown, why
+				return nil
+			}
+		}
 	}
 	one.journal.last = soar.Change{}
 	runners, err := one.engine.evaluate(ctx, &pending)

@@ -182,6 +182,7 @@ func (e *Engine) evaluate(ctx context.Context, a *soar.StoredAlert) ([]*runner, 
 func (e *Engine) pendingOccasion(a *soar.StoredAlert) *occasion {
 	o := &occasion{on: a.Pending, alert: a, books: e.Set().taking(a.Pending), verdicts: map[string]string{}}
 	o.change.Evaluated = []soar.Evaluation{{AlertKey: a.Key, Verdicts: o.verdicts}}
+	o.extra = seenOfChange(a)
 	return o
 }
 
@@ -424,7 +425,7 @@ func (e *Engine) answer(ctx context.Context, o *occasion, plain map[string]any, 
 	r.on, r.group, r.by = o.on, group, o.by
 	maps.Copy(r.calls, calls)
 	special := o.on != pendingAlert && o.on != pendingUpdated || group != nil
-	if special || pb.count != nil || pb.stepsNeedHost || len(ev.found.status) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
+	if special || o.extra != nil || pb.count != nil || pb.stepsNeedHost || len(ev.found.status) > 0 || len(ev.found.errors) > 0 || len(calls) > 0 {
 		note := BeganNote{
 			Text: "read before the start", Enrich: ev.found.values, EnrichErrors: ev.found.errors, EnrichStatus: ev.found.status, Calls: hashes(calls), Extra: kept(o.extra, ev.found.extra), Group: group,
 		}

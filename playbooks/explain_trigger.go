@@ -23,6 +23,9 @@ type Trigger struct {
 	// unless there is one here.
 	Failed *soar.Run
 	Input  any // what a person gave
+	// Change is what changed of the alert, with alert.updated. Without it, nobody knows
+	// .change.
+	Change *soar.AlertChange
 }
 
 // Times are the next times of the playbook's schedule, from a moment on, in the zone
@@ -59,6 +62,8 @@ func (t *Trigger) seen(on string) map[string]any {
 		return seenOfPerson(t.Input)
 	case on == onRunFailed && t.Failed != nil:
 		return seenOfFailure(t.Failed)
+	case on == pendingUpdated && t.Change != nil:
+		return seenOfChange(&soar.StoredAlert{Pending: on, Change: t.Change})
 	}
 	return nil
 }
@@ -92,6 +97,7 @@ type unknowns map[string]string
 const (
 	noFailedRun = "no failed run is named"
 	noHistory   = "like alerts can be counted only where alerts are stored"
+	noChange    = "nobody knows here what changed of the alert"
 )
 
 // unknownTo tells what is not known to an explanation.
@@ -105,6 +111,9 @@ func (t *Trigger) unknownTo(pb *Playbook, on string, o *ExplainOptions) unknowns
 		if t.Alert == nil {
 			u["alert"], u["host"] = noFailedRun, noFailedRun
 		}
+	}
+	if on == pendingUpdated && t.Change == nil {
+		u[changeName] = noChange
 	}
 	for _, e := range pb.enrich {
 		if why := u.in(e.with); why != "" {

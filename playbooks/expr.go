@@ -56,7 +56,7 @@ func compileExpr(src string, w world) (*expr, error) {
 
 // wholeInput are the fields that an input may have.
 var wholeInput = [][]string{
-	{"alert"}, {"host"}, {"enrich"}, {"enrich_errors"}, {statusName}, {"vars"}, {"lists"}, {countName}, {"run"}, {"schedule"}, {"input"},
+	{"alert"}, {"host"}, {"enrich"}, {"enrich_errors"}, {statusName}, {"vars"}, {"lists"}, {countName}, {changeName}, {"run"}, {"schedule"}, {"input"},
 	{"steps"}, {"item"}, {"alerts"}, {"group"},
 }
 

@@ -71,6 +71,9 @@ func (l *loader) roots(s scope) []string {
 	if l.pb.Takes(onRunFailed) && s.where != "step" {
 		roots = append(roots, "run")
 	}
+	if l.pb.Takes(pendingUpdated) {
+		roots = append(roots, changeName)
+	}
 	if l.pb.Takes(onSchedule) {
 		roots = append(roots, "schedule")
 	}
@@ -204,6 +207,7 @@ func (l *loader) field(fields []string, scope scope) (depth int, message, hint s
 
 // rootNeeds says what brings a field of the input that is not always there.
 var rootNeeds = map[string]string{
+	changeName: "it is there with on: alert.updated",
 	"schedule": "it is there with on: {schedule: ...}",
 	"input":    "it is there with on: manual",
 	countName:  "it is there with count: {by: ..., window: ...}",
@@ -303,6 +307,7 @@ var shapes = sync.OnceValue(func() map[string]*shape {
 		onRunFailed: {fields: map[string]*shape{
 			"id": leaf, "playbook": leaf, "mode": leaf, "started_at": leaf, "error": leaf, "state": leaf, "ended_at": leaf, "alert": leaf,
 		}},
+		changeName: shapeOf(reflect.TypeFor[soar.AlertChange]()),
 		"schedule": {fields: map[string]*shape{"at": leaf, "missed": leaf}},
 		"input":    {free: true},
 		"alerts":   {item: shapeOf(reflect.TypeFor[soar.Alert]())},

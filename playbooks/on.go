@@ -18,6 +18,9 @@ const (
 	onManual       = "manual"
 )
 
+// changeName is the field of the input that says what changed of an alert.
+const changeName = "change"
+
 var onWords = []string{pendingAlert, pendingUpdated, onRunFailed, onSchedule, onManual}
 
 // Triggers are the words that on takes.

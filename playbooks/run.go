@@ -453,6 +453,7 @@ func (r *runner) intend(i *instance, p *progress, again bool) {
 	r.entry(i.key, soar.EntryIntent, "", Intent{
 		Action: i.step.do, Effect: i.step.spec.Effect, With: p.with, Mark: p.mark, Attempt: p.attempt, Started: p.started, Again: again,
 	})
+	r.sign(i, p)
 }
 
 func (r *runner) call(i *instance, p *progress) Call {

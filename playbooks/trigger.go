@@ -216,6 +216,18 @@ func seenOfSchedule(at time.Time, missed int) map[string]any {
 	return map[string]any{"schedule": map[string]any{"at": timeText(at), "missed": float64(missed)}}
 }
 
+// seenOfChange is why an alert awaits evaluation that has changed; nil for a new one.
+func seenOfChange(a *soar.StoredAlert) map[string]any {
+	if a.Pending != pendingUpdated || a.Change == nil {
+		return nil
+	}
+	change, err := soar.Plain(a.Change)
+	if err != nil { // texts, numbers and times
+		return nil
+	}
+	return map[string]any{changeName: change}
+}
+
 func seenOfPerson(input any) map[string]any { return map[string]any{"input": input} }
 
 func scheduleMark(pb *Playbook, at time.Time) soar.KV {

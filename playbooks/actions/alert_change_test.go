@@ -157,7 +157,7 @@ func TestResolveAndReopenTakeEachOtherBack(t *testing.T) {
 		}
 		resolved := b.run("alert.resolve", resolve)
 		want(t, resolved, soar.StepVerified, "as false_positive")
-		if s := b.alertState(alert); s.Status != "RESOLVED" || s.Comment != hostile {
+		if s := b.alertState(alert); s.Status != "RESOLVED" || s.Comment != hostile+" [erbridge 0run/resolve]" {
 			t.Errorf("the alert is %+v", s)
 		}
 		if err := b.ready("alert.resolve", resolve); !errors.Is(err, playbooks.ErrNothingToDo) {
@@ -172,7 +172,7 @@ func TestResolveAndReopenTakeEachOtherBack(t *testing.T) {
 		if out, ok := b.takeBack("alert.resolve", other, b.run("alert.resolve", other)); !ok || out.State != soar.StepVerified {
 			t.Errorf("other verdict taken back: %+v", out)
 		}
-		if s := b.alertState(alert); s.Verdict != "FALSE POSITIVE" || s.Comment != hostile {
+		if s := b.alertState(alert); s.Verdict != "FALSE POSITIVE" || soar.WithoutOwnLine(s.Comment) != hostile {
 			t.Errorf("the alert is %+v", s)
 		}
 
@@ -188,7 +188,7 @@ func TestResolveAndReopenTakeEachOtherBack(t *testing.T) {
 		if out, ok := b.takeBack("alert.reopen", reopen, reopened); !ok || out.State != soar.StepVerified {
 			t.Errorf("reopening taken back: %+v", out)
 		}
-		if s := b.alertState(alert); s.Status != "RESOLVED" || s.Verdict != "FALSE POSITIVE" || s.Comment != hostile {
+		if s := b.alertState(alert); s.Status != "RESOLVED" || s.Verdict != "FALSE POSITIVE" || soar.WithoutOwnLine(s.Comment) != hostile {
 			t.Errorf("the alert is %+v", s)
 		}
 		if out, ok := b.takeBack("alert.resolve", resolve, resolved); !ok || out.State != soar.StepVerified || b.alertState(alert).Status != "OPEN" {

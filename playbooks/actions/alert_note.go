@@ -133,7 +133,7 @@ func (d *Deps) noteOutcome(ctx context.Context, alert, note int64, mark string) 
 
 // noteMark is the line by which a note is recognised. The brackets end it, so
 // that the mark of step 1 is not found in the note of step 10.
-func noteMark(mark string) string { return "[erbridge " + mark + "]" }
+func noteMark(mark string) string { return soar.OwnLine(mark) }
 
 func noteRef(id int64) string { return "note:" + strconv.FormatInt(id, 10) }
 

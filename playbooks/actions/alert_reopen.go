@@ -77,7 +77,7 @@ func init() {
 
 func reopenAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) (AlertReopenOutput, error) {
 	id, was, err := d.meantAlert(ctx, call, in.Alert)
-	changed := AlertReopenOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: was.Comment}
+	changed := AlertReopenOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: soar.WithoutOwnLine(was.Comment)}
 	if err != nil || was.Status == soar.StatusOpen {
 		return changed, err
 	}

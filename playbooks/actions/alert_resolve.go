@@ -17,7 +17,8 @@ type AlertResolve struct {
 	// Verdict says whether the alert was right.
 	Verdict string `yaml:"verdict" required:"true" enum:"true_positive,false_positive"`
 
-	// Comment says why; it is shown with the alert.
+	// Comment says why; it is shown with the alert. A mark that names the run is added
+	// to it.
 	Comment string `yaml:"comment"`
 
 	// Alert is the server's id of the alert; without it, the alert at hand.
@@ -87,11 +88,11 @@ func init() {
 
 func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) (AlertResolveOutput, error) {
 	id, was, err := d.meantAlert(ctx, call, in.Alert)
-	changed := AlertResolveOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: was.Comment}
+	changed := AlertResolveOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: soar.WithoutOwnLine(was.Comment)}
 	if err != nil || in.saidOf(&was) {
 		return changed, err
 	}
-	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, soar.Visible(in.Comment)); err != nil {
+	if err := d.Client.Alerts.Resolve(ctx, []int64{id}, in.Verdict == soar.VerdictTruePositive, soar.WithOwnLine(soar.Visible(in.Comment), call.Mark)); err != nil {
 		return changed, fmt.Errorf("resolve alert %d: %w", id, effectError(err))
 	}
 	return changed, nil
@@ -100,5 +101,5 @@ func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertRes
 // saidOf reports whether all of it is said of an alert. Releases before 4.0 keep neither
 // verdict nor comment.
 func (in AlertResolve) saidOf(a *soar.Alert) bool {
-	return a.Status == soar.StatusResolved && (a.Verdict == "" || a.Verdict == in.Verdict && (in.Comment == "" || a.Comment == soar.Visible(in.Comment)))
+	return a.Status == soar.StatusResolved && (a.Verdict == "" || a.Verdict == in.Verdict && (in.Comment == "" || soar.WithoutOwnLine(a.Comment) == soar.WithoutOwnLine(soar.Visible(in.Comment))))
 }

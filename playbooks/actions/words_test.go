@@ -35,7 +35,7 @@ func TestHiddenCharactersAreSpelledOut(t *testing.T) {
 		t.Errorf("notes %q", notes)
 	}
 	want(t, b.run("alert.resolve", call("resolve", alert, object{"verdict": "true_positive", "comment": hidden})), soar.StepVerified, "resolved")
-	if states := b.sim.Alerts(); states[len(states)-1].Comment != spelled {
+	if states := b.sim.Alerts(); states[len(states)-1].Comment != spelled+" [erbridge 0run/resolve]" {
 		t.Errorf("comment %q", states[len(states)-1].Comment)
 	}
 	message := b.run("notify.send", call("notify", alert, object{"sink": "soc-slack", "text": hidden}))

@@ -32,6 +32,7 @@ type arrival struct {
 	by     string
 	input  any
 	failed *soar.Run // the run that failed
+	change *change   // what changed of the alert; nil: it is new
 }
 
 // isAlert reports whether an alert comes in.
@@ -65,6 +66,9 @@ func (s *suite) play(index int) (*play, registry.Problems) {
 	}
 	if p.main.on == onSchedule {
 		p.main.at = s.pb.Times(p.main.at, 1)[0].UTC() // it has a next time, or would not load
+	}
+	if problems := p.mainChange(c, object); problems != nil {
+		return nil, problems
 	}
 	p.main.failed = c.Failed.run(p.main.at, p.main.alert)
 	for i := range c.Before {
@@ -124,8 +128,9 @@ func (p *play) wrongKeys(c *Case) (problems registry.Problems) {
 		{"by", onManual, c.By != ""},
 		{"input", onManual, c.Input != nil},
 		{"failed", onFailed, c.Failed != nil},
+		{"changed", onUpdated, c.Changed != nil},
 	} {
-		if key.is && on != key.on && (key.name == "missed" || !c.mentions(key.on)) {
+		if key.is && on != key.on && (key.name == "missed" || key.name == "changed" || !c.mentions(key.on)) {
 			problems.Addf(p.doc.at("tests", p.index, key.name), "on", "write on: "+key.on, "%s is for on: %s, and the test is on: %s", key.name, key.on, on)
 		}
 	}
@@ -235,7 +240,11 @@ func (p *play) another(object map[string]any, on string, own *Fixture, patch map
 
 // trigger is what explain is asked about.
 func (a *arrival) trigger() playbooks.Trigger {
-	return playbooks.Trigger{On: a.on, Alert: a.alert, At: a.at, Missed: a.missed, Failed: a.failed, Input: a.input}
+	t := playbooks.Trigger{On: a.on, Alert: a.alert, At: a.at, Missed: a.missed, Failed: a.failed, Input: a.input}
+	if a.on == onUpdated {
+		t.Change = a.changes().told(a)
+	}
+	return t
 }
 
 // stage is where a test is played.
@@ -279,11 +288,7 @@ func (w *stage) arrive(ctx context.Context, a *arrival) (started playbooks.Start
 		}
 		return w.sim.Fail(ctx, run)
 	case onUpdated:
-		earlier := *a.alert
-		earlier.EventCount++
-		if _, err := w.keep(ctx, &earlier); err != nil {
-			return started, err
-		}
+		return started, w.update(ctx, a)
 	}
 	_, err = w.journal.Commit(ctx, soar.Change{Alerts: []soar.Alert{*a.alert}})
 	return started, err

@@ -62,6 +62,10 @@ type Case struct {
 	// Input is what that person gave: .input in expressions.
 	Input any `yaml:"input"`
 
+	// Changed is what changed of the alert, with on: alert.updated. Without it, one event
+	// more came together in the alert.
+	Changed *Changed `yaml:"changed"`
+
 	// Failed is the run that has failed: .run in expressions. Its alert is that of the
 	// test.
 	Failed *FailedRun `yaml:"failed"`
@@ -101,6 +105,22 @@ type FailedRun struct {
 	// Ran is how long it took. It ended when the test begins.
 	Ran time.Duration `yaml:"ran"`
 }
+
+// Changed is a change that an analyst made on the server: .change in expressions.
+type Changed struct {
+	// Was is laid over the alert, as a JSON merge patch, and gives the alert of before:
+	// {status: open} for one that was resolved.
+	Was map[string]any `yaml:"was"`
+
+	// Note is the text of a note that was added.
+	Note string `yaml:"note"`
+
+	// By is the user who did it.
+	By string `yaml:"by"`
+}
+
+// SetDefaults names the user.
+func (c *Changed) SetDefaults() { c.By = "analyst" }
 
 // SetDefaults makes it a run that was in earnest.
 func (f *FailedRun) SetDefaults() { f.Mode = "enforce" }
