@@ -107,7 +107,7 @@ A job goes on after a restart where it was. erbridge jobs show tells how it goes
 	f.StringArrayVar(&with, "with", nil, "an argument of the action, as name=value; a value that is JSON keeps its type")
 	f.StringArrayVar(&withFiles, "with-file", nil, "an argument whose value is the text of a file, as name=FILE")
 	f.IntVar(&start.AtOnce, "max-parallel", playbooks.DefaultAtOnce, "on how many hosts it is under way at the same time")
-	f.DurationVar(&start.Wait, "wait", 0, "how long a host may wait for its turn and to come online; default is 24h. For actions with an effect")
+	f.DurationVar(&start.Wait, "wait", 0, "how long a host may wait for its turn and to come online; default is limits.hold. For actions with an effect")
 	f.DurationVar(&start.Timeout, "timeout", 0, "how long the action may take on one host; default is that of the action")
 	f.StringVar(&start.Reason, "reason", "", "why")
 	f.StringVar(&start.By, "by", "", "who starts it; default is your user name")

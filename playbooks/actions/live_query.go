@@ -219,7 +219,7 @@ func liveQuery(ctx context.Context, d *Deps, _ playbooks.Call, in LiveQueryInput
 		return out, fmt.Errorf("live query: %w", readError(err))
 	}
 	output := LiveQueryOutput{Rows: []map[string]string{}, Hosts: []LiveQueryHost{}, Asked: ticket.Online, Partial: !results.Complete}
-	room := maxRowBytes
+	room, clipped := maxRowBytes, false
 	for _, answer := range results.Hosts {
 		fitting := 0
 		for _, row := range answer.Rows {
@@ -227,7 +227,7 @@ func liveQuery(ctx context.Context, d *Deps, _ playbooks.Call, in LiveQueryInput
 				room -= len(name) + len(value) + len(`"":"",`)
 			}
 			if room < 0 {
-				output.Partial = true
+				output.Partial, clipped = true, true
 				break
 			}
 			fitting++
@@ -238,6 +238,9 @@ func liveQuery(ctx context.Context, d *Deps, _ playbooks.Call, in LiveQueryInput
 	}
 	out.Output, out.State = output, soar.StepExecuted
 	out.Summary = fmt.Sprintf("%d of %d hosts answered with %d rows", len(output.Hosts), output.Asked, len(output.Rows))
+	if clipped {
+		out.Summary += fmt.Sprintf("; more rows were left out, since all of them have more than %d KiB", maxRowBytes>>10)
+	}
 	if len(output.Hosts) == 0 {
 		out.State, out.Error = soar.StepFailed, errNoAnswer.Error()
 	}
