@@ -16,6 +16,7 @@ import (
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/daemon"
+	"github.com/erbridge/erbridge/internal/evidence"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
@@ -32,7 +33,7 @@ const (
 	exitOK       = 0
 	exitFailed   = 1
 	exitUsage    = 2  // the command line is wrong
-	exitNotFound = 3  // there is no such alert, run, sink, dead letter or store
+	exitNotFound = 3  // there is no such alert, run, sink, dead letter, carve or store
 	exitRefused  = 4  // the server or the guard said no: wrong password, not allowed, not possible
 	exitConfig   = 78 // the configuration or a playbook is wrong (EX_CONFIG of sysexits.h)
 )
@@ -68,6 +69,7 @@ func newRoot() *cobra.Command {
 		newJobs(),
 		newSinks(),
 		newDeadLetters(),
+		newCarves(),
 		newAudit(),
 		newAPI(),
 		newDoctor(),
@@ -101,7 +103,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case isProblems(err), errors.Is(err, errFindings), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
 		return exitConfig
-	case errors.Is(err, soar.ErrNotFound), errors.Is(err, connector.ErrNotFound), errors.Is(err, store.ErrNoStore):
+	case errors.Is(err, soar.ErrNotFound), errors.Is(err, connector.ErrNotFound), errors.Is(err, evidence.ErrGone), errors.Is(err, store.ErrNoStore):
 		return exitNotFound
 	case errors.Is(err, connector.ErrBadCredentials), errors.Is(err, connector.ErrForbidden), errors.Is(err, connector.ErrUnauthorized),
 		errors.Is(err, connector.ErrRefused), errors.Is(err, connector.ErrUnavailable), errors.Is(err, sinks.ErrConfig),

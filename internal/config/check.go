@@ -59,6 +59,7 @@ func (c *checker) check() {
 	if cfg.Actions.MaxCarveBytes <= 0 {
 		c.addf([]string{"actions", "max_carve_bytes"}, "out-of-range", "", "max_carve_bytes must be above 0")
 	}
+	c.checkCarves()
 	c.positive(cfg.Server.Timeout, "server", "timeout")
 	c.positive(cfg.Store.Retention.Alerts, "store", "retention", "alerts")
 	c.positive(cfg.Store.Retention.Runs, "store", "retention", "runs")

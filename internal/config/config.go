@@ -34,6 +34,9 @@ type Config struct {
 	// Actions says what the actions of playbooks may use of this machine and its network.
 	Actions Actions `yaml:"actions"`
 
+	// Carves says how files are kept that were carved from hosts.
+	Carves Carves `yaml:"carves"`
+
 	// Guard says what is not done, or not at once, whatever a playbook says.
 	Guard guard.Settings `yaml:"guard"`
 
@@ -236,6 +239,7 @@ func Default() Config {
 		Sources:   Sources{Poll: connector.DefaultPoll()},
 		Playbooks: Playbooks{Mode: soar.ModeObserve, Watch: 2 * time.Second},
 		Actions:   Actions{MaxCarveBytes: 2 << 30},
+		Carves:    Carves{Stall: 10 * time.Minute},
 		Console:   Console{Listen: "127.0.0.1:8088"},
 		Store: Store{
 			Path:      "/var/lib/erbridge",

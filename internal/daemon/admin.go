@@ -266,7 +266,7 @@ func (f *offline) engine(ctx context.Context) (*playbooks.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	bound, err := boundActions(f.cfg, nil, f.o, nil)
+	bound, err := boundActions(f.cfg, nil, nil, f.o, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/evidence"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
@@ -44,20 +45,20 @@ func NewClient(cfg *config.Config, o Options) (*connector.Client, error) {
 
 // boundActions are the actions that work on the configured server. With sinks,
 // they know which there are.
-func boundActions(cfg *config.Config, client *connector.Client, o Options, sinkNames []string) (map[string]playbooks.Action, error) {
+func boundActions(cfg *config.Config, client *connector.Client, carves *evidence.Store, o Options, sinkNames []string) (map[string]playbooks.Action, error) {
 	nets, err := cfg.Actions.Networks()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return actions.All(actions.Deps{
-		Client: client, Server: cfg.Server.Name, CarveDir: cfg.CarveDir(), MaxCarveBytes: cfg.Actions.MaxCarveBytes,
+		Client: client, Server: cfg.Server.Name, Evidence: carves, CarveStall: cfg.Carves.Stall,
 		AllowedNets: nets, Sinks: sinkNames, Now: o.Now,
 	}), nil
 }
 
 // loadBound reads the playbooks with actions that work.
 func (d *Daemon) loadBound(cfg *config.Config) (*playbooks.Set, error) {
-	bound, err := boundActions(cfg, d.client, d.o, append([]string{}, cfg.Sinks.Names()...))
+	bound, err := boundActions(cfg, d.client, d.carves, d.o, append([]string{}, cfg.Sinks.Names()...))
 	if err != nil {
 		return nil, err
 	}
@@ -254,5 +255,9 @@ func OnlineActions(cfg *config.Config, o Options) (map[string]playbooks.Action, 
 	if err != nil {
 		return nil, err
 	}
-	return boundActions(cfg, client, o, nil)
+	carves, err := OpenCarves(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	return boundActions(cfg, client, carves, o, nil)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/console"
+	"github.com/erbridge/erbridge/internal/evidence"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
@@ -57,6 +58,7 @@ type Daemon struct {
 	log    *slog.Logger
 	first  *config.Config // as at the start: for what a reload cannot change
 	client *connector.Client
+	carves *evidence.Store
 	guard  *guard.Guard
 	health *health
 	ready  chan struct{} // closed when all stages have started
@@ -98,6 +100,9 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d := &Daemon{o: o, log: o.Log, first: cfg, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{}), rewatch: make(chan struct{}, 1)}
 	var err error
 	if d.client, err = NewClient(cfg, o); err != nil {
+		return nil, err
+	}
+	if err := d.openCarves(); err != nil {
 		return nil, err
 	}
 	if d.set, err = d.loadBound(cfg); err != nil {
@@ -235,11 +240,11 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 	if errors.Is(err, connector.ErrBadCredentials) {
 		return err
 	}
-	running.front = append(running.front, g.start("server", d.keepLogin))
+	running.front = append(running.front, g.start("server", d.keepLogin), g.start("carves", d.carves.Run))
 
 	// For versions of playbooks that are in the store only. They may name a sink
 	// that has gone since, so its name is not checked.
-	bound, err := boundActions(d.first, d.client, d.o, nil)
+	bound, err := boundActions(d.first, d.client, d.carves, d.o, nil)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,11 @@ func (f *offline) TestGuard(ctx context.Context, q GuardQuestion) (answer *playb
 	if err != nil {
 		return nil, err
 	}
-	known, err := boundActions(f.cfg, client, f.o, nil)
+	carves, err := OpenCarves(f.cfg, f.o)
+	if err != nil {
+		return nil, err
+	}
+	known, err := boundActions(f.cfg, client, carves, f.o, nil)
 	if err != nil {
 		return nil, err
 	}

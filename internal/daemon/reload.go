@@ -19,7 +19,7 @@ type Reloaded struct {
 
 // restartOnly are the sections that hold for the life of a process.
 var restartOnly = [][]string{
-	{"server"}, {"store"}, {"console"}, {"log"}, {"limits"}, {"actions"}, {"playbooks", "mode"},
+	{"server"}, {"store"}, {"console"}, {"log"}, {"limits"}, {"actions"}, {"carves"}, {"playbooks", "mode"},
 }
 
 // errStopping is what a reload gets that comes too late.
