@@ -185,4 +185,7 @@ type StepSource struct {
 	With    map[string]json.RawMessage // literal arguments
 	Dynamic map[string]bool            // arguments that contain ${{ }}
 	Places  map[string]registry.Position
+	// Parts are the items of those arguments in Dynamic that are mappings: the literal ones
+	// as With has arguments, nil for the others.
+	Parts map[string]map[string]json.RawMessage
 }

@@ -385,6 +385,7 @@ func child(n *yaml.Node, name string) *yaml.Node {
 func (l *loader) arguments(n, owner *yaml.Node, scope scope, action Action) *template {
 	src := StepSource{
 		At: l.at(owner), With: map[string]json.RawMessage{}, Dynamic: map[string]bool{}, Places: map[string]registry.Position{},
+		Parts: map[string]map[string]json.RawMessage{},
 	}
 	t := &template{literal: map[string]any{}}
 	before := len(l.problems)
@@ -402,6 +403,9 @@ func (l *loader) arguments(n, owner *yaml.Node, scope scope, action Action) *tem
 			}
 			if field.dynamic {
 				src.Dynamic[key.Value] = true
+				if field.fields != nil {
+					src.Parts[key.Value] = field.items()
+				}
 			} else if raw, err := json.Marshal(field.literal); err == nil {
 				src.With[key.Value] = raw
 			}
@@ -411,6 +415,20 @@ func (l *loader) arguments(n, owner *yaml.Node, scope scope, action Action) *tem
 		l.problems = append(l.problems, argumentProblems(action.Check(l.file, src))...)
 	}
 	return t
+}
+
+// items are the fields of a template: the literal ones as JSON, nil for the others.
+func (t *template) items() map[string]json.RawMessage {
+	items := map[string]json.RawMessage{}
+	for name, field := range t.fields {
+		items[name] = nil
+		if !field.dynamic {
+			if raw, err := json.Marshal(field.literal); err == nil {
+				items[name] = raw
+			}
+		}
+	}
+	return items
 }
 
 func (l *loader) template(n *yaml.Node, scope scope) *template {

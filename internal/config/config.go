@@ -132,6 +132,11 @@ type Actions struct {
 	// MaxCarveBytes bounds one download.
 	MaxCarveBytes int64 `yaml:"max_carve_bytes"`
 
+	// ScriptsDir is a folder with reviewed scripts for script.run and live.response: a
+	// file NAME.yaml for each, with its text beside it (docs/howto/scripts.md). Empty
+	// means that there are none.
+	ScriptsDir string `yaml:"scripts_dir" path:"true"`
+
 	// AllowedNetworks may be reached by http.request although they are link-local
 	// or hold a cloud's metadata service, as CIDR: 169.254.10.0/24.
 	AllowedNetworks []string `yaml:"allowed_networks"`

@@ -13,6 +13,7 @@ import (
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/evidence"
+	"github.com/erbridge/erbridge/internal/scripts"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
@@ -50,9 +51,10 @@ func boundActions(cfg *config.Config, client *connector.Client, carves *evidence
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	reviewed, _ := scripts.Load(cfg.Actions.ScriptsDir) // LoadPlaybooks tells what is wrong with them
 	return actions.All(actions.Deps{
 		Client: client, Server: cfg.Server.Name, Evidence: carves, CarveStall: cfg.Carves.Stall,
-		AllowedNets: nets, Sinks: sinkNames, Now: o.Now,
+		AllowedNets: nets, Sinks: sinkNames, Now: o.Now, Scripts: reviewed,
 	}), nil
 }
 

@@ -7,28 +7,30 @@ import (
 
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/scripts"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
 	"github.com/erbridge/erbridge/playbooks/library"
 )
 
 // LintActions are the actions as lint sees them: bound to no server, and knowing
-// the configured sinks.
+// the configured sinks and reviewed scripts.
 func LintActions(cfg *config.Config) map[string]playbooks.Action {
 	deps := actions.Deps{}
 	if cfg != nil {
 		// Without any sink, a name of one is a mistake too.
 		deps.Sinks = append([]string{}, cfg.Sinks.Names()...)
+		deps.Scripts, _ = scripts.Load(cfg.Actions.ScriptsDir) // a step with a broken one says so
 	}
 	return actions.All(deps)
 }
 
 // LoadPlaybooks reads the playbooks that a configuration names, and ties their
 // steps to the actions given. An error of type registry.Problems holds every
-// mistake in them.
+// mistake in them and in the reviewed scripts.
 func LoadPlaybooks(cfg *config.Config, known map[string]playbooks.Action) (*playbooks.Set, error) {
 	var loaded []*playbooks.Playbook
-	var problems registry.Problems
+	_, problems := scripts.Load(cfg.Actions.ScriptsDir)
 	names := cfg.Playbooks.Library
 	if slices.Contains(names, "all") {
 		names = config.LibraryNames()

@@ -19,6 +19,7 @@ import (
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/evidence"
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/scripts"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 )
@@ -40,6 +41,9 @@ type Deps struct {
 	CarveStall time.Duration
 	// Sinks are the configured sinks. nil: names of sinks are not checked.
 	Sinks []string
+	// Scripts are the reviewed scripts. nil: their names and arguments are not checked,
+	// and none can be run.
+	Scripts *scripts.Set
 	// AllowedNets may be reached by http.request although they are link-local or
 	// hold a cloud's metadata service.
 	AllowedNets []netip.Prefix

@@ -26,6 +26,7 @@ import (
 type arguments struct {
 	values   map[string]any
 	dynamic  map[string]bool
+	parts    map[string]map[string]json.RawMessage // items of dynamic mappings; nil for those that are dynamic
 	problems []argumentProblem
 }
 
@@ -36,18 +37,48 @@ type argumentProblem struct {
 }
 
 func literalArguments(step playbooks.StepSource) *arguments {
-	a := &arguments{values: map[string]any{}, dynamic: step.Dynamic}
+	a := &arguments{values: map[string]any{}, dynamic: step.Dynamic, parts: step.Parts}
 	for key, raw := range step.With {
-		decoder := json.NewDecoder(bytes.NewReader(raw))
-		decoder.UseNumber()
-		var value any
-		if err := decoder.Decode(&value); err != nil {
+		value, err := plainValue(raw)
+		if err != nil {
 			a.refuse(key, "", "not a plain value")
 			continue
 		}
 		a.values[key] = value
 	}
 	return a
+}
+
+func plainValue(raw json.RawMessage) (value any, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	err = decoder.Decode(&value)
+	return value, err
+}
+
+// given reports whether an argument stands in the with block.
+func (a *arguments) given(key string) bool {
+	_, given := a.values[key]
+	return given || a.dynamic[key]
+}
+
+// items are those of an argument that is a mapping, and the names of those that are
+// computed; known is false where all of it is.
+func (a *arguments) items(key string) (values map[string]any, computed []string, known bool) {
+	if a.known(key) {
+		values, _ = a.values[key].(map[string]any)
+		return values, nil, true
+	}
+	parts, known := a.parts[key]
+	values = map[string]any{}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if value, err := plainValue(parts[name]); parts[name] != nil && err == nil {
+			values[name] = value
+		} else {
+			computed = append(computed, name)
+		}
+	}
+	return values, computed, known
 }
 
 func evaluatedArguments(with map[string]any) *arguments { return &arguments{values: with} }

@@ -52,6 +52,7 @@ func ExampleAll() {
 	// host.untag repeatable
 	// http.request once
 	// live.query reads
+	// live.response once
 	// notify.send repeatable
 	// playbook.call repeatable
 	// process.children reads

@@ -20,17 +20,23 @@ import (
 func effects(h ersim.HostState, alert soar.Alert) map[string]playbooks.Call {
 	host := h.Identifier
 	with := map[string]object{
-		"process.kill":  {"host": host, "pid": "7777", "name": "it's evil; --.exe"},
-		"file.delete":   {"host": host, "path": evil},
-		"host.contain":  {"host": host},
-		"host.release":  {"host": host, "rule": "erbridge-x"},
-		"script.run":    {"host": host, "kind": "bat", "content": "echo it's\r\necho \"done\""},
-		"agent.restart": {"host": host},
-		"defender.scan": {"host": host, "kind": "custom", "path": evil},
-		"host.tag":      {"host": host, "tag": "seen"},
-		"alert.note":    {"text": "it's\nbad"},
-		"alert.resolve": {"verdict": "true_positive"},
-		"carve.file":    {"host": host, "path": evil},
+		"process.kill":               {"host": host, "pid": "7777", "name": "it's evil; --.exe"},
+		"file.delete":                {"host": host, "path": evil},
+		"host.contain":               {"host": host},
+		"host.release":               {"host": host, "rule": "erbridge-x"},
+		"script.run":                 {"host": host, "kind": "bat", "content": "echo it's\r\necho \"done\""},
+		"agent.restart":              {"host": host},
+		"defender.scan":              {"host": host, "kind": "custom", "path": evil},
+		"live.response":              {"host": host, "kind": "shell", "content": "echo 'it is \"done\"'"},
+		"defender.schedule":          {"host": host, "at": "02:30"},
+		"defender.check_update":      {"host": host},
+		"defender.refresh":           {"host": host},
+		"defender.exclusions_add":    {"host": host, "path": `C:\Build`},
+		"defender.exclusions_remove": {"host": host, "process": "build.exe"},
+		"host.tag":                   {"host": host, "tag": "seen"},
+		"alert.note":                 {"text": "it's\nbad"},
+		"alert.resolve":              {"verdict": "true_positive"},
+		"carve.file":                 {"host": host, "path": evil},
 	}
 	calls := map[string]playbooks.Call{}
 	for name, arguments := range with {
@@ -43,6 +49,8 @@ func effects(h ersim.HostState, alert soar.Alert) map[string]playbooks.Call {
 var endpoints = map[string]string{
 	"process.kill": "response-add", "file.delete": "response-add", "host.contain": "response-add", "host.release": "response-add",
 	"script.run": "response-custom-action", "agent.restart": "response-restart-agent", "defender.scan": "defender-scan-now",
+	"live.response": "response-live", "defender.schedule": "defender-schedule-scan", "defender.check_update": "defender-check-update",
+	"defender.refresh": "defender-status-refresh", "defender.exclusions_add": "defender-configure", "defender.exclusions_remove": "defender-configure",
 	"host.tag": "hosts-tags-add", "alert.note": "alerts-notes-add", "alert.resolve": "alerts-update", "carve.file": "distributed-add",
 }
 

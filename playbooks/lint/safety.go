@@ -159,7 +159,7 @@ func kills(b *book) {
 			b.found = slices.DeleteFunc(b.found, func(f Finding) bool { return f.Code == "PB403" && f.Position == at })
 			b.add(pid, "PB503", "a process is stopped by its number alone", "add name: the number may belong to another process by now")
 			b.found[len(b.found)-1].engine = true
-		case "script.run":
+		case "script.run", "live.response":
 			content := s.with["content"]
 			if content == nil || content.Kind != yaml.ScalarNode {
 				continue

@@ -1,0 +1,182 @@
+package actions
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/scripts"
+	"github.com/erbridge/erbridge/playbooks"
+)
+
+// ScriptSource says what script.run and live.response run: a reviewed script with its
+// arguments, or a text that stands in the playbook.
+type ScriptSource struct {
+	// Script is the name of a reviewed script, from the folder actions.scripts_dir. It
+	// stands in the playbook as it is, and excludes content, kind and params.
+	Script string `yaml:"script"`
+
+	// Arguments are what the reviewed script is told, by name: values of an alert, too,
+	// as far as the script says that it takes them. They reach it as literals of its
+	// language, in variables named arg_NAME.
+	Arguments map[string]any `yaml:"arguments"`
+
+	// SHA256 is the hash that the reviewed script must have, as 64 hex digits. Without
+	// it, a change of the script that was reviewed changes what the playbook does.
+	SHA256 string `yaml:"sha256"`
+
+	// Content is the text of a script that is not kept in the folder. It stands in the
+	// playbook as it is: values of an alert go into params, because no quoting is right
+	// for every shell.
+	Content string `yaml:"content"`
+
+	// Kind is the language of content.
+	Kind string `yaml:"kind" enum:"bat,powershell,shell"`
+
+	// Params are the parameters that content is started with.
+	Params string `yaml:"params"`
+}
+
+// maxScriptBytes is what the server's own console takes.
+const maxScriptBytes = 2 << 20
+
+var scriptHash = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+
+func (s *ScriptSource) check(d *Deps, a *arguments) {
+	switch {
+	case a.given("script") && a.given("content"):
+		a.refuse("content", "", "excludes script")
+	case a.given("script"):
+		for _, key := range []string{"kind", "params"} {
+			if a.given(key) {
+				a.refuse(key, "", "is for content; a reviewed script has a language and arguments of its own")
+			}
+		}
+		s.checkReviewed(d, a)
+	case a.given("content"):
+		for _, key := range []string{"arguments", "sha256"} {
+			if a.given(key) {
+				a.refuse(key, "", "is for a reviewed script; content takes params")
+			}
+		}
+		s.checkContent(a)
+	default:
+		a.refuse("", "", "expected script, or content and kind")
+	}
+}
+
+func (s *ScriptSource) checkContent(a *arguments) {
+	if !a.known("content") {
+		a.refuse("content", "hand the value over in params, or to a reviewed script in arguments", "a script must not be put together from values of an alert")
+	} else if strings.TrimSpace(s.Content) == "" {
+		a.refuse("content", "", "is empty")
+	}
+	if len(s.Content) > maxScriptBytes {
+		a.refuse("content", "", "has %d bytes, the limit is %d", len(s.Content), maxScriptBytes)
+	}
+	if a.known("kind") && s.Kind == "" && !a.wrong("kind") {
+		a.refuse("kind", "", "is required with content")
+	}
+}
+
+func (s *ScriptSource) checkReviewed(d *Deps, a *arguments) {
+	if !a.known("script") {
+		a.refuse("script", "write the name of one script", "which script runs must not come from values of an alert")
+		return
+	}
+	if a.known("sha256") && s.SHA256 != "" && !scriptHash.MatchString(s.SHA256) {
+		a.refuse("sha256", "", "expected 64 hex digits, found %.80q", s.SHA256)
+	}
+	if d.Scripts == nil {
+		return
+	}
+	script, err := d.Scripts.Get(s.Script)
+	if err != nil {
+		a.refuse("script", "", "%v", err)
+		return
+	}
+	if a.known("sha256") && s.SHA256 != "" && !strings.EqualFold(s.SHA256, script.SHA256) {
+		a.refuse("sha256", "review the script and write down its hash", "the script %s has the hash %s", s.Script, script.SHA256)
+	}
+	if values, computed, known := a.items("arguments"); known {
+		for _, m := range script.Check(values, computed) {
+			a.refuse("arguments", "", "%v", m)
+		}
+	}
+}
+
+// readyFor looks whether the host is of the kind that a reviewed script is for.
+func (s *ScriptSource) readyFor(ctx context.Context, d *Deps, call playbooks.Call, host Host) error {
+	if s.Script == "" {
+		return nil
+	}
+	script, err := d.reviewed(s.Script)
+	if err != nil || script.Platform == "any" {
+		return err
+	}
+	record, err := d.meantHost(ctx, call, host)
+	if err != nil {
+		return err
+	}
+	platform := connector.NormalizeHost(record).Platform
+	family := platform
+	if platform != "windows" && platform != "darwin" {
+		family = "linux"
+	}
+	if family != script.Platform {
+		return fmt.Errorf("the script %s is for %s, and %s runs %s", s.Script, script.Platform, hostName(call, host), platform)
+	}
+	return nil
+}
+
+// reviewed finds a reviewed script.
+func (d *Deps) reviewed(name string) (*scripts.Script, error) {
+	if d.Scripts == nil {
+		return nil, scripts.ErrNoFolder
+	}
+	return d.Scripts.Get(name)
+}
+
+// whole is what goes to the host, under a name by which a call whose answer was lost is
+// found.
+func (s *ScriptSource) whole(d *Deps, mark string) (connector.Script, error) {
+	out := connector.Script{Content: s.Content, Params: s.Params, Name: scriptName(mark)}
+	kind := s.Kind
+	if s.Script != "" {
+		script, err := d.reviewed(s.Script)
+		if err != nil {
+			return out, err
+		}
+		if out.Content, err = script.Text(s.Arguments); err != nil {
+			return out, err
+		}
+		kind = string(script.Kind)
+	}
+	out.Kind = map[string]connector.ScriptKind{"bat": connector.ScriptBat, "powershell": connector.ScriptPowerShell, "shell": connector.ScriptShell}[kind]
+	return out, nil
+}
+
+// scriptName carries the mark of a call.
+func scriptName(mark string) string { return "erbridge-" + plainName(mark) }
+
+// words are what people call the script.
+func (s *ScriptSource) words() string {
+	if s.Script != "" {
+		return "the script " + s.Script
+	}
+	return "a " + s.Kind + " script"
+}
+
+// hash is that of a reviewed script; empty for a text of the playbook.
+func (s *ScriptSource) hash(d *Deps) string {
+	if s.Script == "" {
+		return ""
+	}
+	script, err := d.reviewed(s.Script)
+	if err != nil {
+		return ""
+	}
+	return script.SHA256
+}
