@@ -151,11 +151,19 @@ func showApproval(w io.Writer, a soar.Approval) error {
 	fmt.Fprintln(w)
 	return printTable(w, a.Votes, []column[soar.Vote]{
 		{"at", func(v soar.Vote) string { return stamp(v.At) }},
-		{"by", func(v soar.Vote) string { return v.By }},
+		{"by", votedBy},
 		{"says", func(v soar.Vote) string { return map[bool]string{true: "agrees", false: "denies"}[v.Agree] }},
 		{"reason", func(v soar.Vote) string { return v.Reason }},
 		{"via", func(v soar.Vote) string { return v.Via }},
 	})
+}
+
+// votedBy is who decided, with the user that the system knows.
+func votedBy(v soar.Vote) string {
+	if v.User == nil {
+		return v.By
+	}
+	return soar.Signed(v.By, *v.User)
 }
 
 func newApprovalsDecide(agree bool) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 )
@@ -52,7 +53,7 @@ func TestBudgetCommands(t *testing.T) {
 		{"another", []string{"budget", "rearm", "other", "--reason", "x", "--by", "ann"}, exitNotFound, nil, "there are destructive"},
 		{"re-arm", []string{"budget", "rearm", "destructive", "--reason", "it was a drill", "--by", "ann"}, exitOK, []string{"re-armed: budget destructive counts anew"}, ""},
 		{"again", []string{"budget", "rearm", "destructive", "--reason", "x", "--by", "ann"}, exitFailed, nil, "the budget is not latched"},
-		{"afterwards", []string{"budget", "show", "destructive"}, exitOK, []string{"by ann: it was a drill"}, ""},
+		{"afterwards", []string{"budget", "show", "destructive"}, exitOK, []string{"by " + daemon.SignedHere("ann") + ": it was a drill"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stdout, stderr, code := erbridge(t, "", append(tt.line, "-c", config)...)

@@ -165,7 +165,7 @@ func TestJobs(t *testing.T) {
 	if stdout, _ := run(exitOK, "", "cancel", job.Job, "--reason", "wrong host", "--by", "ben"); !strings.Contains(stdout, "cancelled: job "+job.Job+" (1 of its runs)") {
 		t.Errorf("cancel:\n%s", stdout)
 	}
-	if stdout, _ := run(exitOK, "", "show", job.Job); !strings.Contains(stdout, "cancelled by ben: wrong host") {
+	if stdout, _ := run(exitOK, "", "show", job.Job); !strings.Contains(stdout, "cancelled by "+daemon.SignedHere("ben")+": wrong host") {
 		t.Errorf("called off:\n%s", stdout)
 	}
 

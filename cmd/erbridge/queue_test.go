@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
@@ -116,7 +117,7 @@ func TestQueue(t *testing.T) {
 		t.Errorf("queue %+v", after)
 	}
 	stdout, _, _ := erbridge(t, "", "runs", "show", ids[1].String(), "-c", file)
-	if !strings.Contains(stdout, "cancelled by ann: wrong machine") || !strings.Contains(stdout, "state     cancelled") {
+	if !strings.Contains(stdout, "cancelled by "+daemon.SignedHere("ann")+": wrong machine") || !strings.Contains(stdout, "state     cancelled") {
 		t.Errorf("the run:\n%s", stdout)
 	}
 }

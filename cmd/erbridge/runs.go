@@ -253,7 +253,7 @@ func whoSays(by string) (string, error) {
 	if by == "" {
 		return "", usagef("your name is not known here: say it with --by")
 	}
-	return by, nil
+	return daemon.SignedHere(by), nil
 }
 
 func newRunsCancel() *cobra.Command {

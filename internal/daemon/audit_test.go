@@ -53,7 +53,7 @@ func TestAuditOfADaemon(t *testing.T) {
 		told[r.Kind] += string(r.Body) + "\n"
 	}
 	for kind, want := range map[string]string{
-		"act": `"by":"ben"`, "guard": `"reason":"the mail server is being isolated"`, "decision": "paused by ann", "intent": `"run":"` + run.ID.String() + `"`,
+		"act": `"by":"ben`, "guard": `"reason":"the mail server is being isolated"`, "decision": "paused by ann", "intent": `"run":"` + run.ID.String() + `"`,
 		"result": `"run":"` + run.ID.String() + `"`, "run": `"state":"done"`, "playbook": `"hash":"` + run.Version + `"`, "evaluated": run.Playbook, "alerts": run.Alert,
 	} {
 		if !strings.Contains(told[kind], want) {

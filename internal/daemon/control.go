@@ -132,7 +132,7 @@ func listenControl(ctx context.Context, dir string, c Control, log *slog.Logger)
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	return &controlServer{listener: l, log: log, server: &http.Server{
-		Handler: controlHandler(c), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		Handler: controlHandler(c), ConnContext: withPeer, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}, nil
 }
@@ -205,6 +205,7 @@ func controlHandler(c Control) http.Handler {
 			var answer controlAnswer
 			err := json.NewDecoder(io.LimitReader(r.Body, maxControlBytes)).Decode(&call)
 			if err == nil {
+				call.sign(r.Context())
 				err = do(r.Context(), call, &answer)
 			}
 			if err != nil {

@@ -168,7 +168,7 @@ func TestJobOverTheFleet(t *testing.T) {
 	}
 	lines = awaitJob(t, d.Store(), job, func(_ []playbooks.JobLine, over bool) bool { return over })
 	for _, l := range lines {
-		if l.Host == offline[0] && (l.State != string(soar.StepCancelled) || !strings.Contains(l.Words, "cancelled by ben: enough")) {
+		if l.Host == offline[0] && (l.State != string(soar.StepCancelled) || !strings.Contains(l.Words, "cancelled by "+SignedHere("ben")+": enough")) {
 			t.Errorf("called off: %+v", l)
 		}
 		if !l.Over() {

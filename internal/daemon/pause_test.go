@@ -102,7 +102,7 @@ func TestPauseByPerson(t *testing.T) {
 	s := newSite(t)
 	s.configure(quickPoll)
 	d, stop := s.start()
-	if state := s.pause("the mail server is being isolated"); state.Offline || state.Paused == nil || state.Paused.By != "ann" {
+	if state := s.pause("the mail server is being isolated"); state.Offline || state.Paused == nil || state.Paused.By != SignedHere("ann") {
 		t.Fatalf("paused: %+v", state)
 	}
 	id := s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
@@ -234,7 +234,7 @@ func TestPauseByFile(t *testing.T) {
 	}
 	told := s.actsOf(d.Store(), "halt")
 	if len(told) != 4 || told[3] != "the file : kill switch thrown: remove it to go on" || told[2] != "the file : kill switch taken back: it is gone" ||
-		told[1] != told[3] || !strings.HasPrefix(told[0], "the file : kill switch taken back: it is gone, and erbridge stays paused by ann at ") {
+		told[1] != told[3] || !strings.HasPrefix(told[0], "the file : kill switch taken back: it is gone, and erbridge stays paused by "+SignedHere("ann")+" at ") {
 		t.Errorf("the audit record tells of the file %q", told)
 	}
 }

@@ -49,11 +49,13 @@ type Approval struct {
 
 // Vote is one person's answer.
 type Vote struct {
-	By     string    `json:"by"`
-	Agree  bool      `json:"agree"`
-	Reason string    `json:"reason,omitempty"`
-	Via    string    `json:"via,omitempty"` // how it came in, such as: command line of root
-	At     time.Time `json:"at"`
+	By     string `json:"by"`
+	Agree  bool   `json:"agree"`
+	Reason string `json:"reason,omitempty"`
+	Via    string `json:"via,omitempty"` // how it came in, as the other side says: command line of root
+	// User is who the operating system says it came from; nil where it does not say.
+	User *SystemUser `json:"user,omitempty"`
+	At   time.Time   `json:"at"`
 }
 
 // ApprovalState is where an approval stands.

@@ -368,7 +368,8 @@ type Decided struct {
 func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v.By, v.Reason, v.Via = shown(v.By), shown(v.Reason), shown(v.Via)
+	name, _, _ := soar.ParseSigned(shown(v.By)) // who vouches for it, is in User
+	v.By, v.Reason, v.Via = name, shown(v.Reason), shown(v.Via)
 	t := g.approvals
 	a := t.byID[id]
 	if a == nil || !a.kept {
@@ -381,12 +382,16 @@ func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 	if now.State != soar.ApprovalWaiting {
 		return nil, fmt.Errorf("%w: approval %s is %s: %s", ErrDecided, id, now.State, Verdict(&now))
 	}
-	if err := t.settings.mayDecide(&now, v.By); err != nil {
+	if err := t.settings.mayDecide(&now, &v); err != nil {
 		return nil, fmt.Errorf("approval %s: %w", id, err)
 	}
-	twice := func(o soar.Vote) bool { return o.Agree && strings.EqualFold(o.By, v.By) }
-	if v.Agree && slices.ContainsFunc(now.Votes, twice) {
-		return nil, fmt.Errorf("approval %s: %w: %s has agreed already, and %d people have to", id, ErrMayNot, v.By, now.Count)
+	twice := func(o soar.Vote) bool { return o.Agree && (strings.EqualFold(o.By, v.By) || sameUser(o.User, v.User)) }
+	if i := slices.IndexFunc(now.Votes, twice); v.Agree && i >= 0 {
+		before := now.Votes[i].By
+		if !strings.EqualFold(before, v.By) {
+			before = fmt.Sprintf("%s, who is %s like %s,", before, v.User, v.By)
+		}
+		return nil, fmt.Errorf("approval %s: %w: %s has agreed already, and %d people have to", id, ErrMayNot, before, now.Count)
 	}
 	c := &claim{g: g}
 	next := t.move(a, c, func(next *soar.Approval) {

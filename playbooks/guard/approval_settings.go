@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -88,17 +89,28 @@ func (s *Settings) people(names []string) (people []string, open bool) {
 	return people, len(names) == 0
 }
 
-// mayDecide tells why a person may not decide; nil: they may.
-func (s *Settings) mayDecide(a *soar.Approval, by string) error {
-	same := func(name string) bool { return strings.EqualFold(name, by) }
+// mayDecide tells why a person may not decide; nil: they may. Who started the run is
+// known by name and by system user: another name does not make another person.
+func (s *Settings) mayDecide(a *soar.Approval, v *soar.Vote) error {
+	same := func(name string) bool { return strings.EqualFold(name, v.By) }
 	people, open := s.people(a.From)
+	requester, user, signed := soar.ParseSigned(a.Requester)
 	switch {
-	case a.NotRequester && a.Requester != "" && same(a.Requester):
-		return fmt.Errorf("%w: %s started the run, and somebody else has to decide", ErrMayNot, by)
+	case a.NotRequester && requester != "" && same(requester):
+		return fmt.Errorf("%w: %s started the run, and somebody else has to decide", ErrMayNot, v.By)
+	case a.NotRequester && signed && sameUser(&user, v.User):
+		return fmt.Errorf("%w: %s and %s, who started the run, are both %s; somebody else has to decide", ErrMayNot, v.By, requester, v.User)
 	case open || s.AnybodyDecides || slices.ContainsFunc(people, same):
 		return nil
 	}
-	return fmt.Errorf("%w: %s is not among those who may decide: %s", ErrMayNot, by, s.whom(a.From))
+	return fmt.Errorf("%w: %s is not among those who may decide: %s", ErrMayNot, v.By, s.whom(a.From))
+}
+
+// sameUser compares users as the system knows them. Root, and whoever this process runs
+// as, are not one person: where nobody logged in by name, such as in a container, all
+// who can reach the socket look like them, and only their names tell them apart.
+func sameUser(a, b *soar.SystemUser) bool {
+	return a != nil && b != nil && a.UID == b.UID && a.UID != 0 && a.UID != int64(os.Geteuid())
 }
 
 // whom is who may decide, in words.

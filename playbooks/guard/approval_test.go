@@ -84,6 +84,53 @@ func TestApproversAreThoseOfNow(t *testing.T) {
 	}
 }
 
+// Another name does not make another person, as far as the system knows them apart.
+func TestApproversAreKnownByUserToo(t *testing.T) {
+	user := func(uid int64, name string) *soar.SystemUser { return &soar.SystemUser{UID: uid, Name: name} }
+	g, err := New(Settings{Approval: ApprovalSettings{Count: 2, Not: "requester"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	ask := func(run soar.RunID, requester string) string {
+		t.Helper()
+		d := g.Ask(&Request{Run: run, Step: "hit", Action: "host.contain", Call: "c", By: requester, Modes: []Voice{{soar.ModeApprove, ""}}, At: now})
+		_, events, settle := g.Wait(d.Asked, d.Answers)
+		settle(true)
+		return events[0].Approval.ID
+	}
+	for i, tt := range []struct {
+		name, requester, by string
+		user                *soar.SystemUser
+		want                string
+	}{
+		{"the requester", "ann (uid 1000 al)", "ann", user(1001, "bo"), "ann started the run"},
+		{"the requester with another name", "ann (uid 1000 al)", "ben", user(1000, "al"), "ben and ann, who started the run, are both uid 1000 al"},
+		{"somebody else", "ann (uid 1000 al)", "ben", user(1001, "bo"), ""},
+		{"somebody who claims to be another user", "ann (uid 1000 al)", "ben (uid 1001 bo)", user(1000, "al"), "are both uid 1000 al"},
+		{"root is many", "ann (uid 0 root)", "ben", user(0, "root"), ""},
+		{"nobody vouches", "ann", "ben", nil, ""},
+		{"nobody vouches for one of them", "ann (uid 1000 al)", "ben", nil, ""},
+		{"cid again, as somebody else", "ann", "dan", user(2000, "ci"), "cid, who is uid 2000 ci like dan, has agreed already"},
+	} {
+		id := ask(soar.RunID(i+1), tt.requester)
+		d, err := g.Decide(id, soar.Vote{By: "cid", User: user(2000, "ci"), Agree: true, At: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Settle(true)
+		d, err = g.Decide(id, soar.Vote{By: tt.by, User: tt.user, Agree: true, At: now})
+		switch {
+		case tt.want != "":
+			if !errors.Is(err, ErrMayNot) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+			}
+		case err != nil || d.Approval.State != soar.ApprovalApproved || d.Approval.Votes[1].By != "ben":
+			t.Errorf("%s: %+v, %v", tt.name, d, err)
+		}
+	}
+}
+
 // An approval is forgotten some time after it is over.
 func TestApprovalsAreForgotten(t *testing.T) {
 	g, err := New(Settings{})
