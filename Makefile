@@ -11,6 +11,9 @@ FUZZTIME ?= 10s
 # The short form of the crash loop; the full form is kills=200 alerts=5000.
 KILLS  ?= 15
 ALERTS ?= 600
+# How many sequences model plays, and by what they are drawn; it prints the seed.
+SEQUENCES ?= 10000
+SEED      ?= $(shell date +%s)
 
 .PHONY: help
 help: ## show what can be done
@@ -27,6 +30,10 @@ test: ## run every test that needs no installed service; say what was left out
 .PHONY: race
 race: ## run the tests under the race detector
 	$(GO) test -race ./...
+
+.PHONY: model
+model: ## play SEQUENCES random sequences of alerts, crashes and faults, and judge what the guard promises
+	@MODEL_SEQUENCES=$(SEQUENCES) MODEL_SEED=$(SEED) $(GO) test ./playbooks/modeltest -run '^TestModel' -count=1 -v -timeout 60m
 
 .PHONY: lint
 lint: $(LINTER) ## run the linters of .golangci.yml
