@@ -37,7 +37,7 @@ type auditRows struct {
 
 // What the guard counts follows from the intents in the journal, and comes and goes
 // with every call.
-var notAudited = []string{"guard/intent/", "guard/call/", "guard/budget/host/", "guard/budget/fleet"}
+var notAudited = []string{"guard/intent/", "guard/call/", "guard/budget/host/", "guard/budget/granted/", "guard/budget/fleet"}
 
 // auditedKV reports whether a value is one of the guard that an auditor asks about.
 func auditedKV(key string) bool {

@@ -76,6 +76,41 @@ func TestBudgetLatches(t *testing.T) {
 	}
 }
 
+// A call that counts goes out although the budget latches before it does, also when the
+// process dies in between: whether it does depends on nobody's luck.
+func TestGrantsOutlastARestart(t *testing.T) {
+	s := tagBudget(1)
+	g, d := newGuard(t, s), disk{}
+	granted := call(1, "host.tag", now, "a")
+	d.send(t, g, granted)
+	over := call(2, "host.tag", now, "b")
+	if events := d.refuse(g, over, g.Ask(over).Answers); len(events) != 1 {
+		t.Fatalf("people are told %+v", events)
+	}
+	for _, g := range []*Guard{g, d.restart(t, s, now.Add(time.Hour))} {
+		if got := g.Ask(granted); !got.OK {
+			t.Errorf("it counts, and is %+v", got)
+		}
+		again := *granted
+		again.Attempt++
+		if got := g.Ask(&again); got.OK {
+			t.Error("another attempt goes out after it has latched")
+		}
+	}
+	g = d.restart(t, s, now)
+	d.end(g, granted, now)
+	for _, g := range []*Guard{g, d.restart(t, s, now)} {
+		if got := g.Ask(granted); got.OK {
+			t.Error("after its end it counts still")
+		}
+	}
+	for key := range d {
+		if strings.HasPrefix(key, grantPrefix) {
+			t.Errorf("%s is left behind", key)
+		}
+	}
+}
+
 func TestRearmWhatIsNotLatched(t *testing.T) {
 	g := newGuard(t, tagBudget(2))
 	if _, _, err := g.Rearm("tags", Rearmed{By: "ann"}); !errors.Is(err, ErrNotLatched) {

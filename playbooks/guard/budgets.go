@@ -40,6 +40,9 @@ const (
 	latchPrefix  = budgetPrefix + "latch/"
 	rearmPrefix  = budgetPrefix + "rearmed/"
 	fleetKey     = budgetPrefix + "fleet"
+	// grantPrefix starts the keys of calls that count and have not ended: what follows is
+	// run and step, and the value is the attempt.
+	grantPrefix = budgetPrefix + "granted/"
 )
 
 // hitKey starts the keys of the hosts that count for an account; what follows is the host
@@ -81,6 +84,7 @@ func (*budgets) prefix() string { return budgetPrefix }
 // load lets a latch that cannot be read count all the same: somebody has to look.
 func (b *budgets) load(kvs []soar.KV) error {
 	b.tallies, b.hosts, b.latches, b.rearmed = map[account]*tally{}, hostBook{}, map[account]*Latch{}, map[string]Rearmed{}
+	b.granted = map[caller]int{}
 	var broken error
 	for _, kv := range kvs {
 		if kv.Value == "" {
@@ -120,6 +124,14 @@ func (b *budgets) loadOne(kv soar.KV) error {
 		}
 		latch.Budget, latch.For, latch.kept = name, of, true
 		b.latches[account{name, of}] = latch
+	case strings.HasPrefix(kv.Key, grantPrefix):
+		run, step, _ := strings.Cut(strings.TrimPrefix(kv.Key, grantPrefix), "/")
+		id, err := soar.ParseRunID(run)
+		attempt, bad := strconv.Atoi(kv.Value)
+		if err := errors.Join(err, bad); err != nil {
+			return err
+		}
+		b.granted[caller{id, step}] = attempt
 	case strings.HasPrefix(kv.Key, rearmPrefix):
 		var who Rearmed
 		if err := json.Unmarshal([]byte(kv.Value), &who); err != nil {
@@ -278,6 +290,7 @@ func (b *budgets) take(r *Request, c *claim) {
 	}
 	me := caller{r.Run, r.Step}
 	b.granted[me] = r.Attempt
+	c.put(soar.KV{Key: me.grantKey(), Value: strconv.Itoa(r.Attempt), Expires: now.Add(keepGrants)})
 	c.ifNotKept(func() {
 		delete(b.granted, me)
 		for _, one := range counted {
@@ -291,8 +304,15 @@ func (b *budgets) take(r *Request, c *claim) {
 	})
 }
 
+// keepGrants is longer than any step takes. Its end removes the grant; this is for runs
+// of which nobody hears again.
+const keepGrants = 30 * 24 * time.Hour
+
+func (c caller) grantKey() string { return grantPrefix + c.run.String() + "/" + c.step }
+
 func (b *budgets) end(by caller, _ soar.StepState, _ time.Time, c *claim) {
 	if _, ok := b.granted[by]; ok {
+		c.put(soar.KV{Key: by.grantKey()})
 		c.noteKept(func() { delete(b.granted, by) })
 	}
 }
