@@ -1,9 +1,32 @@
 package config
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
+
+// What the page on carves shows, can be written like that.
+func TestCarvesInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/howto/carves.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, block := range strings.Split(string(page), "```yaml\n") {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.HasPrefix(block, "carves:") {
+			continue
+		}
+		found++
+		if _, err := Parse("carves.md", []byte("server: {url: \"https://er.example.org\", username: soc, password: {env: ER_PASSWORD}}\n"+block)); err != nil {
+			t.Errorf("%s%v", block, err)
+		}
+	}
+	if found != 2 {
+		t.Errorf("the page shows %d settings", found)
+	}
+}
 
 func TestCarveSettings(t *testing.T) {
 	const server = "server: {url: \"https://er.example.org\", username: soc, password: {env: ER_PASSWORD}}\n"
