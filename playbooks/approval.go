@@ -115,6 +115,10 @@ func (e *Engine) Approvals(ctx context.Context) ([]soar.Approval, error) {
 // Decide takes a person's answer to an approval, and lets the run go on that waits for
 // it: with an answer that is on disk, everything is asked again. The first answer
 // counts. For errors see guard.Decide.
+//
+// The answer is on disk and in the audit record when Decide returns. In the journal of the
+// run it stands with the guard's next answers, in a commit of the run's worker: only that
+// gives out the numbers of the journal. A crash between the two is settled by answeredRuns.
 func (e *Engine) Decide(ctx context.Context, id string, v soar.Vote) (soar.Approval, error) {
 	if err := e.waitLoaded(ctx); err != nil {
 		return soar.Approval{}, err
