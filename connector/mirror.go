@@ -67,10 +67,11 @@ const (
 // mirror is what the poller knows about looking for what analysts did.
 type mirror struct {
 	mu      sync.Mutex
-	account string              // of erbridge itself; empty: not known yet
-	closed  map[string]closing  // by call
-	looked  time.Time           // when all known alerts were asked about
-	logged  map[int64]bool      // rows of the log that were read, of those that are read again; nil: it was never read
+	account string             // of erbridge itself; empty: not known yet
+	closed  map[string]closing // by call
+	looked  time.Time          // when all known alerts were asked about
+	logged  map[int64]bool     // rows of the log that were read, of those that are read again; nil: it was never read
+	flips   map[int64][]time.Time
 	read    map[int64]time.Time // when the notes of an alert were read last; of those that are watched
 }
 

@@ -50,6 +50,9 @@ func (p *Poller) attribute(ctx context.Context, rows []pollRow, told map[int64]w
 		if err != nil {
 			return nil, err
 		}
+		if p.keepsChanging(row, what, hand.Origin, change) {
+			hand.Origin = soar.OriginUnclear
+		}
 		if change.Hands == nil {
 			change.Hands = map[int]soar.Hand{}
 		}

@@ -26,6 +26,19 @@ steps:
     do: alert.resolve
     with: {verdict: true_positive, comment: closed by erbridge}
 `
+	// opens and closes undo what the other one did.
+	opens = `
+playbook: opens
+on: alert.updated
+match: {all: [{resolved: '.change.what | index("resolved") != null'}]}
+steps: [{id: open, do: alert.reopen}]
+`
+	closes = `
+playbook: closes
+on: alert.updated
+match: {all: [{reopened: '.change.what | index("reopened") != null'}]}
+steps: [{id: close, do: alert.resolve, with: {verdict: true_positive}}]
+`
 )
 
 // client is a client of the simulated server with an account of its own, where the
@@ -154,18 +167,8 @@ func TestMirrorOfTwoInstancesEndsAtOnce(t *testing.T) {
 	second := &site{t: t, sim: first.sim, dir: t.TempDir()}
 	second.write("ca.pem", string(first.sim.CAPEM()))
 	second.write("pw", "Correct-Horse-1\n")
-	first.write("playbooks/note.yaml", `
-playbook: opens
-on: alert.updated
-match: {all: [{resolved: '.change.what | index("resolved") != null'}]}
-steps: [{id: open, do: alert.reopen}]
-`)
-	second.write("playbooks/note.yaml", `
-playbook: closes
-on: alert.updated
-match: {all: [{reopened: '.change.what | index("reopened") != null'}]}
-steps: [{id: close, do: alert.resolve, with: {verdict: true_positive}}]
-`)
+	first.write("playbooks/note.yaml", opens)
+	second.write("playbooks/note.yaml", closes)
 	first.configure(fmt.Sprintf(quickMirror, ", accounts: [bridge-2]"))
 	second.configure(fmt.Sprintf(quickMirror, ", accounts: [admin]"))
 	text, err := os.ReadFile(second.path("erbridge.yaml"))
@@ -184,6 +187,45 @@ steps: [{id: close, do: alert.resolve, with: {verdict: true_positive}}]
 	first.settled()
 	if opens, closes := first.runsOf(d1.Store(), "opens"), second.runsOf(d2.Store(), "closes"); len(opens) != 1 || len(closes) != 0 {
 		t.Errorf("%d runs open and %d close; told %q and %q", len(opens), len(closes), first.changes(d1.Store()), first.changes(d2.Store()))
+	}
+}
+
+// Before release 4.0 nobody can tell what another instance did. They do not go on for
+// ever all the same, and people are told.
+func TestMirrorStopsInstancesThatAnswerEachOther(t *testing.T) {
+	first := newSiteOf(t, ersim.Options{Profile: "2.1.2"})
+	second := &site{t: t, sim: first.sim, dir: t.TempDir()}
+	second.write("ca.pem", string(first.sim.CAPEM()))
+	second.write("pw", "admin\n")
+	first.write("playbooks/note.yaml", opens)
+	second.write("playbooks/note.yaml", closes)
+	first.configure(fmt.Sprintf(quickMirror, ""))
+	second.configure(fmt.Sprintf(quickMirror, ""))
+	d1, _ := first.start()
+	d2, _ := second.start()
+	id := first.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
+	for _, d := range []*Daemon{d1, d2} {
+		first.until(func() bool { _, err := d.Store().AlertByRef(t.Context(), fmt.Sprintf("er-%d", id)); return err == nil })
+	}
+	first.must(first.client("").Alerts.Resolve(t.Context(), []int64{id}, true, ""))
+	first.until(func() bool { // whichever sees the most of it tells
+		for _, d := range []*Daemon{d1, d2} {
+			events, err := d.Store().Feed(t.Context(), 0, 1000)
+			first.must(err)
+			for _, ev := range events {
+				if ev.Type == soar.EventTrouble && strings.Contains(ev.Text, "mirror.accounts") {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	first.settled()
+	first.settled()
+	n := len(first.runsOf(d1.Store(), "opens")) + len(second.runsOf(d2.Store(), "closes"))
+	first.settled()
+	if after := len(first.runsOf(d1.Store(), "opens")) + len(second.runsOf(d2.Store(), "closes")); after != n || n > 14 {
+		t.Errorf("%d runs and then %d: they still answer each other", n, after)
 	}
 }
 

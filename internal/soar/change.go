@@ -11,12 +11,13 @@ type Change struct {
 	// nothing in it changed; when its status, verdict, comment or event count
 	// changed, the stored copy is replaced and the feed gets alert.updated. A new alert
 	// becomes pending evaluation and the feed gets alert.received; one that has
-	// changed becomes pending unless the change is erbridge's own.
+	// changed becomes pending when its Origin starts playbooks.
 	Alerts []Alert
 	// Hands say who changed alerts, by index in Alerts. Without one, it was an analyst.
 	Hands map[int]Hand
-	// Noted are changes of notes: each becomes alert.updated in the feed and, unless it
-	// is erbridge's own, makes its alert pending. One of an unknown alert is dropped.
+	// Noted are changes of notes: each becomes alert.updated in the feed and, when
+	// its Origin starts playbooks, makes its alert pending. One of an unknown alert is
+	// dropped.
 	Noted []Noted
 	// Cursors are the places up to which sources have read.
 	Cursors []Cursor

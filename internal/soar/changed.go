@@ -13,7 +13,12 @@ const (
 	OriginAnalyst  Origin = "analyst"  // somebody on the server
 	OriginErbridge Origin = "erbridge" // this erbridge, or another one on the same server
 	OriginServer   Origin = "server"   // the server itself: more events came together in the alert
+	OriginUnclear  Origin = "unclear"  // the status keeps changing: perhaps two programs work against each other
 )
+
+// Starts reports whether playbooks are started by changes of the origin. What erbridge
+// does itself must not start what it was done for once more.
+func (o Origin) Starts() bool { return o == OriginAnalyst || o == OriginServer }
 
 // The words of AlertChange.What.
 const (

@@ -15,8 +15,8 @@ import (
 )
 
 // changesOf tells what became different of an alert. That more events came together in
-// it is the server's doing; when the rest is erbridge's own, it is a change apart, since
-// only the one of them is news for playbooks.
+// it is the server's doing; when the rest starts no playbook, such as erbridge's own, it is
+// a change apart.
 func changesOf(was soar.AlertState, a *soar.Alert, hand soar.Hand, now time.Time) []soar.AlertChange {
 	all := soar.AlertChange{
 		What: soar.WhatChanged(was, a.State()), Origin: hand.Origin, By: hand.By, Run: hand.Run, At: hand.At, From: was, To: a.State(),
@@ -32,7 +32,7 @@ func changesOf(was soar.AlertState, a *soar.Alert, hand soar.Hand, now time.Time
 	switch {
 	case len(all.What) == 1:
 		return []soar.AlertChange{grown}
-	case hand.Origin != soar.OriginErbridge:
+	case hand.Origin.Starts():
 		return []soar.AlertChange{all}
 	}
 	all.To.EventCount = was.EventCount
@@ -40,10 +40,9 @@ func changesOf(was soar.AlertState, a *soar.Alert, hand soar.Hand, now time.Time
 	return []soar.AlertChange{all, grown}
 }
 
-// tell feeds a change of an alert to sinks and, unless it is erbridge's own, to
-// playbooks: what erbridge does itself must not start what it did it for once more.
+// tell feeds a change of an alert to sinks and, when it starts any, to playbooks.
 func (w *writer) tell(key int64, change *soar.AlertChange, id string) error {
-	if change.Origin != soar.OriginErbridge {
+	if change.Origin.Starts() {
 		if err := w.pend(key, change); err != nil {
 			return err
 		}
