@@ -51,6 +51,8 @@ type PlannedStep struct {
 	With  map[string]any `json:"with,omitempty"`
 	// Guard are the answers of the guard about its call, up to the one that decides.
 	Guard []Answer `json:"guard,omitempty"`
+	// TakenBack says when its effect is taken back by itself; empty: it is not.
+	TakenBack string `json:"taken_back,omitempty"`
 
 	made bool // of PlanUnknown: the call is made, and only its arguments are not known
 }
@@ -362,6 +364,9 @@ func (x *Explanation) Text() string {
 			if err == nil {
 				fmt.Fprintf(&b, "    %s: %s\n", name, printable(text))
 			}
+		}
+		if s.TakenBack != "" {
+			fmt.Fprintf(&b, "    then: %s\n", printable(s.TakenBack))
 		}
 		if len(s.Guard) > 0 {
 			fmt.Fprintf(&b, "    guard: %s\n", guardLine(s.Guard))

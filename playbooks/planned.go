@@ -340,7 +340,12 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 		}
 	}
 	d := w.guard.Ask(request)
-	defer func() { w.steps[len(w.steps)-1].Guard = d.Answers }()
+	defer func() {
+		planned := &w.steps[len(w.steps)-1]
+		if planned.Guard = d.Answers; planned.Plan == PlanSent || planned.Plan == PlanAsks || planned.Plan == PlanHeld {
+			planned.TakenBack = takenBackAfter(s.action, Call{Run: w.run.ID, Step: key, Alert: *w.ev.alert, With: with, Mark: mark(w.run.ID, key, 1)})
+		}
+	}()
 	switch {
 	case refusal != nil && (d.OK || !d.Until.IsZero()):
 		return refused()

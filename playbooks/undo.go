@@ -220,6 +220,16 @@ func reversalOf(action Action, call Call, output any) (back *Reversal) {
 	return &Reversal{Do: back.Do, With: plain, After: back.After}
 }
 
+// takenBackAfter says of a call that has not been sent when its effect would be taken back
+// by itself; empty: it would not.
+func takenBackAfter(action Action, call Call) string {
+	back := reversalOf(action, call, nil)
+	if back == nil || back.After <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("taken back by itself after %s, by %s; people are told before", registry.FormatDuration(back.After), back.Do)
+}
+
 // schedule makes the run that takes a step back when its time has come, for the commit
 // that has the result of the step: there is no moment at which only one of them is kept.
 func (r *runner) schedule(key string, result *Result) {

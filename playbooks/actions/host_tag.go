@@ -59,8 +59,7 @@ func init() {
 			checkFor(in.For, a)
 		},
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) error {
-			_, err := d.meantHost(ctx, call, in.Host) // it may be offline
-			return err
+			return d.tagReady(ctx, call, in.change())
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) (playbooks.Outcome, error) {
 			return d.tag(ctx, call, in.change())
@@ -96,6 +95,19 @@ const (
 	tagStays   = "old:" // it was so already, or nobody knows how it was
 )
 
+// tagReady looks whether the host, which may be offline, is the one that is meant, and has
+// the tag that is to be taken away: the server refuses to take away others.
+func (d *Deps) tagReady(ctx context.Context, call playbooks.Call, c tagChange) error {
+	if _, err := d.meantHost(ctx, call, c.host); err != nil || !c.remove {
+		return err
+	}
+	tags, err := d.Client.Hosts.Tags(ctx, string(c.host))
+	if err == nil && !slices.Contains(tags, c.tag) {
+		return fmt.Errorf("%w: %s has no tag %q", playbooks.ErrNothingToDo, hostName(call, c.host), c.tag)
+	}
+	return nil
+}
+
 // tag changes the tags of a host. A tag that was there before is not ours to take away
 // again, so they are read first.
 func (d *Deps) tag(ctx context.Context, call playbooks.Call, c tagChange) (playbooks.Outcome, error) {
@@ -104,6 +116,9 @@ func (d *Deps) tag(ctx context.Context, call playbooks.Call, c tagChange) (playb
 		change = d.Client.Hosts.RemoveTag
 	}
 	before, unread := d.Client.Hosts.Tags(ctx, string(c.host))
+	if c.remove && unread == nil && !slices.Contains(before, c.tag) { // an attempt before this one took it
+		return d.tagged(ctx, call, c, "tags:"+tagStays+call.Mark), nil
+	}
 	if err := change(ctx, string(c.host), c.tag); err != nil {
 		return playbooks.Outcome{Target: string(c.host)}, c.task(call).failure(effectError(err))
 	}

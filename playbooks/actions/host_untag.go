@@ -36,8 +36,7 @@ func init() {
 			checkFor(in.For, a)
 		},
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostUntag) error {
-			_, err := d.meantHost(ctx, call, in.Host) // it may be offline
-			return err
+			return d.tagReady(ctx, call, in.change())
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in HostUntag) (playbooks.Outcome, error) {
 			return d.tag(ctx, call, in.change())

@@ -174,7 +174,7 @@ func (s *scene) wait() []soar.Run {
 		if err != nil {
 			s.Fatal(err)
 		}
-		if len(pending) == 0 && !slices.ContainsFunc(runs, func(r soar.Run) bool { return !r.State.Ended() }) {
+		if len(pending) == 0 && !slices.ContainsFunc(runs, s.underWay) {
 			s.checkVerdicts()
 			return runs
 		}
@@ -184,6 +184,21 @@ func (s *scene) wait() []soar.Run {
 			s.Fatal(context.Cause(s.Context()))
 		}
 	}
+}
+
+// underWay reports whether a run has something to do yet, and does not only wait for the
+// time at which it takes something back.
+func (s *scene) underWay(r soar.Run) bool {
+	s.Helper()
+	if r.State.Ended() {
+		return false
+	}
+	entries, err := s.store.Entries(s.Context(), r.ID)
+	if err != nil {
+		s.Fatal(err)
+	}
+	_, pending := playbooks.PendingUndo(entries)
+	return !pending
 }
 
 // checkVerdicts fails the test when an expression of the library could not be

@@ -83,7 +83,7 @@ func TestScenarios(t *testing.T) {
 			s := newScene(t)
 			runs := s.respond(s.play(name))
 			for _, run := range runs {
-				if run.State != soar.RunDone {
+				if run.State != soar.RunDone && s.underWay(run) {
 					t.Errorf("run of %s is %s: %s", run.Playbook, run.State, run.Error)
 				}
 			}

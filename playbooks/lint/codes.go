@@ -397,9 +397,9 @@ var rules = []Rule{
 	},
 	{
 		Code: "PB502", Title: "containment without a release", Level: Error, OfSet: true,
-		Text: "`host.contain` closes a host, and neither this playbook nor one that runs on a schedule in the same set opens it again. Add a step with `host.release`, or such a playbook. Where a person does it, say so: `# lint:ignore PB502 released by the analyst`.",
+		Text: "`host.contain` closes a host, and neither this playbook nor one that runs on a schedule in the same set opens it again. Say for how long with `for`: then it is released by itself, and people are told before. Or add a step with `host.release`, or such a playbook. Where a person does it, say so: `# lint:ignore PB502 released by the analyst`.",
 		Bad:  "playbook: p\n" + suspicious + "steps:\n  - {do: host.contain, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
-		Good: "playbook: p\n" + suspicious + "steps:\n  # lint:ignore PB502 the analyst releases it after the investigation\n  - {do: host.contain, with: {host: \"${{ .alert.host.identifier }}\"}}\n",
+		Good: "playbook: p\n" + suspicious + "steps:\n  - {do: host.contain, with: {host: \"${{ .alert.host.identifier }}\", for: 4h}}\n",
 	},
 	{
 		Code: "PB503", Title: "kill by number alone", Level: Error,

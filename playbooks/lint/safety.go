@@ -100,8 +100,9 @@ const (
 
 func releasesHost(_ *book, s *step) bool { return value(s.do) == release }
 
-// releases finds steps that contain a host when nothing releases it: not the
-// playbook, not one that it calls, and none that runs by itself, on a schedule.
+// releases finds steps that contain a host when nothing releases it: not the engine,
+// since the step does not say for how long, not the playbook, not one that it calls, and
+// none that runs by itself, on a schedule.
 func releases(set *set) {
 	somebody := slices.ContainsFunc(set.books, func(b *book) bool {
 		return b.root != nil && b.startedBy("schedule") && slices.ContainsFunc(b.steps, func(s *step) bool { return set.does(b, s, releasesHost) })
@@ -120,7 +121,7 @@ func releases(set *set) {
 			}
 			hint := "add a step with host.release, or a playbook that releases hosts; or say with a comment who does it: # lint:ignore PB502 ..."
 			if takes(action.Spec(), "for") {
-				hint = "say how long with for, or add a step with host.release"
+				hint = "say for how long, such as for: 4h, or add a step with host.release; or say with a comment who releases it: # lint:ignore PB502 ..."
 			}
 			b.add(s.do, "PB502", "the host is contained and nothing releases it again", hint)
 		}
