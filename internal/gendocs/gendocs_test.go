@@ -17,6 +17,7 @@ import (
 	"github.com/erbridge/erbridge/connector/catalogue"
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/scripts"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
@@ -348,6 +349,8 @@ func lintBlock(t *testing.T, text string) {
 		}
 		step := before + "  - " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 		_, problems = playbooks.Parse("block.yaml", []byte("playbook: block\nsteps:\n"+step+"\n"), known)
+	case keys["sha256"] && keys["file"]:
+		problems = registry.Decode("block.yaml", root, new(scripts.Script))
 	case root.Kind == yaml.SequenceNode && strings.Contains(text, "method: "): // of the catalogue
 		call := "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
 		if _, err := catalogue.Parse([]byte("section: block\ntitle: Block\ncalls:\n" + call + "\n")); err != nil {

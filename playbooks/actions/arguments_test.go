@@ -204,6 +204,9 @@ func TestEverySettingIsDocumented(t *testing.T) {
 			if !ok || field.Tag == nil {
 				return true
 			}
+			if len(field.Names) == 0 { // its fields are documented where they stand
+				return true
+			}
 			if documented++; strings.TrimSpace(field.Doc.Text()) == "" {
 				t.Errorf("%s: %s has no comment", name, field.Names[0].Name)
 			}

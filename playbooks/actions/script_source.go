@@ -77,7 +77,7 @@ func (s *ScriptSource) checkContent(a *arguments) {
 		a.refuse("content", "", "has %d bytes, the limit is %d", len(s.Content), maxScriptBytes)
 	}
 	if a.known("kind") && s.Kind == "" && !a.wrong("kind") {
-		a.refuse("kind", "", "is required with content")
+		a.refuse("", "say in which language content is", "argument %q is required", "kind")
 	}
 }
 

@@ -89,7 +89,7 @@ func TestScriptSourceRefuses(t *testing.T) {
 	}{
 		{"nothing", object{}, "expected script, or content and kind"},
 		{"both", object{"script": "greet", "content": "x"}, "content: excludes script"},
-		{"no kind", object{"content": "x"}, "kind: is required with content"},
+		{"no kind", object{"content": "x"}, `argument "kind" is required`},
 		{"an empty text", object{"content": " ", "kind": "bat"}, "content: is empty"},
 		{"an unknown kind", object{"content": "x", "kind": "perl"}, `unknown value "perl"`},
 		{"arguments of a text", object{"content": "x", "kind": "bat", "arguments": object{"a": "b"}}, "arguments: is for a reviewed script"},
