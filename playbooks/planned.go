@@ -343,7 +343,7 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	defer func() {
 		planned := &w.steps[len(w.steps)-1]
 		if planned.Guard = d.Answers; planned.Plan == PlanSent || planned.Plan == PlanAsks || planned.Plan == PlanHeld {
-			planned.TakenBack = takenBackAfter(s.action, Call{Run: w.run.ID, Step: key, Alert: *w.ev.alert, With: with, Mark: mark(w.run.ID, key, 1)})
+			planned.TakenBack = takenBackAfter(s.action, Call{Run: w.run.ID, Step: key, Alert: *cmp.Or(w.ev.alert, &soar.Alert{}), With: with, Mark: mark(w.run.ID, key, 1)})
 		}
 	}()
 	switch {
