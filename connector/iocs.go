@@ -11,8 +11,8 @@ import (
 
 // IOCsService is the section "IOCs" of the REST guide: the set of indicators that
 // the server compares events with. The server knows no call to add or remove one:
-// its only call replaces the whole set. Merge and Remove read the set, change it,
-// write it and read it back; of one Client they wait for each other.
+// its only call replaces the whole set. Merge, Remove and Modify read the set, change
+// it, write it and read it back; of one Client they wait for each other.
 type IOCsService struct {
 	c    *Client
 	turn turn
@@ -184,6 +184,64 @@ func (s *IOCsService) Remove(ctx context.Context, consent Consent, names ...stri
 		return fmt.Errorf("remove indicators: %w: it takes an empty set and keeps the old one (%w)", ErrUnavailable, err)
 	}
 	return err
+}
+
+// Modify reads the set, lets change alter it, writes all of it, and reads it back. What
+// change leaves alone stays as it is, and nothing is written if it alters nothing. An
+// error of change ends it before anything is written. Since change may take away what
+// is there, Modify needs the consent ReplaceEverything, and the admin role in release
+// 4.0. Release 2.1.2 cannot lose its last list: ErrUnavailable. As to others who write
+// at the same time, and to ErrConflict and ErrUncertain, see Merge.
+// API: GET /iocs, POST /iocs/add.
+func (s *IOCsService) Modify(ctx context.Context, consent Consent, change func(set map[string]IOC) error) error {
+	if err := consent.must(ReplaceEverything, "modify indicators"); err != nil {
+		return err
+	}
+	release, err := s.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	before, err := s.Get(ctx)
+	if err != nil {
+		return fmt.Errorf("modify indicators: read the set, which is unchanged: %w", err)
+	}
+	set := maps.Clone(before)
+	for name, list := range set {
+		list.Values = slices.Clone(list.Values)
+		set[name] = list
+	}
+	if err := change(set); err != nil {
+		return err
+	}
+	changed := changedIOCs(set, before)
+	if err := checkIOCs(changed); err != nil {
+		return err
+	}
+	for name, list := range changed {
+		list.Values = union(nil, list.Values)
+		set[name] = list
+	}
+	if len(missingIOCs(set, before))+len(missingIOCs(before, set)) == 0 {
+		return nil
+	}
+	err = s.write(ctx, set, true)
+	if errors.Is(err, ErrConflict) && len(set) == 0 {
+		return fmt.Errorf("modify indicators: %w: it takes an empty set and keeps the old one (%w)", ErrUnavailable, err)
+	}
+	return err
+}
+
+// changedIOCs are the lists that are not as they were: somebody else may have made the
+// others by other means.
+func changedIOCs(set, before map[string]IOC) map[string]IOC {
+	changed := make(map[string]IOC)
+	for name, list := range set {
+		if old, ok := before[name]; !ok || old.Type != list.Type || old.Severity != list.Severity || !slices.Equal(old.Values, list.Values) {
+			changed[name] = list
+		}
+	}
+	return changed
 }
 
 // write writes a set and reads it back. Where the answer was lost, what is read

@@ -258,3 +258,69 @@ func TestIOCsOddAnswers(t *testing.T) {
 		})
 	}
 }
+
+func TestModifyChangesWhatItIsToldTo(t *testing.T) {
+	s, c := newIOCServer(t)
+	ctx := t.Context()
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name    string
+		consent Consent
+		change  func(set map[string]IOC) error
+		is      error
+	}{
+		{"without consent", DeleteForGood, func(map[string]IOC) error { return broken }, ErrInvalid},
+		{"called off", ReplaceEverything, func(set map[string]IOC) error { delete(set, "ips"); return broken }, broken},
+		{"nothing changed", ReplaceEverything, func(map[string]IOC) error { return nil }, nil},
+		{"a value with a comma", ReplaceEverything, func(set map[string]IOC) error { set["ips"].Values[0] = "203.0.113.9,203.0.113.10"; return nil }, ErrInvalid},
+		{"a list of no type", ReplaceEverything, func(set map[string]IOC) error {
+			set["x"] = IOC{Severity: "INFO", Values: []string{"x"}}
+			return nil
+		}, ErrInvalid},
+	} {
+		if err := c.IOCs.Modify(ctx, tt.consent, tt.change); !errors.Is(err, tt.is) || s.writes != 0 {
+			t.Errorf("%s: %v after %d writes", tt.name, err, s.writes)
+		}
+	}
+	if err := c.IOCs.Modify(ctx, ReplaceEverything, func(set map[string]IOC) error {
+		list := set["ips"]
+		list.Values = list.Values[1:]
+		set["ips"], set["hashes"] = list, oneMD5["hashes"]
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if s.values("ips") != "203.0.113.2" || s.values("old") != "x" || s.values("hashes") == "" {
+		t.Errorf("the set is %v", s.lists)
+	}
+	s.after = func(lists map[string]map[string]string) { delete(lists, "old") }
+	if err := c.IOCs.Modify(ctx, ReplaceEverything, func(set map[string]IOC) error { delete(set, "hashes"); return nil }); !errors.Is(err, ErrConflict) {
+		t.Errorf("somebody took a list away: %v", err)
+	}
+	s.after = nil
+	// This server keeps its set when it gets an empty one.
+	if err := c.IOCs.Modify(ctx, ReplaceEverything, func(set map[string]IOC) error { clear(set); return nil }); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("last list: %v", err)
+	}
+}
+
+func TestModificationsOfOneClientWaitForEachOther(t *testing.T) {
+	s, c := newIOCServer(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			if err := c.IOCs.Modify(t.Context(), ReplaceEverything, func(set map[string]IOC) error {
+				list := set["ips"]
+				list.Values = append(list.Values, fmt.Sprintf("198.51.100.%d", i))
+				set["ips"] = list
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := strings.Count(s.values("ips"), ",") + 1; n != 10 {
+		t.Errorf("the set is %v", s.lists)
+	}
+}

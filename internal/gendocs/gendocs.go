@@ -270,7 +270,14 @@ func actionsPage(src *sources) *page {
 		spec := t.Spec
 		p.head(2, "`"+name+"`")
 		p.printf("%s\n\n", spec.Summary)
-		p.printf("- Effect: %s\n", effectText[spec.Effect])
+		effect := effectText[spec.Effect]
+		if name == playbooks.CallAction {
+			effect = "that of the steps of the playbook"
+		}
+		p.printf("- Effect: %s\n", effect)
+		if spec.Everywhere {
+			p.printf("- Acts on all hosts at once, the protected ones too: it has to be listed under `guard.everywhere`\n")
+		}
 		if len(spec.Needs) > 0 {
 			p.printf("- Needs: %s\n", strings.Join(spec.Needs, ", "))
 		}

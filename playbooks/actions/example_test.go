@@ -30,6 +30,7 @@ func ExampleAll() {
 	// carve.quarantined once
 	// command.cancel repeatable
 	// command.status reads
+	// config.assign repeatable
 	// defender.check_update repeatable
 	// defender.exclusions_add repeatable
 	// defender.exclusions_remove repeatable
@@ -51,14 +52,22 @@ func ExampleAll() {
 	// host.tag repeatable
 	// host.untag repeatable
 	// http.request once
+	// ioc.add repeatable
+	// ioc.remove repeatable
 	// live.query reads
 	// live.response once
 	// notify.send repeatable
+	// pack.add repeatable
 	// playbook.call repeatable
 	// process.children reads
 	// process.kill once
 	// process.tree reads
+	// query.add repeatable
+	// rule.disable repeatable
+	// rule.enable repeatable
 	// script.run once
 	// sleep reads
 	// wait.until reads
+	// yara.add repeatable
+	// yara.remove repeatable
 }
