@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks/format"
 )
 
 // maxPanics is how often a sink may panic on one and the same event before the
@@ -187,11 +188,12 @@ func fitPayload(ev soar.Event) ([]byte, error) {
 		ev.Alert, columns = &alert, alert.Event
 		payload, err = json.Marshal(ev)
 	}
-	text := ev.Text
+	text, change := ev.Text, ev.Change
 	for limit := 64 << 10; len(payload) > maxPayloadBytes && limit >= 64; limit /= 4 {
 		ev.Text = shorten(text, limit)
 		if ev.Alert != nil {
 			ev.Alert.Comment = shorten(ev.Alert.Comment, limit)
+			ev.Change = format.ShortChange(change, limit)
 			ev.Alert.Event = make(map[string]string, len(columns))
 			for name, value := range columns {
 				ev.Alert.Event[name] = shorten(value, limit)
@@ -470,6 +472,12 @@ func sizeOf(ev *soar.Event) int {
 	n := frame + len(ev.ID) + len(ev.Text)
 	if ev.Outcome != nil {
 		n += len(ev.Outcome.Summary) + len(ev.Outcome.Error)
+	}
+	if c := ev.Change; c != nil {
+		n += frame + len(c.From.Comment) + len(c.To.Comment)
+		for i := range c.Notes {
+			n += 100 + len(c.Notes[i].Text)
+		}
 	}
 	if ev.Alert != nil {
 		n += frame + len(ev.Alert.Comment) + len(ev.Alert.Intel)

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks/format"
 )
 
 // StdoutSettings configures a stdout sink.
@@ -138,7 +139,7 @@ func (s *stdout) story(out *bytes.Buffer, ev *soar.Event) {
 			s.more(out, what)
 		}
 	case ev.Type == soar.EventAlertUpdated && ev.Alert != nil:
-		s.line(out, ev.At, "updated", dim, host, describeUpdate(ev.Alert), ref)
+		s.line(out, ev.At, "updated", dim, host, describeUpdate(ev), ref)
 	case ev.Type == soar.EventStepFinished && ev.Outcome != nil:
 		o := ev.Outcome
 		if o.Target != "" && host == "" {
@@ -226,7 +227,11 @@ func whatHappened(a *soar.Alert) string {
 	return ""
 }
 
-func describeUpdate(a *soar.Alert) string {
+func describeUpdate(ev *soar.Event) string {
+	a := ev.Alert
+	if words := format.ChangeWords(ev.Change); words != "" {
+		return a.Title() + " " + words
+	}
 	text := a.Title() + ": " + a.Status
 	if a.Verdict != "" {
 		text += ", " + strings.ReplaceAll(a.Verdict, "_", " ")

@@ -88,6 +88,15 @@ func cases() map[string]soar.Event {
 		"process": received(process), "file": received(file), "socket_intel": received(socket), "dns": received(dns),
 		"registry": received(registry), "hash_intel": received(intel), "process_open": received(opened), "hostile": received(bad),
 		"updated": {ID: "er-1-u2", Type: soar.EventAlertUpdated, At: caseTime.Add(time.Minute), Alert: &resolved},
+		"change": {ID: "alert.updated/er-1/1", Type: soar.EventAlertUpdated, At: caseTime.Add(time.Minute), Alert: &resolved, Change: &soar.AlertChange{
+			What: []string{soar.ChangeResolved, soar.ChangeVerdict, soar.ChangeComment}, Origin: soar.OriginAnalyst, By: "jane", At: caseTime.Add(50 * time.Second),
+			From: process.State(), To: resolved.State(),
+		}},
+		"note": {ID: "alert.updated/er-1/2", Type: soar.EventAlertUpdated, At: caseTime.Add(time.Minute), Alert: process, Change: &soar.AlertChange{
+			What: []string{soar.ChangeNoteAdded}, Origin: soar.OriginErbridge, By: "soc", Run: "0010000000000", At: caseTime.Add(50 * time.Second),
+			From: process.State(), To: process.State(),
+			Notes: []soar.AlertNote{{ID: 7, What: soar.ChangeNoteAdded, By: "soc", Text: "contained\n\n[erbridge erbridge-0010000000000-note]", At: caseTime.Add(50 * time.Second)}},
+		}},
 		"outcome": {ID: "r-1-contain", Type: soar.EventStepFinished, At: caseTime.Add(time.Minute), Alert: process, Run: run, Outcome: &soar.Outcome{
 			Step: "contain", Action: "host.contain", State: soar.StepVerified, Target: process.Host.Identifier, Command: "2c9f", Summary: "contained WIN-FIN-01", Took: 1500 * time.Millisecond,
 		}},
@@ -109,8 +118,8 @@ func cases() map[string]soar.Event {
 				"(blocked incoming connections on WIN-FIN-01; verified on the host). erbridge runs extend 0010000000001 --for 4h lets it last longer, " +
 				"erbridge runs cancel 0010000000001 for good, and erbridge runs undo 0010000000000 ends it now.",
 		},
-		"trouble":      {ID: "t-1", Type: soar.EventTrouble, At: caseTime.Add(time.Hour), Text: "sink \"splunk\" is paused: 401"},
-		"test":         {ID: "x-1", Type: soar.EventTest, At: caseTime, Text: "erbridge test"},
+		"trouble": {ID: "t-1", Type: soar.EventTrouble, At: caseTime.Add(time.Hour), Text: "sink \"splunk\" is paused: 401"},
+		"test":    {ID: "x-1", Type: soar.EventTest, At: caseTime, Text: "erbridge test"},
 	}
 }
 

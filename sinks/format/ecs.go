@@ -83,6 +83,9 @@ func ECS(ev *soar.Event, o ECSOptions) []byte {
 			}
 		}
 	}
+	if ev.Change != nil {
+		ecsChange(d, ev.Change)
+	}
 	if ev.Run != nil {
 		ecsRun(d, ev)
 	}

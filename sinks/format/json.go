@@ -2,9 +2,11 @@ package format
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -44,6 +46,7 @@ func jsonEvent(ev *soar.Event, intel bool, maxText int) []byte {
 		}
 	}
 	doc.At = writableTime(doc.At)
+	doc.Change = ShortChange(doc.Change, cmp.Or(maxText, math.MaxInt))
 	if maxText > 0 {
 		doc.Text, doc.Summary = clip(doc.Text, maxText), clip(doc.Summary, maxText)
 		if doc.Outcome != nil {
@@ -83,6 +86,7 @@ func writableTime(t time.Time) time.Time {
 // the vendor's answer, for a receiver that finds it too large on its own.
 func Shortened(ev soar.Event, maxText int) soar.Event {
 	ev.Text = clip(ev.Text, maxText)
+	ev.Change = ShortChange(ev.Change, maxText)
 	if ev.Approval != nil {
 		a := *ev.Approval
 		a.Text, a.With = clip(a.Text, maxText), nil

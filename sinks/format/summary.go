@@ -27,7 +27,9 @@ func Summary(ev *soar.Event) string {
 		if ev.Alert.Host.Name != "" {
 			add("on", ev.Alert.Host.Name)
 		}
-		if ev.Type == soar.EventAlertUpdated {
+		if words := ChangeWords(ev.Change); words != "" && ev.Type == soar.EventAlertUpdated {
+			add(words)
+		} else if ev.Type == soar.EventAlertUpdated {
 			add("is", ev.Alert.Status)
 			if ev.Alert.Verdict != "" {
 				add("(" + strings.ReplaceAll(ev.Alert.Verdict, "_", " ") + ")")
