@@ -12,8 +12,11 @@ const CallAction = "playbook.call"
 
 // callDocument is what stands under with of the action.
 type callDocument struct {
-	Playbook bookName  `yaml:"playbook" required:"true"`
-	Vars     arguments `yaml:"vars"`
+	// Playbook is the name of the playbook. It cannot be computed.
+	Playbook bookName `yaml:"playbook" required:"true"`
+
+	// Vars are the vars of the playbook that are set.
+	Vars arguments `yaml:"vars"`
 }
 
 // unfold turns a step that calls a playbook by the action into one with the key call,

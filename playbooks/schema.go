@@ -82,7 +82,10 @@ func doing(schema object, docs registry.DocFunc, actions map[string]Action, want
 		}
 		names, summaries = append(names, name), append(summaries, spec.Summary)
 		with := object{"type": []any{"object", "null"}}
-		if spec.Input != nil {
+		switch {
+		case name == CallAction: // the loader reads it, not the action
+			with = fragment(new(callDocument), docs)
+		case spec.Input != nil:
 			with = fragment(spec.Input, docs)
 			notEmpty(with)
 			orTemplate(with)
