@@ -54,6 +54,7 @@ type asked struct {
 	readyAt time.Time    // when the action last said that the call makes sense
 	since   time.Time    // when the guard was asked first
 	held    string       // what it waits for, as the journal has it
+	check   string       // which check has it wait
 	away    bool         // the action has it wait, not the guard
 	taken   bool         // the guard remembers the call
 
@@ -248,8 +249,12 @@ func (r *runner) hold(i *instance, p *progress, d *guard.Decision, until time.Ti
 	}
 	r.keep(r.e.guard.Wait(request, d.Answers))
 	p.planned, p.hosts, p.wake = false, nil, until
-	p.away = len(d.Answers) > 0 && d.Answers[len(d.Answers)-1].Check == readyCheck
-	r.e.holds.add(r.run.ID, held{version: d.Version, severity: r.alert.Severity, since: p.since, away: p.away})
+	p.check = ""
+	if n := len(d.Answers); n > 0 {
+		p.check = d.Answers[n-1].Check
+	}
+	p.away = p.check == readyCheck
+	r.e.holds.add(r.run.ID, held{version: d.Version, severity: r.alert.Severity, since: p.since, away: p.away, steps: map[string]string{i.key: p.check}})
 }
 
 // unsent lets a step wait whose call the action did not send after all: the host was

@@ -159,7 +159,7 @@ func NewEngine(j Journal, actions map[string]Action, set *Set, o EngineOptions) 
 		notice: make(chan struct{}, 1),
 	}
 	if o.Registerer != nil {
-		if err := errors.Join(o.Registerer.Register(budgetMetrics{e}), o.Registerer.Register(approvalsWaiting(e))); err != nil {
+		if err := errors.Join(o.Registerer.Register(budgetMetrics{e}), o.Registerer.Register(approvalsWaiting(e)), o.Registerer.Register(waitingMetrics{e})); err != nil {
 			return nil, fmt.Errorf("playbooks: %w", err)
 		}
 	}

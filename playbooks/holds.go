@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,9 +16,12 @@ import (
 // with when the guard may give another answer, which is sooner than they would by
 // themselves, and the most urgent of them first.
 type holds struct {
-	mu    sync.Mutex
-	runs  map[soar.RunID]held // guarded by mu
-	nudge chan struct{}       // a run was left; room for one, since one look is enough
+	mu   sync.Mutex
+	runs map[soar.RunID]held // guarded by mu
+	// counted are the steps of runs that are being worked on, as they waited before: most of
+	// them go on waiting. Guarded by mu.
+	counted map[soar.RunID]map[string]string
+	nudge   chan struct{} // a run was left; room for one, since one look is enough
 }
 
 // held is what a run waits for.
@@ -26,6 +30,8 @@ type held struct {
 	severity soar.Severity
 	since    time.Time
 	away     bool // it waits for a host, to which the guard's mind is nothing
+	// steps are those that wait, with the check that has them wait.
+	steps map[string]string
 }
 
 // before orders what can go on: by severity, then by who has waited longest.
@@ -38,6 +44,12 @@ func (h *holds) add(id soar.RunID, one held) {
 	defer h.mu.Unlock()
 	if old, ok := h.runs[id]; ok { // another step of it
 		one.version, one.away = min(one.version, old.version), one.away && old.away
+		steps := maps.Clone(old.steps)
+		if steps == nil {
+			steps = map[string]string{}
+		}
+		maps.Copy(steps, one.steps)
+		one.steps = steps
 		if old.since.Before(one.since) {
 			one.since = old.since
 		}
@@ -49,7 +61,18 @@ func (h *holds) add(id soar.RunID, one held) {
 func (h *holds) resumed(id soar.RunID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.runs, id)
+	h.work(id)
+}
+
+// work takes a run out of those that wait while somebody works on it.
+func (h *holds) work(id soar.RunID) {
+	if one, ok := h.runs[id]; ok {
+		if h.counted == nil {
+			h.counted = map[soar.RunID]map[string]string{}
+		}
+		h.counted[id] = one.steps
+		delete(h.runs, id)
+	}
 }
 
 // sort puts runs that wait behind those that do not, the most urgent first.
@@ -70,6 +93,7 @@ func (h *holds) sort(runs []soar.Run) {
 func (h *holds) left(id soar.RunID) {
 	h.mu.Lock()
 	_, held := h.runs[id]
+	delete(h.counted, id)
 	h.mu.Unlock()
 	if held {
 		select {
@@ -91,7 +115,7 @@ func (h *holds) take(news func(run soar.RunID, version uint64) bool, busy func(s
 	}
 	slices.SortFunc(ids, func(a, b soar.RunID) int { return cmp.Or(h.runs[a].before(h.runs[b]), cmp.Compare(a, b)) })
 	for _, id := range ids {
-		delete(h.runs, id)
+		h.work(id)
 	}
 	return ids
 }
@@ -109,9 +133,12 @@ func (p *pool) heldRuns(ctx context.Context) {
 				if ctx.Err() == nil {
 					p.e.options.Log.Error("cannot read a run that waits for the guard", "run", id.String(), "err", err)
 				}
+				p.e.holds.left(id)
 				continue // its own wake time comes
 			}
-			if run.State == soar.RunWaiting && !p.start(ctx, run, whenPoked) {
+			if run.State != soar.RunWaiting {
+				p.e.holds.left(id)
+			} else if !p.start(ctx, run, whenPoked) {
 				return
 			}
 		}
@@ -213,8 +240,12 @@ func (e *Engine) heldBefore(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("run %s: %w", run.ID, err)
 		}
-		if len(HeldSteps(entries)) > 0 {
-			e.holds.add(run.ID, held{since: run.StartedAt})
+		if waiting := HeldSteps(entries); len(waiting) > 0 {
+			one := held{since: run.StartedAt, steps: map[string]string{}}
+			for _, step := range waiting {
+				one.steps[step.Step] = step.Check
+			}
+			e.holds.add(run.ID, one)
 		}
 	}
 	return nil

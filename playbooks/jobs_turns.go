@@ -53,6 +53,6 @@ func (r *runner) notYet(i *instance, p *progress) bool {
 		return false
 	}
 	p.wake = minTime(until, end)
-	r.e.holds.add(r.run.ID, held{version: version, severity: r.alert.Severity, since: p.since})
+	r.e.holds.add(r.run.ID, held{version: version, severity: r.alert.Severity, since: p.since, steps: map[string]string{i.key: p.check}})
 	return true
 }

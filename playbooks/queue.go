@@ -31,6 +31,8 @@ type HeldStep struct {
 	Waits
 	Since time.Time `json:"since"`
 	Words string    `json:"waits_for"`
+	// Check is what has it wait: a check of the guard, or ready for its host.
+	Check string `json:"check"`
 }
 
 // HeldSteps finds in the journal of a run which of its steps wait before their calls
@@ -54,7 +56,8 @@ func HeldSteps(entries []soar.Entry) []HeldStep {
 				}
 				continue
 			}
-			one := HeldStep{Step: entry.Step, Waits: *d.Waits, Since: d.Since, Words: d.Answers[len(d.Answers)-1].Words}
+			last := &d.Answers[len(d.Answers)-1]
+			one := HeldStep{Step: entry.Step, Waits: *d.Waits, Since: d.Since, Words: last.Words, Check: last.Check}
 			if at < 0 {
 				held = append(held, one)
 			} else {
