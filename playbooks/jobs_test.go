@@ -304,6 +304,105 @@ func TestJobsAreForgotten(t *testing.T) {
 	}
 }
 
+// Find tells what the server knows of a host.
+func (a *fleetAction) Find(_ context.Context, call Call, since time.Time) ([]Found, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	host := call.With["host"].(string)
+	if a.once[host] == 0 {
+		return nil, nil
+	}
+	return []Found{{Ref: "c-" + host, At: since.Add(clockSkew), Mark: call.Mark}}, nil
+}
+
+// A job that is stopped again and again in the middle loses nothing, does nothing twice,
+// and never has more under way than it may.
+func TestJobStoppedAgainAndAgain(t *testing.T) {
+	s, act := openStore(t, t.TempDir()), newFleetAction(newFakeServer(), Once)
+	act.executeAfter = 3
+	actions := map[string]Action{"fleet.act": act}
+	options := EngineOptions{Hosts: anyHost, CallTimeout: time.Second, SettleFor: time.Second, Drain: time.Millisecond}
+	const hosts = 160
+	var job Job
+	done := func() int {
+		lines, _ := linesOf(t, s, job)
+		n := 0
+		for _, l := range lines {
+			n += b2i(l.State == string(soar.StepExecuted))
+		}
+		return n
+	}
+	rounds := 0
+	for finished := 0; finished < hosts; rounds++ {
+		e, stop := running(t, s, actions, nil, options)
+		if rounds == 0 {
+			var err error
+			if job, err = e.StartJob(t.Context(), JobOrder{Action: "fleet.act", Hosts: hostsOfJob(hosts), AtOnce: 8, By: "ann", Reason: "to see"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for enough := finished + 25; finished < min(enough, hosts); {
+			changed := s.Changed(soar.SignalRuns)
+			if finished = done(); finished < min(enough, hosts) {
+				<-changed
+			}
+		}
+		stop()
+	}
+	if got, calls, most := act.sent(); got != hosts || calls != hosts || most > 8 || rounds < 3 {
+		t.Errorf("%d calls to %d hosts, %d at the same time, in %d rounds", calls, got, most, rounds)
+	}
+	if kvs, err := s.KV(t.Context(), "guard/call/"); err != nil || len(kvs) != 0 {
+		t.Errorf("the limits still count: %v, %v", kvs, err)
+	}
+}
+
+// A reading call that stopping cuts short is made again by the next start: it did not
+// fail.
+func TestReadsThatStoppingCutsShort(t *testing.T) {
+	s, act := openStore(t, t.TempDir()), newFleetAction(newFakeServer(), Reads)
+	begun, first := make(chan struct{}), true
+	cut := &cutShort{fleetAction: act, do: func(ctx context.Context) error {
+		if !first {
+			return nil
+		}
+		first = false
+		close(begun)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}}
+	actions := map[string]Action{"fleet.act": cut}
+	e, stop := running(t, s, actions, nil, EngineOptions{Hosts: anyHost, Drain: time.Millisecond})
+	job, err := e.StartJob(t.Context(), JobOrder{Action: "fleet.act", Hosts: hostsOfJob(1), By: "ann", Reason: "to see"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	stop()
+	if lines, over := linesOf(t, s, job); over || lines[0].State != string(soar.StepSent) {
+		t.Errorf("after the stop: %+v", lines)
+	}
+	_, stop = running(t, s, actions, nil, EngineOptions{Hosts: anyHost})
+	awaitRuns(t, s, job)
+	stop()
+	if lines, _ := linesOf(t, s, job); lines[0].State != string(soar.StepExecuted) {
+		t.Errorf("after the next start: %+v", lines)
+	}
+}
+
+// cutShort is an action whose first call ends when it is cut short.
+type cutShort struct {
+	*fleetAction
+	do func(ctx context.Context) error
+}
+
+func (a *cutShort) Do(ctx context.Context, call Call) (Outcome, error) {
+	if err := a.do(ctx); err != nil {
+		return Outcome{}, err
+	}
+	return a.fleetAction.Do(ctx, call)
+}
+
 // BenchmarkJob does a job over 1000 hosts of which 50 are under way at the same time. What
 // a host costs must not grow with their number.
 func BenchmarkJob(b *testing.B) {

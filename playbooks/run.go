@@ -487,6 +487,9 @@ func (r *runner) send(ctx context.Context, i *instance, p *progress) func() func
 		outcome, err := safely(func() (Outcome, error) { return s.action.Do(callCtx, call) })
 		timedOut := callCtx.Err() != nil
 		cancel()
+		if s.spec.Effect == Reads && err != nil && ctx.Err() != nil {
+			return func() { p.tried, p.wake = false, r.now() } // stopping has cut it short: the next start reads again
+		}
 		return func() { r.sent(i, p, outcome, err, timedOut) }
 	}
 }
