@@ -76,6 +76,9 @@ func (d *Deps) scanned(ctx context.Context, call playbooks.Call, in DefenderScan
 	if err != nil {
 		return t.unverified(err.Error())
 	}
+	if strings.TrimSpace(message) == "" {
+		return t.unverified("Defender was asked when its last scan ended, and said nothing")
+	}
 	ended, told := scanEnd(message, in.Kind)
 	switch {
 	case !told: // the format of the answer is not documented, and of a custom scan it may say nothing
