@@ -273,7 +273,7 @@ func (e *Engine) undoOne(ctx context.Context, o *UndoOrder, s *sentStep, mark un
 	case run.State == soar.RunUnknown:
 		one.State, one.Run = UndoImpossible, run.ID
 		one.Words = fmt.Sprintf("nobody can tell whether run %s took it back; settle that first: erbridge runs settle %[1]s", run.ID)
-	case pending:
+	case pending && note.Due.After(e.options.Now()):
 		_, err := e.amend(ctx, mark.Run, o.By, o.Reason, func(*undo) (time.Time, error) { return e.options.Now().UTC(), nil })
 		if err != nil && !errors.Is(err, errBegun) {
 			return err
