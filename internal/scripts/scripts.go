@@ -209,7 +209,7 @@ var firstStatement = regexp.MustCompile(`(?i)^(param\s*\(|using\s+(namespace|mod
 func startsFirst(text string) bool {
 	for {
 		text = strings.TrimSpace(text)
-		end := ""
+		var end string
 		switch {
 		case strings.HasPrefix(text, "<#"):
 			end = "#>"

@@ -51,14 +51,9 @@ func init() {
 				return failed(err)
 			}
 			// A repeat of what has come through is refused: the command is over by then.
-			out, lookErr := in.look(ctx, d)
-			switch {
-			case err != nil && (lookErr != nil || out.State != soar.StepVerified):
+			out := in.lookNow(ctx, d)
+			if err != nil && out.State != soar.StepVerified {
 				return failed(err)
-			case lookErr != nil:
-				return playbooks.Outcome{
-					State: soar.StepAccepted, Ref: "cmd:" + in.Command, Summary: in.task().finished(), Unverified: lookErr.Error(),
-				}, nil
 			}
 			return out, nil
 		},
@@ -66,6 +61,15 @@ func init() {
 			return in.look(ctx, d)
 		},
 	})
+}
+
+// lookNow is look right after the call. What cannot be read then is looked at later.
+func (in CommandCancel) lookNow(ctx context.Context, d *Deps) playbooks.Outcome {
+	out, err := in.look(ctx, d)
+	if err != nil {
+		return playbooks.Outcome{State: soar.StepAccepted, Ref: "cmd:" + in.Command, Summary: in.task().finished(), Unverified: err.Error()}
+	}
+	return out
 }
 
 // look reads what became of the command.
