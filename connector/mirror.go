@@ -163,7 +163,8 @@ func (p *Poller) ask(ctx context.Context, q AlertQuery, from pollCursor, told ma
 	wanted := make([]Alert, 0, len(page.Results))
 	for i := range page.Results {
 		row := &page.Results[i]
-		known := from.wanted(row.ID, row.CreatedAt)
+		// What retention has forgotten does not come in anew because somebody changed it.
+		known := from.wanted(row.ID, row.CreatedAt) && !row.CreatedAt.Before(p.remembered(from))
 		if !known {
 			ref := soar.Alert{Server: p.server, ID: strconv.FormatInt(row.ID, 10)}
 			_, err := p.env.Intake.AlertByRef(ctx, ref.Ref())

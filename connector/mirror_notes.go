@@ -27,6 +27,8 @@ const (
 	maxNotesKnown = 500
 	// maxNotesWatched bounds the alerts whose notes are read in turn.
 	maxNotesWatched = 1000
+	// maxNoteTold bounds what is told of the text of a note, in bytes.
+	maxNoteTold = 16_000
 	// keepNotes is how long it is known which notes an alert has, at least.
 	keepNotes = 30 * 24 * time.Hour
 )
@@ -170,7 +172,7 @@ func (p *Poller) tellNotes(ctx context.Context, a *soar.StoredAlert, notes []Not
 		}
 		origin, run := p.noteOrigin(&n, account, was)
 		fresh.Notes[key] = &knownNote{Text: print, By: n.User, Ours: origin == soar.OriginErbridge}
-		note := soar.AlertNote{ID: n.ID, What: soar.ChangeNoteAdded, By: n.User, Text: n.Text, At: n.CreatedAt}
+		note := soar.AlertNote{ID: n.ID, What: soar.ChangeNoteAdded, By: n.User, Text: clip(n.Text, maxNoteTold), At: n.CreatedAt}
 		if was != nil {
 			note.What, note.At = soar.ChangeNoteEdited, n.UpdatedAt
 		}

@@ -440,6 +440,21 @@ func TestMirrorTellsNoNotesOfBefore(t *testing.T) {
 	m.expectNotes(`note.added analyst "new"`)
 }
 
+// What retention has forgotten does not come back because somebody resolves it.
+func TestMirrorLeavesForgottenAlertsAlone(t *testing.T) {
+	m, ids := mirrorOf(t, "4.0", 2, nil)
+	ref := fmt.Sprintf("er-%d", ids[0])
+	m.in.mu.Lock()
+	delete(m.in.alerts, ref)
+	m.in.mu.Unlock()
+	m.must(m.analyst.Alerts.Resolve(t.Context(), ids, true, ""))
+	m.look()
+	if _, err := m.in.AlertByRef(t.Context(), ref); err == nil {
+		t.Error("it was taken in again")
+	}
+	m.expect(ids[1], "analyst jane")
+}
+
 func TestMirrorOff(t *testing.T) {
 	m, ids := mirrorOf(t, "4.0", 2, nil)
 	m.restart(func(s *PollSettings) { s.Mirror = MirrorSettings{} })

@@ -45,6 +45,10 @@ func (s Sources) listeners() []listener {
 func (c *checker) checkSources() {
 	poll := c.cfg.Sources.Poll
 	c.positive(poll.Interval, "sources", "poll", "interval")
+	if poll.Mirror.Enabled {
+		c.positive(poll.Mirror.Interval, "sources", "poll", "mirror", "interval")
+	}
+	c.within(poll.Mirror.Notes, 0, 1000, "sources", "poll", "mirror", "notes")
 	c.within(poll.PageSize, 1, 1000, "sources", "poll", "page_size")
 	if p := c.cfg.Sources.Push; p != nil {
 		c.within(p.MaxConnections, 1, 65536, "sources", "push", "max_connections")

@@ -18,7 +18,7 @@ func PlaybookSchema(docs registry.DocFunc) map[string]any {
 const triggers = `| in ` + "`on`" + ` | what starts a run | what expressions see beside the usual |
 |---|---|---|
 | ` + "`alert`" + ` | A new alert. | |
-| ` + "`alert.updated`" + ` | Status, verdict or event count of an alert changed. | |
+| ` + "`alert.updated`" + ` | Status, verdict, comment, notes or event count of an alert changed, and not by erbridge itself: see [mirror.md](../howto/mirror.md). | ` + "`.change`" + `: ` + "`.what`" + ` (a list of ` + "`resolved reopened verdict comment severity events note.added note.edited note.removed`" + `), ` + "`.origin`" + ` (` + "`analyst`" + `, ` + "`server`" + `), ` + "`.by .at`" + `, ` + "`.from`" + ` and ` + "`.to`" + ` (` + "`.status .verdict .comment .severity .event_count`" + `), ` + "`.notes[]`" + ` (` + "`.id .what .by .text .at`" + `) |
 | ` + "`run.failed`" + ` | A run of any playbook ended as failed. ` + "`.alert`" + ` is that of the failed run. The failure of a run that was started so starts no other. | ` + "`.run`" + ` is the failed run: ` + "`.id .playbook .mode .state .alert .started_at .ended_at .error`" + ` |
 | ` + "`{schedule: {every: 1h}}`" + ` | The clock, at an interval that divides the hour, or whole hours that divide the day; counted from midnight. | ` + "`.schedule.at`" + `, ` + "`.schedule.missed`" + ` |
 | ` + "`{schedule: {cron: \"0 7 * * mon-fri\", zone: Europe/Berlin}}`" + ` | The clock, at the times of a [crontab(5)](https://man7.org/linux/man-pages/man5/crontab.5.html) line in a time zone; UTC is the default. | the same |

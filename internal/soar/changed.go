@@ -64,7 +64,8 @@ type AlertState struct {
 	EventCount int      `json:"event_count"`
 }
 
-// AlertNote is a note of an analyst. One that was removed has no text any more.
+// AlertNote is a note of an analyst. One that was removed has no text any more, and of a
+// long one only the beginning is told.
 type AlertNote struct {
 	ID   int64     `json:"id"`
 	What string    `json:"what"` // note.added, note.edited, note.removed

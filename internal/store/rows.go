@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -89,10 +90,18 @@ func makeRows(change *soar.Change) (rows, error) {
 		r.sizeInBytes += int64(len(row.body)) + 100
 	}
 	for i := range change.Noted {
-		r.sizeInBytes += 200 * int64(1+len(change.Noted[i].Change.Notes))
-		if change.Noted[i].ID == "" {
-			return rows{}, fmt.Errorf("noted change of alert %d: its event has no id", change.Noted[i].AlertKey)
+		n := &change.Noted[i]
+		data, err := json.Marshal(&n.Change)
+		if err == nil {
+			err = checkSize(data)
 		}
+		if err == nil && n.ID == "" {
+			err = errors.New("its event has no id")
+		}
+		if err != nil {
+			return rows{}, fmt.Errorf("noted change of alert %d: %w", n.AlertKey, err)
+		}
+		r.sizeInBytes += int64(len(data)) + 100
 	}
 	r.redeliver = make([]eventRow, len(change.Redeliver))
 	for i := range change.Redeliver {

@@ -2,6 +2,7 @@ package playtest_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -38,5 +39,29 @@ func TestMistakesOfChanges(t *testing.T) {
 				t.Errorf("Run: %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// What the page on the mirror shows works as it says.
+func TestGuideOfChanges(t *testing.T) {
+	page, err := os.ReadFile("../../docs/howto/mirror.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(begins string) []byte {
+		_, text, found := strings.Cut(string(page), "```yaml\n"+begins)
+		if !found {
+			t.Fatalf("the page shows no %s", begins)
+		}
+		text, _, _ = strings.Cut(text, "```")
+		return []byte(begins + text)
+	}
+	const alert = "alert: {server: er, id: '1', source: rule, status: open, severity: high, created_at: 2026-11-22T03:22:30Z, rule: {id: 1, name: r}, host: {name: h}}\n"
+	report := run(t, playtest.Options{}, playtest.Place{FS: fstest.MapFS{
+		"tell-reopened.yaml":      {Data: block("playbook:")},
+		"tell-reopened_test.yaml": {Data: append([]byte(alert), block("tests:")...)},
+	}})
+	if passed, failed := report.Counts(); passed != 2 || failed != 0 {
+		t.Errorf("%d passed, %d failed\n%s", passed, failed, text(t, report, "human"))
 	}
 }
