@@ -18,7 +18,7 @@ import (
 func TestEveryActionHasARow(t *testing.T) {
 	for _, name := range actions.Types.Names() {
 		typ, _ := actions.Types.Get(name)
-		if _, has := rows[name]; !has && typ.Spec.Effect != playbooks.Reads {
+		if _, has := rows[name]; !has && typ.Spec.Effect != playbooks.Reads && name != playbooks.CallAction { // that one is none of its own
 			t.Errorf("%s has an effect, and no row in rows_test.go: nobody knows what becomes of it when the process dies", name)
 		}
 	}

@@ -1,6 +1,7 @@
 package killtest
 
 import (
+	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/connector/ersim"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
@@ -32,6 +33,8 @@ type row struct {
 const (
 	theHost = "${{ .alert.host.identifier }}"
 	thePath = "${{ .alert.event.path }}"
+
+	firstCarve = "1P13QEF51N" // what the simulator calls it
 )
 
 // rows are the actions with an effect, by name. To add one: its arguments, its endpoint,
@@ -48,6 +51,12 @@ var rows = map[string]row{
 	"alert.resolve": {with: object{"verdict": "true_positive", "comment": "seen"}, endpoint: "alerts-update"},
 	"approval.ask": {with: object{"text": "Go on?", "expires": "1h"}, outside: true, people: true, never2: true,
 		count: events(soar.EventApprovalRequested)},
+	"carve.delete": {with: object{"session": firstCarve, "unfetched": true}, endpoint: "carves-delete",
+		scene: func(s *scene) { s.do("carve.file", object{"host": s.host.Identifier, "path": s.alert.Event["path"]}) }},
+	"carve.fetch": {with: object{"session": firstCarve}, endpoint: "carves-download", outside: true, // its call sends nothing: it looks from then on
+		scene: func(s *scene) {
+			s.do("live.query", object{"hosts": []any{s.host.Identifier}, "sql": "select * from carves where path = :p and carve = 1", "params": object{"p": s.alert.Event["path"]}})
+		}},
 	"carve.file": {with: object{"host": theHost, "path": thePath}, count: carves},
 	"carve.quarantined": {with: object{"host": theHost, "path": `C:\bad.exe`}, endpoint: "defender-quarantine-carve",
 		scene: func(s *scene) {
@@ -56,6 +65,8 @@ var rows = map[string]row{
 			}})
 			s.do("defender.scan", object{"host": s.host.Identifier, "kind": "custom", "path": `C:\bad.exe`})
 		}},
+	"config.assign": {with: object{"host": theHost, "config": 5}, endpoint: "configs-assign",
+		scene: func(s *scene) { s.addConfig(5) }},
 	"defender.scan":   {with: object{"host": theHost, "kind": "custom", "path": thePath}, endpoint: "defender-scan-now"},
 	"file.delete":     {with: object{"host": theHost, "path": thePath, "md5": "${{ .alert.event.md5 }}"}, endpoint: "response-add"},
 	"host.contain":    {with: object{"host": theHost}, endpoint: "response-add"},
@@ -66,9 +77,32 @@ var rows = map[string]row{
 		scene: func(s *scene) { s.do("host.contain", object{"host": s.host.Identifier}) }},
 	"host.tag":     {with: object{"host": theHost, "tag": "seen"}, endpoint: "hosts-tags-add"},
 	"http.request": {with: object{"url": "ELSEWHERE", "body": object{"a": 1}}, outside: true, blind: true, count: func(s *scene) int { return s.other.count() }},
+	"ioc.add":      {with: object{"list": "it's ours", "type": "md5", "values": []any{"${{ .alert.event.md5 }}"}}, endpoint: "iocs-replace"},
+	"ioc.remove": {with: object{"list": "soc", "values": []any{"${{ .alert.event.md5 }}"}}, endpoint: "iocs-replace",
+		scene: func(s *scene) {
+			s.do("ioc.add", object{"list": "soc", "type": "md5", "values": []any{s.alert.Event["md5"]}})
+		}},
 	"notify.send":  {with: object{"sink": "soc", "text": "seen"}, outside: true, never2: true, count: events(soar.EventNotification)},
+	"pack.add":     {with: object{"name": "p", "queries": []any{object{"name": "q", "sql": "select 1", "interval": "5m"}}}, endpoint: "packs-add"},
 	"process.kill": {with: object{"host": theHost, "pid": "${{ .alert.event.pid }}", "name": thePath}, endpoint: "response-add"},
-	"script.run":   {with: object{"host": theHost, "kind": "bat", "content": "echo it's\r\necho \"done\""}, endpoint: "response-custom-action"},
+	"query.add":    {with: object{"name": "q", "sql": "select 1", "interval": "5m"}, endpoint: "queries-add"},
+	"rule.disable": {with: object{"rule": 1}, endpoint: "rules-disable"},
+	"rule.enable": {with: object{"rule": 1}, endpoint: "rules-enable",
+		scene: func(s *scene) { s.do("rule.disable", object{"rule": 1.0}) }},
+	"script.run": {with: object{"host": theHost, "kind": "bat", "content": "echo it's\r\necho \"done\""}, endpoint: "response-custom-action"},
+	"yara.add":   {with: object{"file": "a.yar", "content": "rule a { condition: false }"}, endpoint: "yara-add"},
+	"yara.remove": {with: object{"file": "a.yar"}, endpoint: "yara-delete",
+		scene: func(s *scene) { s.do("yara.add", object{"file": "a.yar", "content": "rule a { condition: false }"}) }},
+}
+
+// addConfig makes a config that hosts of Windows can be given.
+func (s *scene) addConfig(id int64) {
+	s.Helper()
+	client, end := s.client(nil)
+	defer end()
+	if got, err := client.Configs.Add(s.Context(), connector.NewConfig{Name: "other", Platform: "windows"}); err != nil || got != id {
+		s.Fatalf("config %d: %v", got, err)
+	}
 }
 
 func carves(s *scene) int { return len(s.sim.Carves()) }

@@ -21,15 +21,15 @@ import (
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 const (
 	step          = "act"
 	clientTimeout = 30 * time.Second
 	callTimeout   = 40 * time.Second
-	tick          = 50 * time.Millisecond // of the simulated agents
-	settleFor     = 5 * time.Minute       // after which a call cannot be under way any more
-	patience      = 12 * time.Hour        // after which a run that has not ended never will
+	settleFor     = 5 * time.Minute // after which a call cannot be under way any more
+	patience      = 12 * time.Hour  // after which a run that has not ended never will
 	evil          = `C:\Users\Public\it's evil; --.exe`
 )
 
@@ -61,12 +61,7 @@ func play(t *testing.T, a *subject) *scene {
 	ctx, cancel := context.WithCancel(t.Context())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = server.Serve(s.net) }) // ends with Close below
-	parts.Go(func() {
-		for ctx.Err() == nil {
-			s.sim.Tick()
-			time.Sleep(tick)
-		}
-	})
+	parts.Go(func() { s.sim.Work(ctx) })
 	t.Cleanup(func() {
 		s.stragglers.Wait()
 		cancel()
@@ -173,7 +168,12 @@ func (s *scene) life(at moment) (p *process) {
 	if problems != nil {
 		s.Fatal(problems)
 	}
+	g, err := guard.New(guard.Settings{Everywhere: []string{s.action}})
+	if err != nil {
+		s.Fatal(err)
+	}
 	e, err := playbooks.NewEngine(p, all, playbooks.NewSet(pb), playbooks.EngineOptions{
+		Guard:       g,
 		CallTimeout: callTimeout, SettleFor: settleFor, ClockOffset: client.ClockOffset, Drain: time.Second,
 	})
 	if err != nil {
