@@ -83,6 +83,8 @@ func (d *Deps) scanned(ctx context.Context, call playbooks.Call, in DefenderScan
 	switch {
 	case !told: // the format of the answer is not documented, and of a custom scan it may say nothing
 		return playbooks.Outcome{State: soar.StepExecuted, Summary: t.finished() + "; not verified: Defender does not tell when such a scan last ended"}
+	case ended.IsZero():
+		return t.unverified("Defender says that it has not scanned yet")
 	case ended.Before(asked.Add(-clockSlack)):
 		return t.unverified("Defender says that its last scan ended at " + ended.UTC().Format(time.RFC3339))
 	}
@@ -93,14 +95,17 @@ func (d *Deps) scanned(ctx context.Context, call playbooks.Call, in DefenderScan
 const clockSlack = 5 * time.Minute
 
 // scanEnd reads when Defender last ended a scan of a kind. The names are those of
-// Get-MpComputerStatus, and LastScanEndTime for servers that tell only one.
+// Get-MpComputerStatus, and LastScanEndTime for servers that tell only one. A
+// zero time is told by a Defender that has not scanned yet.
 func scanEnd(message, kind string) (ended time.Time, told bool) {
 	var status map[string]any
 	if json.Unmarshal([]byte(message), &status) != nil {
 		return ended, false
 	}
 	for _, name := range []string{map[string]string{"quick": "QuickScanEndTime", "full": "FullScanEndTime"}[kind], "LastScanEndTime"} {
-		text, _ := status[name].(string)
+		value, there := status[name]
+		told = told || there && value == nil // it has not scanned yet
+		text, _ := value.(string)
 		if t, err := time.Parse(time.RFC3339, text); err == nil {
 			return t, true
 		}
@@ -110,7 +115,7 @@ func scanEnd(message, kind string) (ended time.Time, told bool) {
 			return time.UnixMilli(ms), true
 		}
 	}
-	return ended, false
+	return ended, told
 }
 
 // scanValues are what the record of such a scan contains. The guide does not show
