@@ -30,7 +30,7 @@ var carveColumns = []column[evidence.Item]{
 	{"carved", func(i evidence.Item) string { return stamp(i.CarvedAt) }},
 	{"host", func(i evidence.Item) string { return i.Host }},
 	{"path", func(i evidence.Item) string { return short(carvedPath(i), 60) }},
-	{"bytes", func(i evidence.Item) string { return carvedBytes(i) }},
+	{"bytes", carvedBytes},
 	{"alert", func(i evidence.Item) string { return i.Alert }},
 	{"remarks", func(i evidence.Item) string { return short(carveRemarks(i), 80) }},
 }

@@ -25,7 +25,7 @@ func crashAt(s *Store, n int, do func() error) (crashed bool, err error) {
 	defer func() {
 		s.disk.before = nil
 		if r := recover(); r != nil {
-			if r != errCrash {
+			if why, ok := r.(error); !ok || !errors.Is(why, errCrash) {
 				panic(r)
 			}
 			crashed = true

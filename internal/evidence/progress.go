@@ -77,8 +77,8 @@ func (s *Store) Note(origin Origin, seen Seen, by Actor) (since time.Time, err e
 	if before != nil && before.Seen.same(seen) && before.Mark == origin.Mark && before.Refused == "" {
 		return before.Changed, nil
 	}
-	if err := s.disk.mkdir(s.folder(session)); err != nil {
-		return since, fmt.Errorf("folder of carve %s: %w", session, err)
+	if err := s.makeFolder(session); err != nil {
+		return since, err
 	}
 	unlock, err := s.lock(session, false) // against those who clean up
 	if err != nil {

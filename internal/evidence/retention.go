@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -69,10 +70,9 @@ func (s *Store) Sweep(ctx context.Context) error {
 	for i := range kept {
 		m := &kept[i].Manifest
 		bytes, _ := m.stored()
-		age := s.o.Now().Sub(m.DownloadedAt)
-		why := ""
+		var why string
 		switch {
-		case s.o.Keep > 0 && age > s.o.Keep:
+		case s.o.Keep > 0 && s.o.Now().Sub(m.DownloadedAt) > s.o.Keep:
 			why = fmt.Sprintf("older than %s (carves.keep)", s.o.Keep)
 		case s.o.MaxTotal > 0 && total > s.o.MaxTotal:
 			why = fmt.Sprintf("the oldest, and all of them had %d bytes, with %d allowed (carves.max_total)", total, s.o.MaxTotal)
@@ -179,8 +179,12 @@ func (s *Store) Removed(session string, by Actor) error {
 	if err := validSession(session); err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.folder(session)); err != nil {
+	_, err := os.Stat(s.folder(session))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	return s.record(session, by, Entry{What: Removed})
 }

@@ -36,8 +36,8 @@ func (s *Store) Take(ctx context.Context, origin Origin, told int64, by Actor, f
 	if err := validSession(session); err != nil {
 		return nil, err
 	}
-	if err := s.disk.mkdir(s.folder(session)); err != nil {
-		return nil, fmt.Errorf("folder of carve %s: %w", session, err)
+	if err := s.makeFolder(session); err != nil {
+		return nil, err
 	}
 	unlock, err := s.lock(session, false)
 	if err != nil {
@@ -228,6 +228,18 @@ func (t *tally) Write(p []byte) (int, error) {
 }
 
 func (t *tally) hex() string { return hex.EncodeToString(t.sum.Sum(nil)) }
+
+// makeFolder makes the folder of a carve, and the one that all of them are in.
+func (s *Store) makeFolder(session string) error {
+	err := s.disk.mkdir(s.dir)
+	if err == nil {
+		err = s.disk.mkdir(s.folder(session))
+	}
+	if err != nil {
+		return fmt.Errorf("folder of carve %s: %w", session, err)
+	}
+	return nil
+}
 
 // lock takes the folder of a carve, or ErrBusy. Those who only read share it.
 func (s *Store) lock(session string, shared bool) (unlock func(), err error) {

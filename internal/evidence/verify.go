@@ -45,15 +45,16 @@ func (s *Store) Verify(ctx context.Context, session string) (r Report, err error
 	case e != nil && (e.SHA256 != r.SHA256 || e.Bytes != r.Bytes || e.Stored != sum):
 		r.Problems = append(r.Problems, fmt.Sprintf("the manifest tells of SHA-256 %s, and the record of custody of %s, when it was downloaded", r.SHA256, e.SHA256))
 	}
-	switch {
-	case r.State == StateMissing:
+	switch r.State {
+	case StateMissing:
 		r.Problems = append(r.Problems, "the archive is missing, and no record tells that it was deleted")
-	case r.State == StateKept:
+	case StateKept:
 		err := s.compare(ctx, s.archive(&r.Manifest), bytes, sum)
-		if errors.Is(err, ErrChanged) {
-			r.Problems = append(r.Problems, err.Error())
-		} else if err != nil {
+		if err != nil && !errors.Is(err, ErrChanged) {
 			return r, err
+		}
+		if err != nil {
+			r.Problems = append(r.Problems, err.Error())
 		}
 	}
 	return r, nil
