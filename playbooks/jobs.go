@@ -194,7 +194,8 @@ func (e *Engine) StartJob(ctx context.Context, o JobOrder) (Job, error) {
 	if err != nil {
 		return Job{}, fmt.Errorf("job: %w", err)
 	}
-	change.KV = append(gone, soar.KV{Key: jobPrefix + job.ID.String(), Value: string(value)})
+	change.KV = append(change.KV, soar.KV{Key: jobPrefix + job.ID.String(), Value: string(value)})
+	change.KV = append(change.KV, gone...)
 	if _, err := e.journal.Commit(ctx, change); err != nil {
 		return Job{}, fmt.Errorf("job: %w", err)
 	}

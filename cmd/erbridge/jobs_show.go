@@ -116,7 +116,7 @@ func readJob(ctx context.Context, r *store.Reader, id soar.RunID) (job jobWithLi
 var lineColumns = []column[playbooks.JobLine]{
 	{"host", lineHost},
 	{"state", func(l playbooks.JobLine) string { return l.State }},
-	{"took", func(l playbooks.JobLine) string { return lineTook(l) }},
+	{"took", lineTook},
 	{"words", func(l playbooks.JobLine) string { return short(l.Words, 120) }},
 }
 

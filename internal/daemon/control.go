@@ -363,6 +363,9 @@ func (c *controlClient) call(ctx context.Context, name string, in controlCall) (
 	if err != nil {
 		return answer, err
 	}
+	if len(body) > maxControlBytes {
+		return answer, fmt.Errorf("control socket: %d bytes are more than it takes, which is %d: name fewer hosts, or make the arguments shorter", len(body), maxControlBytes)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://erbridge/"+name, bytes.NewReader(body))
 	if err != nil {
 		return answer, err

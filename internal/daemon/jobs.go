@@ -167,7 +167,9 @@ func (d *Daemon) fleet(ctx context.Context, c *HostChoice) (fleet []soar.Host, e
 		}
 	}
 	// The server lists hosts in the order of what they did last.
-	slices.SortFunc(fleet, func(a, b soar.Host) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Identifier, b.Identifier)) })
+	slices.SortFunc(fleet, func(a, b soar.Host) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Identifier, b.Identifier))
+	})
 	return fleet, nil
 }
 

@@ -334,6 +334,11 @@ func TestJobsThatAreRefused(t *testing.T) {
 			}
 		})
 	}
+	large := good()
+	large.With["tag"] = strings.Repeat("x", maxControlBytes)
+	if _, err := c.StartJob(t.Context(), large); err == nil || !strings.Contains(err.Error(), "make the arguments shorter") {
+		t.Errorf("more than the socket takes: %v", err)
+	}
 	runs, err := d.Store().Runs(t.Context(), store.RunFilter{Limit: 10})
 	if err != nil || len(runs) != 0 {
 		t.Errorf("%d runs began: %v", len(runs), err)
