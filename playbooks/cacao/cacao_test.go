@@ -71,6 +71,7 @@ steps:
     on_error:
       - {id: told, do: notify.send, with: {sink: soc, text: "no"}}
       - {if: .alert.id != null, do: alert.note, with: {text: "told"}}
+  - {id: by_the_action, do: playbook.call, with: {playbook: triage-note, vars: {names: [c]}}}
   - {id: alone, parallel: [{do: alert.note, with: {text: alone}}]}
   - {do: alert.note, with: {text: last}, on_error: stop}
 finally:

@@ -228,9 +228,9 @@ func (c *converter) join(a, b string) string {
 }
 
 func (c *converter) call(id string, step *Step, s surroundings) []any {
-	if ours := c.ours(id, step, "step"); text(ours["call"]) != "" {
+	if ours := c.ours(id, step, "step"); called(ours) != "" {
 		c.failing(id, step, ours, s)
-		c.note(id, Converted, "calls %s", shorten(text(ours["call"]), 80))
+		c.note(id, Converted, "calls %s", shorten(called(ours), 80))
 		return c.emit(ours, s)
 	}
 	c.note(id, NotConverted, "it calls the playbook %s: import that one too, and write call: with its name", shorten(step.PlaybookID, 80))

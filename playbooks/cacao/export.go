@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/playbooks"
 )
 
 // Export writes a playbook of ours, given by the source of a version of it, which must
@@ -218,9 +219,9 @@ func (x *exporter) core(step mapping, path string, w way, carryOn bool) string {
 			inside := path + "/branch" + strconv.Itoa(len(s.NextSteps)+1)
 			s.NextSteps = append(s.NextSteps, x.add(typeEnd, inside+"/end", &Step{Name: "end"}))
 		}
-	case step["call"] != nil:
+	case called(step) != "":
 		kind = typePlaybook
-		s.PlaybookID = identifier("playbook", text(step["call"]))
+		s.PlaybookID = identifier("playbook", called(step))
 	default:
 		s.Commands, s.Agent = manual(step), teamID
 	}
@@ -236,6 +237,15 @@ func flow(s *Step, w way, carryOn bool) {
 		return
 	}
 	s.OnSuccess, s.OnFailure = w.next, w.failed
+}
+
+// called is the playbook that a step calls, by its key or by the action; empty when it
+// calls none.
+func called(step mapping) string {
+	if with, ok := step["with"].(mapping); ok && text(step["do"]) == playbooks.CallAction {
+		return text(with["playbook"])
+	}
+	return text(step["call"])
 }
 
 func stepTitle(step mapping) string {
