@@ -59,7 +59,7 @@ func TestRunToTheEnd(t *testing.T) {
 			t.Errorf("verdict %q", v)
 		}
 		families, err := registry.Gather()
-		if err != nil || len(families) != 8 { // 5 of them of the guard
+		if err != nil || len(families) != 9 { // 6 of them of the guard
 			t.Errorf("%d metrics: %v", len(families), err)
 		}
 	})

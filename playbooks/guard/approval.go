@@ -388,7 +388,9 @@ func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 	twice := func(o soar.Vote) bool { return o.Agree && (strings.EqualFold(o.By, v.By) || sameUser(o.User, v.User)) }
 	if i := slices.IndexFunc(now.Votes, twice); v.Agree && i >= 0 {
 		before := now.Votes[i].By
-		if !strings.EqualFold(before, v.By) {
+		if strings.EqualFold(before, v.By) {
+			before = v.By
+		} else {
 			before = fmt.Sprintf("%s, who is %s like %s,", before, v.User, v.By)
 		}
 		return nil, fmt.Errorf("approval %s: %w: %s has agreed already, and %d people have to", id, ErrMayNot, before, now.Count)
