@@ -54,9 +54,7 @@ var rows = map[string]row{
 	"carve.delete": {with: object{"session": firstCarve, "unfetched": true}, endpoint: "carves-delete",
 		scene: func(s *scene) { s.do("carve.file", object{"host": s.host.Identifier, "path": s.alert.Event["path"]}) }},
 	"carve.fetch": {with: object{"session": firstCarve}, endpoint: "carves-download", outside: true, // its call sends nothing: it looks from then on
-		scene: func(s *scene) {
-			s.do("live.query", object{"hosts": []any{s.host.Identifier}, "sql": "select * from carves where path = :p and carve = 1", "params": object{"p": s.alert.Event["path"]}})
-		}},
+		scene: func(s *scene) { s.do("carve.file", object{"host": s.host.Identifier, "path": s.alert.Event["path"]}) }},
 	"carve.file": {with: object{"host": theHost, "path": thePath}, count: carves},
 	"carve.quarantined": {with: object{"host": theHost, "path": `C:\bad.exe`}, endpoint: "defender-quarantine-carve",
 		scene: func(s *scene) {
@@ -75,7 +73,9 @@ var rows = map[string]row{
 		scene: func(s *scene) { s.do("host.deactivate", object{"host": s.host.Identifier}) }},
 	"host.release": {with: object{"host": theHost}, endpoint: "response-add",
 		scene: func(s *scene) { s.do("host.contain", object{"host": s.host.Identifier}) }},
-	"host.tag":     {with: object{"host": theHost, "tag": "seen"}, endpoint: "hosts-tags-add"},
+	"host.tag": {with: object{"host": theHost, "tag": "seen"}, endpoint: "hosts-tags-add"},
+	"host.untag": {with: object{"host": theHost, "tag": "seen"}, endpoint: "hosts-tags-remove",
+		scene: func(s *scene) { s.do("host.tag", object{"host": s.host.Identifier, "tag": "seen"}) }},
 	"http.request": {with: object{"url": "ELSEWHERE", "body": object{"a": 1}}, outside: true, blind: true, count: func(s *scene) int { return s.other.count() }},
 	"ioc.add":      {with: object{"list": "it's ours", "type": "md5", "values": []any{"${{ .alert.event.md5 }}"}}, endpoint: "iocs-replace"},
 	"ioc.remove": {with: object{"list": "soc", "values": []any{"${{ .alert.event.md5 }}"}}, endpoint: "iocs-replace",
