@@ -310,18 +310,24 @@ func (p *page) output(src *sources, t reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		return
 	}
-	var lines []string
+	if lines := outputLines(src, t); len(lines) > 0 {
+		p.printf("\nOutput, as `.steps.<id>.output`:\n\n%s\n", strings.Join(lines, "\n"))
+	}
+}
+
+// outputLines has a line for each field, and for those of what is embedded.
+func outputLines(src *sources, t reflect.Type) (lines []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "" || name == "-" || !f.IsExported() {
-			continue
+		switch {
+		case f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct:
+			lines = append(lines, outputLines(src, f.Type)...)
+		case name != "" && name != "-" && f.IsExported():
+			lines = append(lines, strings.TrimSuffix(fmt.Sprintf("- `.%s` %s", name, src.doc(t, f.Name)), " "))
 		}
-		lines = append(lines, strings.TrimSuffix(fmt.Sprintf("- `.%s` %s", name, src.doc(t, f.Name)), " "))
 	}
-	if len(lines) > 0 {
-		p.printf("\nOutput, as `.steps.<id>.output`:\n\n%s\n", strings.Join(lines, "\n"))
-	}
+	return lines
 }
 
 func functionsPage() *page {

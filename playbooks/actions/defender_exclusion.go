@@ -27,6 +27,10 @@ type DefenderExclusion struct {
 
 	// FileType is the ending of file names, such as .log
 	FileType string `yaml:"file_type"`
+
+	// For is how long it shall be so: from a minute to 90 days. Then it is taken back by
+	// itself. Without it, somebody has to do so.
+	For time.Duration `yaml:"for"`
 }
 
 // DefenderExclusionOutput is what defender.exclusions_add and
@@ -62,8 +66,11 @@ func addExclusionChange(name, inverse, summary string, change connector.Exclusio
 			Example: "do: " + name + "\nwith:\n  host: ${{ .alert.host.identifier }}\n  path: C:\\Build\\cache\n",
 			Timeout: 5 * time.Minute,
 		},
-		check: func(_ *Deps, in *DefenderExclusion, a *arguments) { checkExclusion(in, a, adds) },
-		host:  func(in DefenderExclusion) Host { return in.Host },
+		check: func(_ *Deps, in *DefenderExclusion, a *arguments) {
+			checkFor(in.For, a)
+			checkExclusion(in, a, adds)
+		},
+		host: func(in DefenderExclusion) Host { return in.Host },
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderExclusion) error {
 			settings, err := d.defenderSettings(ctx, in.Host)
 			if err != nil {
@@ -93,8 +100,14 @@ func addExclusionChange(name, inverse, summary string, change connector.Exclusio
 				return out
 			})
 		},
-		reverse: func(call playbooks.Call, _ DefenderExclusion, _ map[string]any) *playbooks.Reversal {
-			return &playbooks.Reversal{Do: inverse, With: call.With}
+		reverse: func(_ playbooks.Call, in DefenderExclusion, _ map[string]any) *playbooks.Reversal {
+			with := map[string]any{"host": string(in.Host)}
+			for key, value := range map[string]string{"path": in.Path, "process": in.Process, "file_type": in.FileType} {
+				if value != "" {
+					with[key] = value
+				}
+			}
+			return &playbooks.Reversal{Do: inverse, With: with, After: in.For}
 		},
 	})
 }

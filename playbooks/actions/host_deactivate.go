@@ -13,6 +13,10 @@ type HostDeactivate struct {
 	// Host is the host identifier. The account of erbridge needs the role admin in
 	// release 4.0.
 	Host Host `yaml:"host" required:"true"`
+
+	// For is how long the host stays away: from a minute to 90 days. Then it is enabled by
+	// itself. Without it, somebody has to enable it.
+	For time.Duration `yaml:"for"`
 }
 
 func init() {
@@ -28,6 +32,7 @@ func init() {
 			Example: "do: host.deactivate\nwith:\n  host: ${{ .alert.host.identifier }}\n",
 			Timeout: 2 * time.Minute,
 		},
+		check: func(_ *Deps, in *HostDeactivate, a *arguments) { checkFor(in.For, a) },
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostDeactivate) error {
 			return in.turn(d, call).ready(ctx, d, call)
 		},
@@ -38,7 +43,7 @@ func init() {
 			return in.turn(d, call).look(ctx, d), nil
 		},
 		reverse: func(_ playbooks.Call, in HostDeactivate, _ map[string]any) *playbooks.Reversal {
-			return &playbooks.Reversal{Do: "host.enable", With: map[string]any{"host": string(in.Host)}}
+			return &playbooks.Reversal{Do: "host.enable", With: map[string]any{"host": string(in.Host)}, After: in.For}
 		},
 	})
 }

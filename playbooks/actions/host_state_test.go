@@ -2,9 +2,11 @@ package actions
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/erbridge/erbridge/connector/ersim"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -97,6 +99,35 @@ func TestOldAPICannotDeactivate(t *testing.T) {
 		err := b.ready(action, call("x", soar.Alert{}, object{"host": h.Identifier}))
 		if err == nil || errors.Is(err, playbooks.ErrTransient) || !strings.Contains(err.Error(), "the server's API knows no hosts that are removed") {
 			t.Errorf("%s: %v", action, err)
+		}
+	}
+}
+
+// A host that is away for an hour comes back by itself, and Defender looks again.
+func TestStatesForATime(t *testing.T) {
+	excluded := func(d *daemon) string {
+		settings := d.run("defender.settings", call("look", soar.Alert{}, object{"host": d.host.Identifier})).Output.(DefenderSettingsOutput)
+		list, _ := settings.Settings.(map[string]any)["ExclusionPath"].([]any)
+		return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(list)), " "), "[]")
+	}
+	for _, tt := range []struct {
+		step, during, after string
+		state               func(d *daemon) string
+	}{
+		{"host.deactivate, with: {", "removed", "active", func(d *daemon) string { return stateWords[d.windows().State] }},
+		{`defender.exclusions_add, with: {path: 'C:\Build', `, `C:\Build`, "", excluded},
+	} {
+		d := newDaemon(t, "  - {id: shut, do: "+tt.step+"host: '${{ .alert.host.identifier }}', for: 1h}}\n")
+		d.start()
+		d.put()
+		run := d.ended("act", 1)
+		if got := tt.state(d); run.State != soar.RunDone || got != tt.during {
+			t.Fatalf("%s: run %s: %s; %s", tt.step, run.State, run.Error, got)
+		}
+		d.restart(2 * time.Hour)
+		back := d.ended("undo-act", 1)
+		if got := tt.state(d); back.State != soar.RunDone || got != tt.after {
+			t.Errorf("%s: run %s: %s; %s", tt.step, back.State, back.Error, got)
 		}
 	}
 }
