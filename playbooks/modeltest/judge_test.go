@@ -1,6 +1,7 @@
 package modeltest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -54,7 +55,8 @@ func (w *world) judge(call *sentCall, out playbooks.Outcome, err error) {
 	case "alert.note":
 		so = slices.ContainsFunc(w.sim.Notes(id), func(note string) bool { return strings.HasPrefix(note, text("text")) })
 	case "alert.resolve":
-		so = slices.ContainsFunc(w.sim.Alerts(), func(a ersim.AlertState) bool { return a.ID == id && a.Status == "RESOLVED" })
+		// That of a host which was enrolled anew is not listed any more.
+		so = !slices.ContainsFunc(w.sim.Alerts(), func(a ersim.AlertState) bool { return a.ID == id && a.Status != "RESOLVED" })
 	}
 	if !so && !changed {
 		w.wrong("%s of run %s, step %s says %q, and the server knows better", call.action, call.run, call.step, out.Summary)
@@ -110,6 +112,8 @@ func (w *world) judgeAll() {
 	w.judgeOnce()
 	w.judgeHosts(undoing)
 	w.judgeLifted(undoing)
+	w.judgeFreeze(undoing)
+	w.judgeResolved(results, undoing)
 	w.judgeBudgets()
 	w.judgeModes(results)
 	w.judgeResults(results)
@@ -213,6 +217,48 @@ func (w *world) judgeLifted(undoing map[soar.RunID]*playbooks.UndoNote) {
 	}
 }
 
+// judgeFreeze: while changes are frozen, nothing is changed but what is taken back.
+func (w *world) judgeFreeze(undoing map[soar.RunID]*playbooks.UndoNote) {
+	if len(w.plan.settings.Freezes) == 0 {
+		return
+	}
+	for i := range w.received {
+		r := &w.received[i]
+		day := r.ReceivedAt.Format(time.DateOnly)
+		from, _ := time.Parse("2006-01-02 15:04", day+" "+frozenFrom) // both are well-formed
+		to, _ := time.Parse("2006-01-02 15:04", day+" "+frozenTo)
+		if undoing[r.run] == nil && r.ReceivedAt.After(from.Add(settled)) && r.ReceivedAt.Before(to) {
+			w.wrong("%s of run %s, step %s was accepted at %s, while changes are frozen", r.action, r.run, r.step, r.ReceivedAt.Format(time.TimeOnly))
+		}
+	}
+}
+
+// judgeResolved: what waited while an analyst resolved its alert is not done.
+func (w *world) judgeResolved(results []result, undoing map[soar.RunID]*playbooks.UndoNote) {
+	own := map[soar.RunID]bool{}
+	for i := range results {
+		own[results[i].run.ID] = own[results[i].run.ID] || results[i].Action == "alert.resolve"
+	}
+	waited := map[runStep]time.Time{}
+	for _, run := range w.runs() {
+		for _, e := range w.entries(run.ID) {
+			var d playbooks.Decision
+			if at := (runStep{e.Run, e.Step}); e.Kind == soar.EntryDecision && waited[at].IsZero() && json.Unmarshal(e.Body, &d) == nil && d.Waits != nil {
+				waited[at] = e.At
+			}
+		}
+	}
+	for i := range w.received {
+		r := &w.received[i]
+		at, resolved := w.resolved[r.alert.ID]
+		since := waited[runStep{r.run, r.step}]
+		if resolved && !own[r.run] && undoing[r.run] == nil && !since.IsZero() && since.Before(at) && r.ReceivedAt.After(at.Add(settled)) {
+			w.wrong("%s of run %s, step %s was accepted %s after an analyst resolved alert %s, and had waited since before",
+				r.action, r.run, r.step, r.ReceivedAt.Sub(at), r.alert.ID)
+		}
+	}
+}
+
 // underway is how much later than the guard counted it a call may arrive.
 const underway = 15 * time.Minute
 
@@ -233,7 +279,7 @@ func (w *world) judgeBudgets() {
 			for j := range w.received[i:] {
 				r := &w.received[i+j]
 				rearmed := slices.ContainsFunc(w.rearms[b.Name], func(at time.Time) bool {
-					return at.Add(underway).After(from) && at.Before(r.ReceivedAt)
+					return at.Add(underway).After(from) && at.Before(r.ReceivedAt.Add(time.Millisecond)) // which is rounded
 				})
 				if r.ReceivedAt.Sub(from) > b.Window-underway || rearmed {
 					break
@@ -305,8 +351,7 @@ func (w *world) judgeResults(results []result) {
 		where := fmt.Sprintf("%s of run %s, step %s", r.Action, r.run.ID, r.step)
 		trusting := strings.Contains(r.step, "_trusting")
 		parted := inParts[runStep{r.run.ID, r.step}] // its parts are judged
-		if r.State == soar.StepExecuted && slices.Contains(verifiable, r.Action) && !trusting && !parted &&
-			!strings.Contains(r.Summary, "Defender does not tell") && !strings.HasPrefix(r.Summary, "settled by ") {
+		if r.State == soar.StepExecuted && slices.Contains(verifiable, r.Action) && !trusting && !parted && !strings.HasPrefix(r.Summary, "settled by ") {
 			w.wrong("%s ended executed, and not verified; the run is %s", where, r.run.State)
 		}
 		if r.run.State == soar.RunDone && r.State == soar.StepUnknown {
@@ -345,6 +390,14 @@ func (w *world) judgeEntries() {
 	for _, run := range w.runs() {
 		for _, e := range w.entries(run.ID) {
 			var d playbooks.Decision
+			var sent playbooks.Sent
+			if e.Kind == soar.EntrySent && json.Unmarshal(e.Body, &sent) == nil && sent.Found {
+				w.reach("lost call found")
+			}
+			var intent playbooks.Intent
+			if e.Kind == soar.EntryIntent && json.Unmarshal(e.Body, &intent) == nil && intent.Again {
+				w.reach("lost call sent again")
+			}
 			switch {
 			case e.Kind == soar.EntrySent && strings.HasPrefix(e.Ref, "cmd:"):
 				one := runStep{e.Run, e.Step}
@@ -353,7 +406,10 @@ func (w *world) judgeEntries() {
 				}
 				owner[e.Ref] = one
 			case e.Kind == soar.EntryDecision && json.Unmarshal(e.Body, &d) == nil:
-				for _, a := range d.Answers {
+				for i, a := range d.Answers {
+					if i == len(d.Answers)-1 && !a.OK {
+						w.reach(fmt.Sprintf("guard: %s: %s", a.Check, cmp.Or(string(a.State), "waits")))
+					}
 					if len(strings.Fields(a.Words)) < 2 || a.Check == "" {
 						w.wrong("run %s, step %s: the guard says %q by %q", e.Run, e.Step, a.Words, a.Check)
 					}

@@ -92,7 +92,17 @@ func TestModelActions(t *testing.T) {
 }
 
 // mustReach is what a few hundred sequences come to, or the test tests too little.
-var mustReach = []string{}
+var mustReach = []string{
+	"crash at once", "crash before a commit", "crash after a commit", "crash before a call arrives", "crash before the answer of a call arrives",
+	"lost call found", "lost call sent again", "call on its way for long", "disk full", "host away", "host enrolled anew",
+	"guard: kill switch: waits", "guard: mode: observed", "guard: alert still open: refused", "guard: protected hosts: refused",
+	"guard: open call: waits", "guard: open call: suppressed", "guard: limits: waits", "guard: budget: refused", "budget re-armed",
+	"guard: change freeze: waits", "guard: change freeze: refused", "guard: approval: waits", "guard: approval: refused",
+	"guard: ready: waits", "guard: ready: refused", "guard: ready: suppressed", "approval answered true", "approval answered false",
+	"alert resolved by an analyst", "command cancelled by an analyst", "run cancelled by a person", "timed containment", "undone", "undo done",
+	"host.contain verified", "host.contain failed", "host.contain expired", "host.release verified", "process.kill verified", "file.delete verified",
+	"script.run executed", "defender.scan verified", "agent.restart verified", "host.tag verified", "alert.note verified", "alert.resolve verified",
+}
 
 func number(t *testing.T, name string, otherwise int) int {
 	t.Helper()

@@ -34,7 +34,7 @@ func (d *draft) move() move {
 		weight int
 		draw   func() (string, func(*world))
 	}{
-		{30, d.alert}, {9, d.host}, {12, d.fault}, {4, d.late}, {9, d.crash}, {14, d.answer}, {4, d.pause}, {3, d.rearm}, {4, d.cancel}, {3, d.reload}, {6, d.undo}, {3, d.extend},
+		{24, d.alert}, {8, d.burst}, {9, d.host}, {12, d.fault}, {4, d.late}, {12, d.crash}, {14, d.answer}, {4, d.pause}, {6, d.rearm}, {4, d.cancel}, {3, d.reload}, {6, d.undo}, {5, d.extend},
 		{4, d.analyst}, {3, d.withdraw}, {3, d.protect}, {3, d.reuse}, {1, d.enrol}, {2, d.disk}, {3, d.settle},
 	}
 	sum := 0
@@ -59,7 +59,11 @@ func (d *draft) target() ersim.HostState {
 }
 
 func (d *draft) alert() (string, func(*world)) {
-	h, kind, n := d.target(), pick(d, kinds...), d.alerts
+	return d.alertOn(d.target())
+}
+
+func (d *draft) alertOn(h ersim.HostState) (string, func(*world)) {
+	kind, n := pick(d, kinds...), d.alerts
 	d.alerts++
 	path := fmt.Sprintf(`C:\Temp\bad%d.exe`, n)
 	if h.Platform != "windows" {
@@ -68,6 +72,22 @@ func (d *draft) alert() (string, func(*world)) {
 	severity := pick(d, soar.SeverityHigh, soar.SeverityMedium)
 	return fmt.Sprintf("alert of the %s kind on %s, pid %d", kind, h.Name, 5000+n), func(w *world) {
 		w.raise(h.Name, kind, path, strconv.Itoa(5000+n), severity)
+	}
+}
+
+// burst lets several alerts of a host come at the same moment.
+func (d *draft) burst() (string, func(*world)) {
+	h := pick(d, d.focus...)
+	var whats []string
+	var all []func(*world)
+	for range 2 + d.IntN(2) {
+		what, do := d.alertOn(h)
+		whats, all = append(whats, what), append(all, do)
+	}
+	return strings.Join(whats, "; "), func(w *world) {
+		for _, do := range all {
+			do(w)
+		}
 	}
 }
 
@@ -408,6 +428,9 @@ func (w *world) resolve(n int) {
 		return
 	}
 	w.reach("alert resolved by an analyst")
+	if _, before := w.resolved[a.ID]; !before {
+		w.resolved[a.ID] = time.Now()
+	}
 	a.Status, a.Verdict, a.Comment, a.UpdatedAt = soar.StatusResolved, "true_positive", "seen", time.Now().UTC()
 	w.take(a)
 }

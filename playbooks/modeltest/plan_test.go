@@ -89,6 +89,9 @@ func (d *draft) setUp() {
 	if d.chance(30) {
 		s.Limits = append(s.Limits, guard.Limit{Rate: 2 + d.IntN(3), Per: pick(d, time.Minute, 10*time.Minute)})
 	}
+	if d.chance(25) {
+		s.Freezes = []guard.Freeze{{Name: "early shift", Days: []string{"mon-sun"}, From: frozenFrom, To: frozenTo, Timezone: "Etc/UTC"}}
+	}
 	s.Approval = guard.ApprovalSettings{Expires: pick(d, time.Minute, 15*time.Minute, time.Hour), Count: 1 + d.IntN(2)}
 	if d.chance(50) {
 		s.Approvers, s.Approval.From = map[string][]string{"leads": {"ann", "ben"}}, []string{"leads"}
@@ -101,6 +104,12 @@ func (d *draft) setUp() {
 		d.books = append(d.books, books)
 	}
 }
+
+// The times of the day between which nothing is changed, where there is a freeze.
+const (
+	frozenFrom = "03:35"
+	frozenTo   = "04:05"
+)
 
 // destructive are the actions that the budgets are about.
 var destructive = []string{"host.contain", "process.kill", "file.delete", "script.run"}

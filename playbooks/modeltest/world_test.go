@@ -32,10 +32,11 @@ type world struct {
 	analyst *connector.Client // with a way of its own to the server
 
 	// Of the goroutine that plays.
-	life    *life
-	actions map[string]playbooks.Action
-	set     int
-	alerts  []soar.Alert
+	life     *life
+	actions  map[string]playbooks.Action
+	set      int
+	alerts   []soar.Alert
+	resolved map[string]time.Time // alerts that an analyst has resolved
 
 	onTheWay sync.WaitGroup // requests and websockets that the server has still
 	taking   sync.Mutex     // held while a request with an effect is served
@@ -92,6 +93,7 @@ func play(t *testing.T, p *plan) (out played) {
 		w := &world{
 			t: t, plan: p, reached: map[string]int{}, touched: map[string]time.Time{}, protected: map[string]time.Time{}, anew: map[string]time.Time{},
 			votes: map[runStep]map[string]struct{}{}, rearms: map[string][]time.Time{},
+			resolved: map[string]time.Time{},
 		}
 		w.play(dir)
 		out = played{w.broken, w.reached}
