@@ -41,13 +41,7 @@ type DefenderExclusionOutput struct {
 	Exclusion string `json:"exclusion"`
 }
 
-func init() {
-	addExclusionChange("defender.exclusions_add", "defender.exclusions_remove", "Lets scans of Windows Defender on a host leave something out.",
-		connector.AddExclusion, "exclude", "excluded", "from")
-	addExclusionChange("defender.exclusions_remove", "defender.exclusions_add", "Lets scans of Windows Defender on a host take in again what they left out.",
-		connector.RemoveExclusion, "include", "included", "in")
-}
-
+// addExclusionChange adds one of the two actions that change exclusions.
 func addExclusionChange(name, inverse, summary string, change connector.ExclusionChange, todo, done, where string) {
 	words := func(call playbooks.Call, in DefenderExclusion) task {
 		return task{todo, done, fmt.Sprintf("%s %s scans of Defender on %s", in, where, hostName(call, in.Host))}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/scripts"
@@ -75,6 +76,9 @@ func (s *ScriptSource) checkContent(a *arguments) {
 	}
 	if len(s.Content) > maxScriptBytes {
 		a.refuse("content", "", "has %d bytes, the limit is %d", len(s.Content), maxScriptBytes)
+	}
+	if a.known("params") && strings.ContainsFunc(s.Params, unicode.IsControl) {
+		a.refuse("params", "", "holds a control character or a line end, which may begin another command")
 	}
 	if a.known("kind") && s.Kind == "" && !a.wrong("kind") {
 		a.refuse("", "say in which language content is", "argument %q is required", "kind")

@@ -91,6 +91,7 @@ func TestScriptSourceRefuses(t *testing.T) {
 		{"both", object{"script": "greet", "content": "x"}, "content: excludes script"},
 		{"no kind", object{"content": "x"}, `argument "kind" is required`},
 		{"an empty text", object{"content": " ", "kind": "bat"}, "content: is empty"},
+		{"a line in params", object{"content": "x", "kind": "bat", "params": "a\r\ncalc"}, "params: holds a control character or a line end"},
 		{"an unknown kind", object{"content": "x", "kind": "perl"}, `unknown value "perl"`},
 		{"arguments of a text", object{"content": "x", "kind": "bat", "arguments": object{"a": "b"}}, "arguments: is for a reviewed script"},
 		{"params of a script", object{"script": "greet", "params": "-x", "arguments": object{"who": "a"}}, "params: is for content"},
