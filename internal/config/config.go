@@ -125,8 +125,8 @@ type Playbooks struct {
 
 // Actions says what the actions of playbooks may use.
 type Actions struct {
-	// CarveDir is the folder for files that carve.file and carve.quarantined
-	// download. Empty means the folder carves of the store.
+	// CarveDir is the folder for carves: files that carve.file, carve.quarantined and
+	// carve.fetch download. Empty means the folder carves of the store.
 	CarveDir string `yaml:"carve_dir" path:"true"`
 
 	// MaxCarveBytes bounds one download.

@@ -68,7 +68,7 @@ func (s *Store) checkStored(ctx context.Context, m *Manifest) error {
 		err = fmt.Errorf("%w, and no record tells that it was deleted: %w", ErrGone, ErrChanged)
 	}
 	if err != nil {
-		return fmt.Errorf("carve %s: %w; erbridge carves show %s tells more", m.Session, err, m.Session)
+		return fmt.Errorf("carve %s: %w; erbridge carves show %s tells more; to download it anew, move %s away", m.Session, err, m.Session, s.folder(m.Session))
 	}
 	return nil
 }

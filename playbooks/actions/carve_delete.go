@@ -34,10 +34,10 @@ type CarveDeleteOutput struct {
 func init() {
 	add(kind[CarveDelete]{
 		Spec: playbooks.Spec{
-			Name: "carve.delete",
-			Summary: "Deletes a carve from the server for good, once its archive is in the folder for carves. " +
-				"In release 4.0 the account needs the admin role.",
+			Name:    "carve.delete",
+			Summary: "Deletes a carve from the server for good, once its archive is in the folder for carves.",
 			Effect:  playbooks.Repeatable,
+			Needs:   []string{"admin"},
 			Output:  CarveDeleteOutput{},
 			Example: "do: carve.delete\nwith:\n  session: A7NSDDG5NN\n",
 			Timeout: 2 * time.Minute,
@@ -49,10 +49,12 @@ func init() {
 			} else if err != nil {
 				return err
 			}
-			if in.Unfetched {
-				return nil
+			if !in.Unfetched {
+				if err := d.fetchedWhole(ctx, in.Session); err != nil {
+					return err
+				}
 			}
-			return d.fetchedWhole(ctx, in.Session)
+			return d.mayAdminister(ctx, "deleting a carve from the server")
 		},
 		do: deleteCarve,
 	})
@@ -85,8 +87,6 @@ func deleteCarve(ctx context.Context, d *Deps, call playbooks.Call, in CarveDele
 		if _, look := d.carve(ctx, in.Session); !errors.Is(look, soar.ErrNotFound) {
 			return playbooks.Outcome{}, task.failure(effectError(err))
 		}
-	case errors.Is(err, connector.ErrForbidden):
-		return playbooks.Outcome{}, task.failure(fmt.Errorf("%w: the account of erbridge needs the admin role for it", err))
 	case err != nil:
 		return playbooks.Outcome{}, task.failure(effectError(err))
 	}

@@ -491,6 +491,24 @@ func TestCarveDeleteIsLookedAt(t *testing.T) {
 	}
 }
 
+// Only an administrator deletes carves, and hears so before anything is written down.
+func TestCarveDeleteNeedsAnAdministrator(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	session := b.carvedByHand(b.windows())
+	b.deps.Client = b.login("analyst")
+	b.actions = All(b.deps)
+	c := call("delete", soar.Alert{}, object{"session": session, "unfetched": true})
+	if err := b.ready("carve.delete", c); err == nil || !strings.Contains(err.Error(), "deleting a carve from the server needs the role admin") {
+		t.Errorf("ready: %v", err)
+	}
+	if _, err := b.actions["carve.delete"].Do(t.Context(), c); !errors.Is(err, connector.ErrForbidden) || errors.Is(err, playbooks.ErrTransient) {
+		t.Errorf("do: %v", err)
+	}
+	if left := b.sim.Carves(); len(left) != 1 {
+		t.Errorf("%d carves are left", len(left))
+	}
+}
+
 func TestCarveArguments(t *testing.T) {
 	b := newBench(t, ersim.Options{})
 	for _, tt := range []struct {
