@@ -149,7 +149,7 @@ func (r *rig) writeConfig(url string) error {
 	if err := os.Mkdir(filepath.Join(r.dir, "playbooks"), 0o700); err != nil {
 		return err
 	}
-	for name, data := range map[string]string{"erbridge.yaml": text, "er-password": "admin\n", "playbooks/stop.yaml": playbook} {
+	for name, data := range map[string]string{"erbridge.yaml": text, "er-password": "admin\n", "playbooks/stop.yaml": playbook, "playbooks/case.yaml": caseBook} {
 		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(data), 0o600); err != nil {
 			return err
 		}
@@ -234,6 +234,9 @@ func (r *rig) finish(ctx context.Context) error {
 
 // finished says what is still open, or nothing.
 func (r *rig) finished(ctx context.Context, s *store.Reader) (open string, err error) {
+	if err := r.answer(ctx, s); err != nil {
+		return "", err
+	}
 	counts, err := s.Counts(ctx)
 	if err != nil {
 		return "", err
