@@ -39,6 +39,9 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 	for _, step := range stepsIn(entries) { // nobody else will: what they hold would be held for ever
 		r.keep(e.guard.End(run.ID, step, soar.StepUnknown, r.now()))
 	}
+	if err := r.scheduleUnended(ctx, entries); err != nil {
+		return err
+	}
 	seq := r.entry("", soar.EntryDecision, "", Decision{Reason: why.Error()})
 	open := openCalls(entries)
 	if len(open) == 0 {

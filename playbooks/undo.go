@@ -1,6 +1,7 @@
 package playbooks
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -182,7 +183,7 @@ func (r *runner) recordUndo(i *instance, p *progress, result *Result) {
 	if r.undo != nil { // what takes something back, is not taken back by itself
 		return
 	}
-	r.schedule(i.key, result)
+	r.schedule(i.key, r.run.AlertKey, result)
 }
 
 // mayHaveHappened reports whether a step that ended in a state may have had its effect.
@@ -232,13 +233,13 @@ func takenBackAfter(action Action, call Call) string {
 
 // schedule makes the run that takes a step back when its time has come, for the commit
 // that has the result of the step: there is no moment at which only one of them is kept.
-func (r *runner) schedule(key string, result *Result) {
+func (r *runner) schedule(key string, alert int64, result *Result) {
 	if result.Undo == nil || result.Undo.After <= 0 {
 		return
 	}
 	now := r.now()
 	made, err := r.e.makeUndo(&undoPlan{
-		of: r.run, alert: r.run.AlertKey, steps: []undoStep{{key, *result}}, due: now.Add(result.Undo.After), now: now,
+		of: r.run, alert: alert, steps: []undoStep{{key, *result}}, due: now.Add(result.Undo.After), now: now,
 	})
 	if err != nil { // the actions of this release do not fit together
 		r.log.Error("what a step did is not taken back by itself", "step", key, "err", err)
@@ -253,6 +254,22 @@ func (r *runner) schedule(key string, result *Result) {
 	r.change.Playbooks = append(r.change.Playbooks, made.pb.version())
 	r.change.Entries = append(r.change.Entries, made.entries...)
 	r.change.KV = append(r.change.KV, made.kv...)
+}
+
+// scheduleUnended does that for the steps of a run that is given up whose calls may have
+// gone out: nobody will see how they end.
+func (r *runner) scheduleUnended(ctx context.Context, entries []soar.Entry) error {
+	alert, err := r.e.alertOf(ctx, &r.run)
+	if err != nil {
+		return err
+	}
+	for _, s := range stepsToUndo(entries, "", true) {
+		if s.unended {
+			s.result.Undo = reversalOf(r.e.actions[s.intent.Action], s.call(&r.run, &alert.Alert), nil)
+			r.schedule(s.key, alert.Key, &s.result)
+		}
+	}
+	return nil
 }
 
 // PendingUndo is what a run takes back, and when, by its journal. It is nil for a run

@@ -77,7 +77,7 @@ func (e *Engine) Undo(ctx context.Context, o UndoOrder) (Undoing, error) {
 	if err := mayUndo(&run, entries, o.Step); err != nil {
 		return Undoing{}, err
 	}
-	steps := stepsToUndo(entries, o.Step)
+	steps := stepsToUndo(entries, o.Step, run.State.Ended())
 	if len(steps) == 0 && o.Step != "" {
 		return Undoing{}, fmt.Errorf("%w: step %s of run %s has not ended, or there is none; erbridge runs show %[3]s lists them", ErrNotUndone, o.Step, o.Run)
 	}
@@ -94,8 +94,8 @@ func (e *Engine) Undo(ctx context.Context, o UndoOrder) (Undoing, error) {
 	for _, s := range steps {
 		one := UndoneStep{Step: s.key, Action: s.result.Action}
 		if s.result.Undo == nil && s.happened {
-			call := Call{Run: run.ID, Step: s.key, Alert: alert.Alert, With: s.intent.With, Mark: s.intent.Mark}
-			s.result.Undo = reversalOf(e.actions[s.result.Action], call, s.result.Output) // done by a release that recorded none
+			// Of a release that recorded none, or of a run that was given up.
+			s.result.Undo = reversalOf(e.actions[s.result.Action], s.call(&run, &alert.Alert), s.result.Output)
 		}
 		if s.result.Undo == nil {
 			one.State, one.Words = UndoImpossible, e.whyNot(&s)
@@ -152,12 +152,19 @@ type sentStep struct {
 	undoStep
 	intent   Intent
 	happened bool // as far as its state tells
+	unended  bool // the run was given up before its end
 	seq      int
 }
 
+// call is the call as it was sent.
+func (s *sentStep) call(run *soar.Run, alert *soar.Alert) Call {
+	return Call{Run: run.ID, Step: s.key, Alert: *alert, With: s.intent.With, Mark: s.intent.Mark}
+}
+
 // stepsToUndo are the steps of a run that have ended and wanted to change something, in
-// the order in which they ended; with a name, those of that step.
-func stepsToUndo(entries []soar.Entry, name string) []sentStep {
+// the order in which they ended; with a name, those of that step. Of a run that is over,
+// nobody will see any more how those ended whose calls were about to be sent.
+func stepsToUndo(entries []soar.Entry, name string, over bool) []sentStep {
 	intents := map[string]Intent{}
 	groups := map[string]bool{}
 	ended := map[string]*sentStep{}
@@ -168,6 +175,11 @@ func stepsToUndo(entries []soar.Entry, name string) []sentStep {
 			var intent Intent
 			if json.Unmarshal(entry.Body, &intent) == nil {
 				intents[entry.Step] = intent
+				if over {
+					s := &sentStep{unended: true, seq: entry.Seq}
+					s.key, s.result = entry.Step, Result{Action: intent.Action, State: soar.StepUnknown}
+					ended[entry.Step] = s
+				}
 			}
 		case soar.EntryNote:
 			var group GroupNote
@@ -259,7 +271,7 @@ func (e *Engine) undoOne(ctx context.Context, o *UndoOrder, s *sentStep, mark un
 		return err
 	}
 	var done *Result
-	for _, before := range stepsToUndo(entries, mark.Key) {
+	for _, before := range stepsToUndo(entries, mark.Key, false) {
 		if before.key == mark.Key {
 			done = &before.result
 		}
