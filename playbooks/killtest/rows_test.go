@@ -34,7 +34,8 @@ const (
 	theHost = "${{ .alert.host.identifier }}"
 	thePath = "${{ .alert.event.path }}"
 
-	firstCarve = "1P13QEF51N" // what the simulator calls it
+	firstCarve   = "1P13QEF51N" // what the simulator calls it
+	firstCommand = "1253e12c3954ccb74bb6ca866aa6b54b"
 )
 
 // rows are the actions with an effect, by name. To add one: its arguments, its endpoint,
@@ -63,12 +64,19 @@ var rows = map[string]row{
 			}})
 			s.do("defender.scan", object{"host": s.host.Identifier, "kind": "custom", "path": `C:\bad.exe`})
 		}},
+	"command.cancel": {with: object{"command": firstCommand}, endpoint: "response-cancel", scene: func(s *scene) { s.stuckCommand() }},
 	"config.assign": {with: object{"host": theHost, "config": 5}, endpoint: "configs-assign",
 		scene: func(s *scene) { s.addConfig(5) }},
-	"defender.scan":   {with: object{"host": theHost, "kind": "custom", "path": thePath}, endpoint: "defender-scan-now"},
-	"file.delete":     {with: object{"host": theHost, "path": thePath, "md5": "${{ .alert.event.md5 }}"}, endpoint: "response-add"},
-	"host.contain":    {with: object{"host": theHost}, endpoint: "response-add"},
-	"host.deactivate": {with: object{"host": theHost}, endpoint: "hosts-deactivate"},
+	"defender.scan":           {with: object{"host": theHost, "kind": "custom", "path": thePath}, endpoint: "defender-scan-now"},
+	"defender.check_update":   {with: object{"host": theHost}, endpoint: "defender-check-update"},
+	"defender.exclusions_add": {with: object{"host": theHost, "path": `C:\Build`}, endpoint: "defender-configure"},
+	"defender.exclusions_remove": {with: object{"host": theHost, "path": `C:\Build`}, endpoint: "defender-configure",
+		scene: func(s *scene) { s.do("defender.exclusions_add", object{"host": s.host.Identifier, "path": `C:\Build`}) }},
+	"defender.refresh":  {with: object{"host": theHost}, endpoint: "defender-status-refresh"},
+	"defender.schedule": {with: object{"host": theHost, "kind": "full", "at": "02:30", "day": "sunday"}, endpoint: "defender-schedule-scan"},
+	"file.delete":       {with: object{"host": theHost, "path": thePath, "md5": "${{ .alert.event.md5 }}"}, endpoint: "response-add"},
+	"host.contain":      {with: object{"host": theHost}, endpoint: "response-add"},
+	"host.deactivate":   {with: object{"host": theHost}, endpoint: "hosts-deactivate"},
 	"host.enable": {with: object{"host": theHost}, endpoint: "hosts-reactivate",
 		scene: func(s *scene) { s.do("host.deactivate", object{"host": s.host.Identifier}) }},
 	"host.release": {with: object{"host": theHost}, endpoint: "response-add",
@@ -82,17 +90,30 @@ var rows = map[string]row{
 		scene: func(s *scene) {
 			s.do("ioc.add", object{"list": "soc", "type": "md5", "values": []any{s.alert.Event["md5"]}})
 		}},
-	"notify.send":  {with: object{"sink": "soc", "text": "seen"}, outside: true, never2: true, count: events(soar.EventNotification)},
-	"pack.add":     {with: object{"name": "p", "queries": []any{object{"name": "q", "sql": "select 1", "interval": "5m"}}}, endpoint: "packs-add"},
-	"process.kill": {with: object{"host": theHost, "pid": "${{ .alert.event.pid }}", "name": thePath}, endpoint: "response-add"},
-	"query.add":    {with: object{"name": "q", "sql": "select 1", "interval": "5m"}, endpoint: "queries-add"},
-	"rule.disable": {with: object{"rule": 1}, endpoint: "rules-disable"},
+	"live.response": {with: object{"host": theHost, "kind": "bat", "content": "echo it's\r\necho \"done\""}, endpoint: "response-live"},
+	"notify.send":   {with: object{"sink": "soc", "text": "seen"}, outside: true, never2: true, count: events(soar.EventNotification)},
+	"pack.add":      {with: object{"name": "p", "queries": []any{object{"name": "q", "sql": "select 1", "interval": "5m"}}}, endpoint: "packs-add"},
+	"process.kill":  {with: object{"host": theHost, "pid": "${{ .alert.event.pid }}", "name": thePath}, endpoint: "response-add"},
+	"query.add":     {with: object{"name": "q", "sql": "select 1", "interval": "5m"}, endpoint: "queries-add"},
+	"rule.disable":  {with: object{"rule": 1}, endpoint: "rules-disable"},
 	"rule.enable": {with: object{"rule": 1}, endpoint: "rules-enable",
 		scene: func(s *scene) { s.do("rule.disable", object{"rule": 1.0}) }},
 	"script.run": {with: object{"host": theHost, "kind": "bat", "content": "echo it's\r\necho \"done\""}, endpoint: "response-custom-action"},
 	"yara.add":   {with: object{"file": "a.yar", "content": "rule a { condition: false }"}, endpoint: "yara-add"},
 	"yara.remove": {with: object{"file": "a.yar"}, endpoint: "yara-delete",
 		scene: func(s *scene) { s.do("yara.add", object{"file": "a.yar", "content": "rule a { condition: false }"}) }},
+}
+
+// stuckCommand gives the host a command that it does not come to the end of.
+func (s *scene) stuckCommand() {
+	s.Helper()
+	client, end := s.client(nil)
+	defer end()
+	s.sim.Inject(ersim.Fault{Kind: ersim.CommandStuck, Host: s.host.Identifier})
+	got, err := client.Responses.DeleteFile(s.Context(), connector.DeleteFile{Hosts: []string{s.host.Identifier}, Path: `C:\stuck`})
+	if err != nil || got.CommandID != firstCommand {
+		s.Fatalf("command %s: %v", got.CommandID, err)
+	}
 }
 
 // addConfig makes a config that hosts of Windows can be given.
