@@ -160,6 +160,7 @@ func (t *intents) hold(r *Request, forTurn bool, c *claim) {
 		}
 		q.add(w)
 		t.queues[me] = append(t.queues[me], p)
+		c.ifNotKept(func() { t.leave(me, c.g.call) }) // a run that was never kept comes back under another name
 	}
 	if a := t.ask(r); a.Until.IsZero() { // its turn has come since it asked
 		c.g.call(r.Run)
