@@ -23,6 +23,7 @@ type intake struct {
 	refuse  error
 	alerts  map[string]soar.Alert
 	order   []string // refs of new alerts, as they came
+	keys    map[string]int64
 	letters []soar.DeadLetter
 	events  []soar.Event
 	cursors map[string][]byte
@@ -34,7 +35,7 @@ type intake struct {
 }
 
 func newIntake() *intake {
-	return &intake{alerts: map[string]soar.Alert{}, cursors: map[string][]byte{}, kv: map[string]soar.KV{}, hands: map[string][]soar.Hand{}, commits: make(chan struct{}, 10_000)}
+	return &intake{alerts: map[string]soar.Alert{}, keys: map[string]int64{}, cursors: map[string][]byte{}, kv: map[string]soar.KV{}, hands: map[string][]soar.Hand{}, commits: make(chan struct{}, 10_000)}
 }
 
 func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error) {
@@ -55,6 +56,7 @@ func (s *intake) Commit(_ context.Context, c soar.Change) (soar.Committed, error
 		case !ok:
 			done.New = append(done.New, i)
 			s.order = append(s.order, a.Ref())
+			s.keys[a.Ref()] = int64(len(s.order))
 		case known.Status != a.Status || known.Verdict != a.Verdict || known.EventCount != a.EventCount || known.Comment != a.Comment:
 			done.Updated = append(done.Updated, i)
 			a.Backfill = known.Backfill
@@ -104,10 +106,10 @@ func (s *intake) KnownResolved(_ context.Context, server string, since time.Time
 func (s *intake) known(server, status string, since time.Time, limit int) (found []soar.StoredAlert) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, ref := range s.order {
+	for _, ref := range s.order {
 		a := s.alerts[ref]
 		if a.Server == server && a.Status == status && !a.CreatedAt.Before(since) && len(found) < limit {
-			found = append(found, soar.StoredAlert{Key: int64(key + 1), Alert: a})
+			found = append(found, soar.StoredAlert{Key: s.keys[ref], Alert: a})
 		}
 	}
 	return found
@@ -142,7 +144,7 @@ func (s *intake) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, er
 	if !ok {
 		return soar.StoredAlert{}, fmt.Errorf("alert %s: %w", ref, soar.ErrNotFound)
 	}
-	return soar.StoredAlert{Key: int64(1 + slices.Index(s.order, ref)), Alert: a}, nil
+	return soar.StoredAlert{Key: s.keys[ref], Alert: a}, nil
 }
 
 func (s *intake) alert(t *testing.T, ref string) soar.Alert {
