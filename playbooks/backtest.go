@@ -9,6 +9,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // BacktestOptions are the settings of a backtest; the zero value works.
@@ -22,6 +23,9 @@ type BacktestOptions struct {
 	History History
 	// Ceiling holds all playbooks at observe when it is ModeObserve.
 	Ceiling soar.Mode
+	// Guard is asked about the calls, as of the time of each alert; nil is one with what is
+	// built in. It counts nothing: each call is asked about as if it were the only one.
+	Guard *guard.Guard
 	// Listed bounds the alerts that are named for each change; 20 by default.
 	Listed int
 }
@@ -138,7 +142,7 @@ func NewBacktest(set *Set, o BacktestOptions) (*Backtest, error) {
 			continue
 		}
 		j := &unwritten{kv: map[string]soar.KV{}}
-		e, err := NewEngine(j, actions, NewSet(pb), EngineOptions{Now: now, Ceiling: o.Ceiling})
+		e, err := NewEngine(j, actions, NewSet(pb), EngineOptions{Now: now, Ceiling: o.Ceiling, Guard: o.Guard})
 		if err != nil {
 			return nil, err
 		}

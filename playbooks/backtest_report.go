@@ -46,9 +46,11 @@ type PlaybookBacktest struct {
 	Uncertain int `json:"uncertain,omitempty"`
 
 	// Actions are the calls of steps, by action.
-	Actions   []ActionCount `json:"actions"`
-	Hosts     int           `json:"hosts"`     // distinct hosts of the runs
-	Approvals int           `json:"approvals"` // calls that would ask a person
+	Actions []ActionCount `json:"actions"`
+	// Guard are the checks that refuse calls, or let them wait.
+	Guard     []GuardCount `json:"guard,omitempty"`
+	Hosts     int          `json:"hosts"`     // distinct hosts of the runs
+	Approvals int          `json:"approvals"` // calls that would ask a person
 	// BusiestHour is the hour in which most runs would have started.
 	BusiestHour *BusyHour `json:"busiest_hour,omitempty"`
 }
@@ -72,6 +74,38 @@ type ActionCount struct {
 	// made; OnFailure are made only when a call fails.
 	Unknown   int `json:"unknown"`
 	OnFailure int `json:"on_failure"`
+	// Refused are those that the guard does not let go, and Held those that would wait for
+	// it.
+	Refused int `json:"refused,omitempty"`
+	Held    int `json:"held,omitempty"`
+}
+
+// GuardCount counts the calls that a check of the guard refuses, or lets wait.
+type GuardCount struct {
+	Check   string `json:"check"`
+	Refused int    `json:"refused,omitempty"`
+	Held    int    `json:"held,omitempty"`
+}
+
+// stopped counts a call that the guard refuses or lets wait.
+func (c *counts) stopped(n *ActionCount, s *PlannedStep) {
+	check := s.Guard[len(s.Guard)-1].Check
+	by := c.guard[check]
+	by.Check = check
+	if s.Plan == PlanHeld {
+		n.Held++
+		by.Held++
+	} else {
+		n.Refused++
+		by.Refused++
+	}
+	c.guard[check] = by
+}
+
+// refusedBy reports whether the guard refuses a planned call, which is more than that it
+// is written down in observe mode.
+func (s *PlannedStep) refusedBy() bool {
+	return s.Plan == PlanObserved && len(s.Guard) > 0 && s.Guard[len(s.Guard)-1].State == soar.StepRefused
 }
 
 // BusyHour is an hour, in UTC, and the runs in it.
@@ -94,6 +128,7 @@ type counts struct {
 	result  PlaybookBacktest
 	pb      *Playbook
 	actions map[string]*ActionCount
+	guard   map[string]GuardCount // by check
 	hosts   map[string]bool
 	hours   map[time.Time]int
 }
@@ -103,7 +138,7 @@ func newTally(set *Set, ceiling soar.Mode, listed int) *tally {
 	for _, pb := range set.playbooks {
 		c := &counts{
 			result: PlaybookBacktest{Playbook: pb.Name, File: pb.File, Mode: pb.Mode}, pb: pb,
-			actions: map[string]*ActionCount{}, hosts: map[string]bool{}, hours: map[time.Time]int{},
+			actions: map[string]*ActionCount{}, guard: map[string]GuardCount{}, hosts: map[string]bool{}, hours: map[time.Time]int{},
 		}
 		if ceiling == soar.ModeObserve {
 			c.result.Mode = ceiling
@@ -169,6 +204,8 @@ func (c *counts) step(s *PlannedStep) {
 	case s.Plan == PlanAsks:
 		n.Calls++
 		c.result.Approvals++
+	case s.refusedBy(), s.Plan == PlanHeld && len(s.Guard) > 0:
+		c.stopped(n, s)
 	case s.Plan == PlanSent, s.Plan == PlanObserved, s.Plan == PlanReads, s.made:
 		n.Calls++
 	case s.Plan == PlanUnknown:
@@ -250,6 +287,9 @@ func (c *counts) report(baseline string, earlier *counts) PlaybookBacktest {
 			n.Before = &before
 		}
 		r.Actions = append(r.Actions, n)
+	}
+	for _, check := range sortedNames(c.guard) {
+		r.Guard = append(r.Guard, c.guard[check])
 	}
 	for hour, runs := range c.hours {
 		if b := r.BusiestHour; b == nil || runs > b.Runs || runs == b.Runs && hour.Before(b.Hour) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // came is an alert as the store has it, minutes after three o'clock.
@@ -235,5 +236,28 @@ func TestBacktestInterrupted(t *testing.T) {
 	cancel()
 	if err := b.Add(ctx, came(1, 0, nil)); err == nil {
 		t.Error("no error")
+	}
+}
+
+// The guard of the configuration says what becomes of calls, as of the time of each alert.
+func TestBacktestAsksTheGuard(t *testing.T) {
+	server := newFakeServer()
+	actions := server.actions()
+	set := loadText(t, actions, "playbook: p\nsteps: [{id: hit, do: fake.once, with: {host: \"${{ .alert.host.identifier }}\"}}]")
+	on := func(name string) func(a *soar.Alert) { return func(a *soar.Alert) { a.Host.Name = name } }
+	alerts := []*soar.StoredAlert{came(1, 1, on("pc-1")), came(2, 2, on("srv-1")), came(3, 30, on("pc-2")), came(4, 31, on("srv-2"))}
+	g := guarded(t, guard.Settings{
+		Protected: []guard.Protection{{Name: "servers", Match: guard.Match{Names: []string{"srv-*"}}}},
+		Freezes:   []guard.Freeze{{Name: "half past", Dates: []string{"11-22"}, From: "03:20", To: "04:00", Timezone: "UTC"}},
+	})
+	b, err := NewBacktest(set, BacktestOptions{Actions: actions, Guard: g})
+	got := backtested(t, b, err, alerts...)["p"]
+	if !slices.Equal(got.Actions, []ActionCount{{Action: "fake.once", Effect: Once, Calls: 1, Refused: 2, Held: 1}}) ||
+		!slices.Equal(got.Guard, []GuardCount{{Check: "change freeze", Held: 1}, {Check: "protected hosts", Refused: 2}}) {
+		t.Errorf("with the guard: %+v", got)
+	}
+	b, err = NewBacktest(set, BacktestOptions{Actions: actions})
+	if got = backtested(t, b, err, alerts...)["p"]; !slices.Equal(got.Actions, []ActionCount{{Action: "fake.once", Effect: Once, Calls: 4}}) || got.Guard != nil {
+		t.Errorf("with what is built in: %+v", got)
 	}
 }

@@ -96,6 +96,9 @@ func (b *backtest) run(ctx context.Context, given []string, since time.Time) (*p
 		return nil, err
 	}
 	options := playbooks.BacktestOptions{Actions: known, Reads: b.reads, Ceiling: cfg.Playbooks.Mode, Listed: b.listed}
+	if options.Guard, err = daemon.RehearsalGuard(ctx, cfg); err != nil {
+		return nil, err
+	}
 	if b.reads {
 		if options.Actions, err = onlineActions(&b.file); err != nil {
 			return nil, err
@@ -286,10 +289,19 @@ func showPlaybookBacktest(w io.Writer, p *playbooks.PlaybookBacktest, alerts int
 		if a.Unknown > 0 {
 			line += fmt.Sprintf(", unknown: %d", a.Unknown)
 		}
+		if a.Refused > 0 {
+			line += fmt.Sprintf(", refused: %d", a.Refused)
+		}
+		if a.Held > 0 {
+			line += fmt.Sprintf(", held: %d", a.Held)
+		}
 		if a.OnFailure > 0 {
 			line += fmt.Sprintf(", only when a step fails: %d", a.OnFailure)
 		}
 		lines = append(lines, line)
+	}
+	for _, g := range p.Guard {
+		lines = append(lines, fmt.Sprintf("%s: refuses %s, holds %s", g.Check, count(g.Refused, "call"), count(g.Held, "call")))
 	}
 	if len(lines) == 0 {
 		return

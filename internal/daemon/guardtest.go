@@ -143,6 +143,16 @@ func StoredGuard(ctx context.Context, cfg *config.Config, from values, now time.
 	return g, nil
 }
 
+// RehearsalGuard is the guard of a configuration for what is only played through: its
+// hosts, modes and freezes, and nothing of what is paused or used up today.
+func RehearsalGuard(ctx context.Context, cfg *config.Config) (*guard.Guard, error) {
+	g, err := StoredGuard(ctx, cfg, nil, time.Time{})
+	if err == nil {
+		g.PauseFile(nil)
+	}
+	return g, err
+}
+
 func (c *controlClient) TestGuard(ctx context.Context, q GuardQuestion) (*playbooks.GuardAnswer, error) {
 	answer, err := c.call(ctx, "guard-test", controlCall{Question: q})
 	return answer.Guard, err
