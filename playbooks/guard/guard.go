@@ -352,10 +352,7 @@ func (g *Guard) ask(r *Request) Decision {
 
 // answerOf is what a rail says of a request.
 func answerOf(rail rail, r *Request) (a Answer) {
-	words, passes := "", false
-	if r.TakesBack != 0 {
-		words, passes = passesUndo(rail, r)
-	}
+	words, passes := passesUndo(rail, r)
 	if a = Pass("%s", words); !passes {
 		a = rail.ask(r)
 	}
@@ -373,7 +370,7 @@ func (g *Guard) Take(r *Request) Decision {
 	d := g.ask(r)
 	d.claim = &claim{g: g}
 	for _, rail := range g.rails {
-		if _, passes := passesUndo(rail, r); passes && r.TakesBack != 0 {
+		if _, passes := passesUndo(rail, r); passes {
 			continue
 		}
 		if t, ok := rail.(taker); ok && d.OK && (!r.Reads || forReads(rail)) {

@@ -58,6 +58,22 @@ func TestTakingBackPasses(t *testing.T) {
 		}
 	}
 
+	// What would take something away itself is asked like any other call.
+	for host, settings := range map[string]Settings{
+		"protected": {Protected: []Protection{{Name: "all", Match: Match{Names: []string{"*"}}}}},
+		"observed":  {Hosts: []Group{{Name: "all", Mode: soar.ModeObserve, Match: Match{Names: []string{"*"}}}}},
+	} {
+		strict, err := New(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := request(11, host)
+		r.TakesBack, r.Action, r.Kind, r.Sense, r.Alert = 77, "host.deactivate", "membership", "deactivate", nil
+		if d := strict.Ask(r); d.OK || d.State != soar.StepRefused {
+			t.Errorf("%s: %+v", host, d.Answers)
+		}
+	}
+
 	// It takes turns with what is under way on its host.
 	other := request(9, "a")
 	other.TakesBack = 78
