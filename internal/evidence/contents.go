@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -44,9 +45,9 @@ func look(r io.Reader) (c contents) {
 	var broken error
 	switch c.kind {
 	case KindTar:
-		c.names, broken = list(buffered)
+		c.names, broken = caught(list, buffered)
 	case KindZstd:
-		c.names, broken = listPacked(buffered)
+		c.names, broken = caught(listPacked, buffered)
 	default:
 		c.broken = "its first bytes are neither those of a tar archive nor of zstd"
 	}
@@ -56,6 +57,16 @@ func look(r io.Reader) (c contents) {
 	// Who writes into the pipe waits for it to be read.
 	_, _ = io.Copy(io.Discard, buffered)
 	return c
+}
+
+// caught keeps a panic over what an attacker made from ending the program.
+func caught(list func(io.Reader) ([]string, error), r io.Reader) (names []string, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			names, err = nil, fmt.Errorf("it cannot be looked into: %v", why)
+		}
+	}()
+	return list(r)
 }
 
 func listPacked(r io.Reader) ([]string, error) {

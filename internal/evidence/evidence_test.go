@@ -281,6 +281,14 @@ func TestOddArchives(t *testing.T) {
 	}
 }
 
+// An archive that makes a library panic ends nothing.
+func TestPanicOverAnArchive(t *testing.T) {
+	names, err := caught(func(io.Reader) ([]string, error) { panic("index out of range") }, nil)
+	if names != nil || err == nil || err.Error() != "it cannot be looked into: index out of range" {
+		t.Errorf("%v: %v", names, err)
+	}
+}
+
 // A download that breaks off leaves nothing, and the next one begins anew.
 func TestBrokenDownload(t *testing.T) {
 	s := open(t, t.TempDir(), Options{Recipients: []string{key(t).Recipient().String()}})
