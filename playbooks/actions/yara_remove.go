@@ -67,8 +67,10 @@ func init() {
 			switch {
 			case err != nil:
 				return err
-			case !file.there || file.platforms != nil && len(file.platforms) > 0 && len(file.kept(in.Platforms)) == 0:
-				return fmt.Errorf("%w: the server has no such file %s", playbooks.ErrNothingToDo, file.name)
+			case !file.there:
+				return fmt.Errorf("%w: the server has no file %s", playbooks.ErrNothingToDo, file.name)
+			case len(file.platforms) > 0 && len(file.kept(in.Platforms)) == 0:
+				return fmt.Errorf("%w: file %s is for %s only", playbooks.ErrNothingToDo, file.name, strings.Join(file.platforms, ", "))
 			}
 			return d.mayAdminister(ctx, "removing a YARA file")
 		},

@@ -101,6 +101,12 @@ func Run(ctx context.Context, places []Place, o Options) (*Report, error) {
 	return report, nil
 }
 
+// trustingGuard lets pass what settings may allow: a test is about the playbook, and the
+// settings of the guard are those of a place.
+func trustingGuard() (*guard.Guard, error) {
+	return guard.New(guard.Settings{AnybodyDecides: true, Everywhere: []string{"*"}})
+}
+
 // run plays one test in a world of its own. An error is none of the playbook's.
 func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	started := time.Now()
@@ -134,7 +140,7 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 	if problems != nil {
 		return nil, problems
 	}
-	trusting, err := guard.New(guard.Settings{AnybodyDecides: true})
+	trusting, err := trustingGuard()
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +160,14 @@ func (p *play) run(ctx context.Context, o Options) (result *Result, err error) {
 		return nil, err
 	}
 	result = &Result{Name: c.Name, Position: p.doc.at("tests", p.index), play: p}
-	err = outside.aside(func() (err error) { // explain uses no answer up
-		result.Explanation, err = sim.Explain(ctx, pb, p.main.trigger(), playbooks.ExplainOptions{Actions: actions, History: journal, Hosts: outside.hosts, Ceiling: soar.Mode(c.Ceiling)})
+	err = outside.aside(func() error { // explain uses no answer up
+		fresh, err := trustingGuard()
+		if err != nil {
+			return err
+		}
+		result.Explanation, err = sim.Explain(ctx, pb, p.main.trigger(), playbooks.ExplainOptions{
+			Actions: actions, History: journal, Hosts: outside.hosts, Ceiling: soar.Mode(c.Ceiling), Guard: fresh,
+		})
 		return err
 	})
 	if err != nil {

@@ -53,7 +53,7 @@ func TestNoActionReachesAServer(t *testing.T) {
 	bound := func(now func() time.Time) map[string]playbooks.Action {
 		return actions.All(actions.Deps{Now: now, Client: client, CarveDir: t.TempDir()})
 	}
-	const alert = `alert: {host: {identifier: h1, name: WIN-01}, rule: {name: r}, event: {target_path: 'C:\a', md5: d41d8cd98f00b204e9800998ecf8427e, pid: "7", process_guid: g, path: 'C:\b'}}
+	const alert = `alert: {host: {identifier: h1, name: WIN-01}, rule: {id: 7, name: r}, event: {target_path: 'C:\a', md5: d41d8cd98f00b204e9800998ecf8427e, pid: "7", process_guid: g, path: 'C:\b'}}
 tests: [{name: a, expect: {verdict: match}}]`
 	for name, action := range bound(time.Now) {
 		t.Run(name, func(t *testing.T) {
