@@ -589,3 +589,20 @@ func TestUndoOfARunThatWasGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// An explanation says what will be taken back by itself.
+func TestExplainTellsOfUndo(t *testing.T) {
+	_, actions := reversible()
+	set := loadText(t, actions, closesFor4h)
+	x, err := ExplainWith(t.Context(), set.Get("p"), testAlert("1"), ExplainOptions{Actions: actions, Hosts: anyHost})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "taken back by itself after 4h, by fake.open; people are told before"
+	if len(x.Steps) != 2 || x.Steps[0].TakenBack != want || x.Steps[1].TakenBack != "" {
+		t.Errorf("steps %+v", x.Steps)
+	}
+	if text := x.Text(); !strings.Contains(text, "    then: "+want+"\n") {
+		t.Errorf("the text:\n%s", text)
+	}
+}

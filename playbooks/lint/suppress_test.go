@@ -13,6 +13,7 @@ func TestSuppression(t *testing.T) {
 		want     []string
 	}{
 		{"not suppressed", head + "  - {do: host.contain, with: {host: h}}\n", []string{"PB502"}},
+		{"for a time", head + "  - {do: host.contain, with: {host: h, for: 4h}}\n", nil},
 		{"on its line", head + "  - {do: host.contain, with: {host: h}} # lint:ignore PB502" + why + "\n", nil},
 		{"above the step", head + "  # lint:ignore PB502" + why + "\n  - id: a\n    do: host.contain\n    with: {host: h}\n", nil},
 		{"above other comments", head + "  # lint:ignore PB502" + why + "\n\n  # and more\n  - {do: host.contain, with: {host: h}}\n", nil},
