@@ -403,26 +403,37 @@ func (a *cutShort) Do(ctx context.Context, call Call) (Outcome, error) {
 	return a.fleetAction.Do(ctx, call)
 }
 
-// BenchmarkJob does a job over 1000 hosts of which 50 are under way at the same time. What
-// a host costs must not grow with their number.
+// BenchmarkJob does jobs over many hosts of which 50 are under way at the same time: alone,
+// and three of them that keep each other waiting. What a host costs must not grow with
+// their number.
 func BenchmarkJob(b *testing.B) {
-	for _, hosts := range []int{100, 1000} {
-		b.Run(fmt.Sprint(hosts), func(b *testing.B) {
+	for _, bb := range []struct{ jobs, hosts int }{{1, 100}, {1, 1000}, {3, 300}} {
+		b.Run(fmt.Sprint(bb.jobs, "x", bb.hosts), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				s, act := openStore(b, b.TempDir()), newFleetAction(newFakeServer(), Once)
 				e, stop := running(b, s, map[string]Action{"fleet.act": act}, nil, EngineOptions{Hosts: anyHost})
 				b.StartTimer()
-				job, err := e.StartJob(b.Context(), JobOrder{Action: "fleet.act", Hosts: hostsOfJob(hosts), AtOnce: 50, By: "ann", Reason: "to see"})
-				if err != nil {
-					b.Fatal(err)
+				var jobs []Job
+				for n := range bb.jobs {
+					hosts := hostsOfJob(bb.hosts)
+					for i := range hosts {
+						hosts[i].ID = fmt.Sprintf("%d-%s", n, hosts[i].ID)
+					}
+					job, err := e.StartJob(b.Context(), JobOrder{Action: "fleet.act", Hosts: hosts, AtOnce: 50 - 15*(bb.jobs-1), By: "ann", Reason: "to see"})
+					if err != nil {
+						b.Fatal(err)
+					}
+					jobs = append(jobs, job)
 				}
-				awaitRuns(b, s, job)
+				for _, job := range jobs {
+					awaitRuns(b, s, job)
+				}
 				b.StopTimer()
 				stop()
 				b.StartTimer()
 			}
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*hosts), "µs/host")
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*bb.jobs*bb.hosts), "µs/host")
 		})
 	}
 }

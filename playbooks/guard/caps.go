@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -96,6 +97,7 @@ type turn struct {
 	caller
 	since time.Time
 	until time.Time // when it asks again, at the latest
+	about *subject
 }
 
 // queued is where a step waits.
@@ -234,7 +236,7 @@ func (c *caps) full(l *limit, r *Request, mine *sentCall) (until time.Time, word
 			return at, fmt.Sprintf("%s: at most %d within %s, and so many were sent; it goes out when its turn comes", l, l.Rate, registry.FormatDuration(l.Per))
 		}
 	}
-	if l.Concurrent > 0 && (mine == nil || mine.Ended) && l.open+place() >= l.Concurrent {
+	if l.Concurrent > 0 && (mine == nil || mine.Ended) && l.open+c.inFront(l, me, r.Since, now) >= l.Concurrent {
 		return now.Add(lookAgain), fmt.Sprintf("%s: at most %d at the same time, and so many are under way; it goes out when one of them has ended", l, l.Concurrent)
 	}
 	return time.Time{}, ""
@@ -320,7 +322,7 @@ func (c *caps) hold(r *Request, decided bool, cl *claim) {
 		full.queue[at].until = until
 		return
 	}
-	full.queue = slices.Insert(full.queue, at, &turn{me, r.Since, until})
+	full.queue = slices.Insert(full.queue, at, &turn{me, r.Since, until, r.subject()})
 	c.queues[me] = queued{full, r.Since}
 }
 
@@ -342,18 +344,27 @@ func (c *caps) leave(me caller, now time.Time, cl *claim) {
 		q.limit.queue = slices.Delete(q.limit.queue, i, i+1)
 	}
 	delete(c.queues, me)
-	q.limit.next(now, cl)
+	c.next(q.limit, now, cl)
 }
 
 // next calls those that wait for a limit and may go out sooner than they were told.
-func (l *limit) next(now time.Time, cl *claim) {
+func (c *caps) next(l *limit, now time.Time, cl *claim) {
 	l.sweep(now)
 	room := len(l.queue)
 	if l.Concurrent > 0 {
 		room = min(room, l.Concurrent-l.open)
 	}
-	for i := range room {
-		t := l.queue[i]
+	if l.which.job != 0 && len(l.queue) > 0 { // what keeps one call of a job, keeps all
+		room = min(room, c.roomFor(l, l.queue[0]))
+	}
+	i := 0 // of those that nothing else keeps
+	for _, t := range l.queue {
+		if i >= room {
+			return
+		}
+		if c.roomFor(l, t) <= 0 {
+			continue
+		}
 		if l.Rate > 0 && l.free(now, i).After(now) {
 			if l.free(now, i).Before(t.until) && l.Concurrent == 0 {
 				cl.g.call(t.run) // it is told another moment, and so is the one behind it then
@@ -364,7 +375,35 @@ func (l *limit) next(now time.Time, cl *claim) {
 			t.until = now
 			cl.g.call(t.run)
 		}
+		i++
 	}
+}
+
+// roomFor is how many calls like that of a step other limits let go out than the one that
+// it waits for.
+func (c *caps) roomFor(waits *limit, t *turn) int {
+	room := math.MaxInt
+	for _, l := range c.limits {
+		if l != waits && l.Concurrent > 0 && l.which.holds(t.about) {
+			room = min(room, l.Concurrent-l.open)
+		}
+	}
+	return room
+}
+
+// inFront is how many steps that wait for a limit asked before and can go out first: those
+// that another limit keeps stand in nobody's way. It counts no further than there is room.
+func (c *caps) inFront(l *limit, me caller, since, now time.Time) (n int) {
+	at, _ := l.find(me, since)
+	for _, t := range l.queue[:at] {
+		if l.open+n >= l.Concurrent {
+			break
+		}
+		if (n > 0 || !t.lapsed(now)) && c.roomFor(l, t) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *caps) take(r *Request, cl *claim) {
@@ -475,8 +514,10 @@ func (c *caps) end(by caller, _ soar.StepState, at time.Time, cl *claim) {
 		for _, l := range c.limits {
 			if l.which.holds(&s.subject) {
 				l.open--
-				l.next(c.clock.now(at), cl)
 			}
+		}
+		for _, l := range c.limits { // what waits for another one may have been kept by one of these
+			c.next(l, c.clock.now(at), cl)
 		}
 		if s.counted == 0 {
 			delete(c.calls, by)

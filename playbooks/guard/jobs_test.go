@@ -174,3 +174,50 @@ func TestRehearsal(t *testing.T) {
 		t.Errorf("the rehearsal was for real: %+v", got[0])
 	}
 }
+
+// A step that is kept by its own job stands in nobody's way at the limit of all jobs, and
+// what waits for a job that has room is called when another job's call ends.
+func TestJobsDoNotBlockEachOther(t *testing.T) {
+	s := Settings{Limits: []Limit{{Name: "jobs", Concurrent: 3}}, Budgets: []Budget{{Name: BuiltInBudget, Hosts: 1000}}}
+	g, d := newGuard(t, s), disk{}
+	at := func(n int) time.Time { return now.Add(time.Duration(n) * time.Millisecond) }
+	wait := func(r *Request) {
+		t.Helper()
+		got := g.Ask(r)
+		if got.OK {
+			t.Fatalf("run %s does not wait", r.Run)
+		}
+		_, _, settle := g.Wait(r, got.Answers)
+		settle(true)
+	}
+	one := ofJob(7, 2, 1, at(1))
+	other := []*Request{ofJob(8, 3, 11, at(2)), ofJob(8, 3, 12, at(3))}
+	d.send(t, g, one)
+	d.send(t, g, other[0])
+	d.send(t, g, other[1])
+	two, three := ofJob(7, 2, 2, at(4)), ofJob(7, 2, 3, at(5)) // their job has room for one, and all jobs have none
+	wait(two)
+	wait(three)
+	late := ofJob(8, 3, 13, at(6))
+	wait(late)
+	version, _ := g.Changed()
+	d.end(g, other[0], at(7))
+	if news, _ := g.News(); !news(two.Run, version) || news(late.Run, version) {
+		t.Error("the first one that waits is not called, or another one is")
+	}
+	if got := d.send(t, g, two); !got.OK {
+		t.Fatalf("the first one: %+v", got)
+	}
+	// Now the third of the first job waits in front of the late one, and its own job keeps it.
+	version, _ = g.Changed()
+	d.end(g, other[1], at(8))
+	if news, _ := g.News(); !news(late.Run, version) {
+		t.Error("the one that could go out is not called")
+	}
+	if got := g.Ask(three); got.OK {
+		t.Errorf("a third call of a job of two: %+v", got)
+	}
+	if got := d.send(t, g, late); !got.OK {
+		t.Errorf("it waits behind one that its own job keeps: %+v", got)
+	}
+}
