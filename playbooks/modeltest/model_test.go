@@ -23,6 +23,7 @@ import (
 //	MODEL_SEQUENCES=10000   how many are played; 300 by default, 40 with -short
 //	MODEL_SEED=7            by which they are drawn; 1 by default
 //	MODEL_SEQUENCE=123      plays this one alone, again and again until it fails
+//	MODEL_LOG=1             shows what the engine has to say meanwhile
 func TestModelActions(t *testing.T) {
 	seed, count, only := uint64(number(t, "MODEL_SEED", 1)), number(t, "MODEL_SEQUENCES", 300), number(t, "MODEL_SEQUENCE", -1)
 	if testing.Short() && os.Getenv("MODEL_SEQUENCES") == "" {

@@ -140,7 +140,7 @@ func aborted(serve func()) (cut bool) {
 	defer func() {
 		switch v := recover(); v {
 		case nil:
-		case http.ErrAbortHandler: //nolint:errorlint // it is panicked with as it is
+		case http.ErrAbortHandler:
 			cut = true
 		default:
 			panic(v)

@@ -208,7 +208,7 @@ func (w *world) read(all map[string]playbooks.Action) *playbooks.Set {
 	return set
 }
 
-// log shows what the engine has to say, when one sequence is played alone.
+// log shows what the engine has to say, where somebody asks for that.
 func (w *world) log() *slog.Logger {
 	if os.Getenv("MODEL_LOG") == "" {
 		return nil
