@@ -149,10 +149,10 @@ func (p *Poller) tellNotes(ctx context.Context, a *soar.StoredAlert, notes []Not
 	now := p.env.Now().UTC()
 	var change soar.Change
 	fresh := knownNotes{Read: true, Notes: map[string]*knownNote{}}
-	tell := func(note soar.AlertNote, origin soar.Origin, run, print string) {
+	tell := func(note soar.AlertNote, origin soar.Origin, run, sum string) {
 		change.Noted = append(change.Noted, soar.Noted{
 			ID: fmt.Sprintf("%s/%s/note-%d-%s-%s-%d", soar.EventAlertUpdated, a.Alert.Ref(), note.ID, strings.TrimPrefix(note.What, "note."),
-				print, note.At.UnixMicro()),
+				sum, note.At.UnixMicro()),
 			AlertKey: a.Key,
 			Change: soar.AlertChange{
 				What: []string{note.What}, Origin: origin, By: note.By, Run: run, At: note.At,
@@ -164,14 +164,14 @@ func (p *Poller) tellNotes(ctx context.Context, a *soar.StoredAlert, notes []Not
 		notes = notes[:maxNotesKnown] // newest first
 	}
 	for _, n := range slices.Backward(notes) {
-		key, print := strconv.FormatInt(n.ID, 10), notePrint(n.Text)
+		key, sum := strconv.FormatInt(n.ID, 10), notePrint(n.Text)
 		was := known.Notes[key]
-		if was != nil && was.Text == print {
+		if was != nil && was.Text == sum {
 			fresh.Notes[key] = was
 			continue
 		}
 		origin, run := p.noteOrigin(&n, account, was)
-		fresh.Notes[key] = &knownNote{Text: print, By: n.User, Ours: origin == soar.OriginErbridge}
+		fresh.Notes[key] = &knownNote{Text: sum, By: n.User, Ours: origin == soar.OriginErbridge}
 		note := soar.AlertNote{ID: n.ID, What: soar.ChangeNoteAdded, By: n.User, Text: clip(n.Text, maxNoteTold), At: n.CreatedAt}
 		if was != nil {
 			note.What, note.At = soar.ChangeNoteEdited, n.UpdatedAt
@@ -180,7 +180,7 @@ func (p *Poller) tellNotes(ctx context.Context, a *soar.StoredAlert, notes []Not
 			note.At = now
 		}
 		if known.Read || p.isNews(a, &n, now) {
-			tell(note, origin, run, print)
+			tell(note, origin, run, sum)
 		}
 	}
 	gone := []string{}
@@ -221,7 +221,7 @@ func (p *Poller) tellNotes(ctx context.Context, a *soar.StoredAlert, notes []Not
 // written not long ago and, on an alert of before erbridge, after that was taken in.
 func (p *Poller) isNews(a *soar.StoredAlert, n *Note, now time.Time) bool {
 	written := n.CreatedAt.Add(-p.client.ClockOffset())
-	return !(a.Alert.Backfill && written.Before(a.ReceivedAt)) && now.Sub(written) < max(p.settings.Mirror.NotesFor, p.settings.Mirror.Interval)
+	return (!a.Alert.Backfill || !written.Before(a.ReceivedAt)) && now.Sub(written) < max(p.settings.Mirror.NotesFor, p.settings.Mirror.Interval)
 }
 
 // noteOrigin tells whose a note is. Ours end with the line by which they are known again;
