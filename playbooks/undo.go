@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -304,13 +303,4 @@ func PendingUndo(entries []soar.Entry) (note *UndoNote, pending bool) {
 		return nil, false
 	}
 	return &u.UndoNote, !u.begun
-}
-
-// keyOf is the key of the step that takes a step back; empty when none does.
-func (n *UndoNote) keyOf(step string) string {
-	i := slices.IndexFunc(n.Steps, func(o UndoOf) bool { return o.Step == step })
-	if i < 0 {
-		return ""
-	}
-	return n.Steps[i].Key
 }

@@ -325,7 +325,8 @@ func (d *Deps) carriedOut(ctx context.Context, host Host, action connector.Respo
 		if err != nil {
 			return perhaps, err
 		}
-		if row, _, err = rowOf(node, action, rows); err != nil {
+		sent := false
+		if row, sent, _ = rowOf(node, action, rows); !sent { // or nobody knows whether it was
 			return perhaps, nil
 		}
 	}
