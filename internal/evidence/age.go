@@ -17,7 +17,7 @@ func CheckRecipient(text string) error {
 
 func parseRecipients(texts []string) (recipients []age.Recipient, err error) {
 	for _, text := range texts {
-		if strings.HasPrefix(strings.ToUpper(text), "AGE-SECRET-KEY-") {
+		if strings.Contains(strings.ToUpper(text), "AGE-SECRET-KEY-") { // and not shown, whatever stands around it
 			return nil, errors.New("recipient: this is a secret key; give the public one (age1...) that age-keygen -y shows")
 		}
 		r, err := age.ParseX25519Recipient(text)

@@ -25,6 +25,7 @@ const (
 	// kilobytes may unpack to terabytes.
 	maxListed = 64 << 20
 	maxNames  = 100
+	maxName   = 4096 // bytes of a name, which is what a path has at most; formats allow more
 	tarBlock  = 512
 )
 
@@ -90,9 +91,18 @@ func list(r io.Reader) (names []string, err error) {
 		case err != nil:
 			return names, err
 		}
-		names = append(names, header.Name)
+		names = append(names, clipName(header.Name))
 	}
 	return names, nil
+}
+
+// clipName bounds a name, so that what an attacker writes does not make the manifest
+// larger than what is read of one.
+func clipName(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxName], "") + "..."
 }
 
 // kindOf looks at the first block. The name's ending cannot be trusted: the guide and

@@ -74,6 +74,13 @@ func TestCrashAtEveryChange(t *testing.T) {
 			s.o.Keep, s.o.Now = time.Hour, func() time.Time { return later }
 			return s.Sweep(t.Context())
 		}, StateDeleted, []string{"downloaded checked deleted"}},
+		{"take what was deleted", func(s *Store) error {
+			err := take(s)
+			s.o.Keep, s.o.Now = time.Hour, func() time.Time { return later }
+			return errors.Join(err, s.Sweep(t.Context()))
+		}, take, StateKept, []string{
+			"downloaded checked deleted downloaded checked", "downloaded checked deleted downloaded checked downloaded checked",
+		}},
 	} {
 		for _, recipients := range [][]string{nil, {key(t).Recipient().String()}} {
 			crashes := 0

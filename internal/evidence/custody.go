@@ -122,8 +122,11 @@ const maxCustody = 64 << 20
 // the first line that is not.
 func readCustody(r io.Reader) (c Custody, whole int, err error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxCustody))
-	if err != nil {
+	switch {
+	case err != nil:
 		return c, 0, err
+	case len(data) == maxCustody: // cut off here, it would be taken for torn, and cut off there
+		return c, 0, fmt.Errorf("record of custody: longer than %d bytes: move the folder of the carve away", maxCustody)
 	}
 	prev := ""
 	for n := int64(1); len(data) > 0; n++ {

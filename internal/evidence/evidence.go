@@ -148,6 +148,15 @@ type Manifest struct {
 	DownloadedAt time.Time `json:"downloaded_at"`
 }
 
+// Doubts are why an archive may not be all that there was; none: it is whole.
+func (m *Manifest) Doubts() []string {
+	doubts := slices.Clone(m.Remarks)
+	if m.Broken != "" {
+		doubts = append(doubts, m.Broken)
+	}
+	return doubts
+}
+
 // stored is length and hash of the file on disk.
 func (m *Manifest) stored() (bytes int64, sha256 string) {
 	if m.StoredSHA256 != "" {
@@ -293,7 +302,7 @@ func (s *Store) sessions() (names []string, err error) {
 	return names, err
 }
 
-// maxJSON bounds what is read of a manifest: a hundred names of a tar archive are less.
+// maxJSON bounds what is read of a manifest: its maxNames names of maxName bytes are less.
 const maxJSON = 8 << 20
 
 func readJSON(path string, into any) error {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -248,13 +249,15 @@ func TestOddArchives(t *testing.T) {
 		{name: "another length than told", data: good, told: 77, kind: KindTar, odd: "the server told of 77 bytes, and sent 2048", wantFiles: []string{"tmp/evil"}},
 		{name: "hostile names", data: archiveOf(t, "../../../../etc/cron.d/x", "/etc/passwd", `..\..\x`, "a\x1b[2J"), kind: KindTar,
 			wantFiles: []string{"../../../../etc/cron.d/x", "/etc/passwd", `..\..\x`, "a\x1b[2J"}},
+		{name: "names longer than any path", data: archiveOf(t, slices.Repeat([]string{strings.Repeat("\x01é", 1<<16)}, maxNames)...), kind: KindTar,
+			wantFiles: slices.Repeat([]string{strings.Repeat("\x01é", 1365) + "\x01..."}, maxNames)},
 		{name: "unpacks to very much", data: bomb, kind: KindZstd, wantFiles: []string{"tmp/evil"}},
 		{name: "too large by what the server tells", data: good, told: 1 << 40, failed: ErrTooLarge},
-		{name: "too large, and the server told of less", data: make([]byte, 1<<20+1), told: 20, failed: ErrTooLarge},
+		{name: "too large, and the server told of less", data: make([]byte, 64<<20+1), told: 20, failed: ErrTooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			parent := t.TempDir()
-			s := open(t, filepath.Join(parent, "carves"), Options{MaxBytes: 1 << 20})
+			s := open(t, filepath.Join(parent, "carves"), Options{MaxBytes: 64 << 20})
 			m, err := s.Take(t.Context(), origin(session), tt.told, byRun, sends(tt.data))
 			if !errors.Is(err, tt.failed) {
 				t.Fatalf("got %v, want %v", err, tt.failed)
@@ -371,6 +374,7 @@ func TestRecipients(t *testing.T) {
 	good := key(t)
 	for text, want := range map[string]string{
 		good.Recipient().String(): "", "age1short": "expected a public key of age", "ssh-ed25519 AAAA": "expected a public key", good.String(): "this is a secret key",
+		" " + good.String(): "this is a secret key", "key: " + good.String(): "this is a secret key",
 	} {
 		err := CheckRecipient(text)
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), good.String())) {
@@ -379,6 +383,24 @@ func TestRecipients(t *testing.T) {
 	}
 	if _, err := ReadIdentities(strings.NewReader("AGE-SECRET-KEY-1XYZ")); err == nil || strings.Contains(err.Error(), "XYZ") {
 		t.Error(err)
+	}
+}
+
+// What somebody else keeps in the same folder is none of ours.
+func TestForeignFolder(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Keep: 1, MaxTotal: 1})
+	for _, err := range []error{
+		os.Mkdir(s.folder("case12"), 0o700), os.WriteFile(s.in("case12", "case12.tar"), []byte("evidence of another tool"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left := tree(t, s.dir); len(left) != 1 || left[s.in("case12", "case12.tar")] == nil {
+		t.Errorf("left: %v", slices.Sorted(maps.Keys(left)))
 	}
 }
 

@@ -94,6 +94,10 @@ func (s *Store) Sweep(ctx context.Context) error {
 // tidy removes what a crash has left in a folder that nobody uses: parts, an archive
 // without a manifest, and one that is recorded as deleted.
 func (s *Store) tidy(session string) error {
+	// Where nobody ever worked, nothing was left behind: it may be somebody else's folder.
+	if _, err := os.Stat(s.in(session, lockName)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	unlock, err := s.lock(session, false)
 	if errors.Is(err, ErrBusy) {
 		return nil

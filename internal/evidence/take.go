@@ -133,6 +133,11 @@ func (s *Store) download(ctx context.Context, origin Origin, told int64, by Acto
 	if err := s.disk.rename(part, m.File); err != nil {
 		return nil, err
 	}
+	// The manifest of one that was deleted since does not speak of this one, which may be
+	// encrypted otherwise. Once the record tells of this one, it is not there any more.
+	if err := s.disk.remove(s.in(session, manifestName)); err != nil {
+		return nil, err
+	}
 	m.DownloadedAt = s.o.Now().UTC()
 	if err := s.record(session, by, m.entries()...); err != nil {
 		return nil, err

@@ -75,6 +75,10 @@ func (d *Deps) fetchedWhole(ctx context.Context, session string) error {
 	case len(report.Problems) > 0:
 		return fmt.Errorf("carve %s: its archive in the folder for carves is not as it was downloaded: %s%s", session, strings.Join(report.Problems, "; "), rest)
 	}
+	if doubts := report.Doubts(); len(doubts) > 0 { // the server may have more of it
+		return fmt.Errorf("carve %s: its archive in the folder for carves is not whole: %s; look at it with erbridge carves show %s, and say unfetched: true"+
+			" to delete the one on the server all the same", session, strings.Join(doubts, "; "), session)
+	}
 	return nil
 }
 

@@ -491,6 +491,26 @@ func TestCarveDeleteIsLookedAt(t *testing.T) {
 	}
 }
 
+// What came is not all of it: the one on the server may be, and stays.
+func TestCarveDeleteKeepsWhatIsWhole(t *testing.T) {
+	for fault, words := range map[ersim.FaultKind]string{
+		ersim.CarveJunk: "is not whole: its first bytes are neither", ersim.CarveSize: "is not whole: the server told of 54272 bytes, and sent 27136",
+	} {
+		b := newBench(t, ersim.Options{})
+		b.at(time.Now())
+		h := b.windows()
+		b.sim.Inject(ersim.Fault{Kind: fault, Host: h.Identifier})
+		session := b.carvedByHand(h)
+		b.run("carve.fetch", call("fetch", soar.Alert{}, object{"session": session}))
+		if err := b.ready("carve.delete", call("delete", soar.Alert{}, object{"session": session})); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("delete: %v", err)
+		}
+		if err := b.ready("carve.delete", call("delete", soar.Alert{}, object{"session": session, "unfetched": true})); err != nil {
+			t.Errorf("delete all the same: %v", err)
+		}
+	}
+}
+
 // Only an administrator deletes carves, and hears so before anything is written down.
 func TestCarveDeleteNeedsAnAdministrator(t *testing.T) {
 	b := newBench(t, ersim.Options{})
