@@ -100,7 +100,9 @@ func TestCrashBetweenAnAnswerAndItsJournalEntry(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			cancel()
-			<-ended
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 			if len(server.done("fake.once")) != 0 || !answered {
 				t.Fatalf("answered %t, %d calls before it is in the journal", answered, len(server.done("fake.once")))
 			}
