@@ -110,6 +110,23 @@ var (
 	ErrCannotTell = errors.New("no record to look it up in")
 )
 
+// Pinner is an action whose calls depend on something that is kept beside the playbook,
+// such as the text of a reviewed script.
+type Pinner interface {
+	// Pin returns the arguments of a call together with what it depends on besides, as that
+	// is now. The guard is asked about them, people agree to them, and the intent holds
+	// them: a call for which that has changed since is another one. with stays as it is.
+	Pin(with map[string]any) map[string]any
+}
+
+// pinned are the arguments that a call of an action is made with.
+func pinned(a Action, with map[string]any) map[string]any {
+	if p, depends := a.(Pinner); depends {
+		return p.Pin(with)
+	}
+	return with
+}
+
 // Reverser is an action whose calls another one takes back.
 type Reverser interface {
 	// Reverse returns what takes a call back; nil when there is nothing to take back.

@@ -107,6 +107,7 @@ func (q *GuardQuestion) ask(ctx context.Context, read *reader, set *Set, g *guar
 	if err != nil {
 		return nil, err
 	}
+	with = pinned(action, with)
 	out.With, out.Problems = with, mistakesIn(action, with)
 
 	hosts := read.readHosts(ctx, alert, with)

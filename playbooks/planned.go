@@ -320,6 +320,7 @@ func (w *planner) one(s *step, key string, f *frame) (st status, seen any) {
 	if err != nil {
 		return w.fails(s, key, "with: "+err.Error())
 	}
+	with = pinned(s.action, with)
 	refusal := Refusal(s.action, with)
 	if s.spec.Effect == Reads && refusal == nil {
 		w.say(s, key, PlanReads, map[bool]string{false: "reads", true: "lets time pass"}[s.spec.Waits], with)

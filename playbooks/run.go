@@ -426,7 +426,7 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 		r.finish(i, p, Result{State: soar.StepFailed, Error: "with: " + err.Error()}, nil)
 		return false
 	}
-	p.with = with
+	p.with = pinned(s.action, with)
 	p.mark = mark(r.run.ID, i.key, p.attempt)
 	if s.spec.Effect == Reads {
 		return r.askToRead(i, p)

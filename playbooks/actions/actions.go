@@ -111,6 +111,8 @@ type kind[In any] struct {
 	do    func(ctx context.Context, d *Deps, call playbooks.Call, in In) (playbooks.Outcome, error)
 	poll  func(ctx context.Context, d *Deps, call playbooks.Call, in In, ref string) (playbooks.Outcome, error)
 	find  func(ctx context.Context, d *Deps, call playbooks.Call, in In, since time.Time) ([]playbooks.Found, error)
+	// pin adds to the arguments what the call depends on besides.
+	pin func(d *Deps, with map[string]any) map[string]any
 	// reverse names the call of Inverse that takes this one back. output is what the call
 	// left; empty when nobody knows what came of it.
 	reverse func(call playbooks.Call, in In, output map[string]any) *playbooks.Reversal
@@ -196,6 +198,14 @@ func (b *bound[In]) Find(ctx context.Context, call playbooks.Call, since time.Ti
 		return nil, playbooks.ErrCannotTell
 	}
 	return b.kind.find(ctx, b.deps, call, in, since)
+}
+
+// Pin implements playbooks.Pinner.
+func (b *bound[In]) Pin(with map[string]any) map[string]any {
+	if b.kind.pin == nil {
+		return with
+	}
+	return b.kind.pin(b.deps, with)
 }
 
 // Reverse implements playbooks.Reverser.

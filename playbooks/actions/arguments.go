@@ -24,10 +24,12 @@ import (
 // some values are not known yet (dynamic): they count as given, and nothing is
 // said about them.
 type arguments struct {
-	values   map[string]any
-	dynamic  map[string]bool
-	parts    map[string]map[string]json.RawMessage // items of dynamic mappings; nil for those that are dynamic
-	problems []argumentProblem
+	values  map[string]any
+	dynamic map[string]bool
+	parts   map[string]map[string]json.RawMessage // items of dynamic mappings; nil for those that are dynamic
+	// evaluated are those of a call, none of which is dynamic.
+	evaluated bool
+	problems  []argumentProblem
 }
 
 // argumentProblem is a mistake in one argument, or in the block when key is "".
@@ -81,7 +83,9 @@ func (a *arguments) items(key string) (values map[string]any, computed []string,
 	return values, computed, known
 }
 
-func evaluatedArguments(with map[string]any) *arguments { return &arguments{values: with} }
+func evaluatedArguments(with map[string]any) *arguments {
+	return &arguments{values: with, evaluated: true}
+}
 
 // known reports whether the value of an argument can be judged: it stands in
 // the file, or it is absent and the default holds.

@@ -36,6 +36,7 @@ func init() {
 			PollTimeout: liveListen + 30*time.Second,
 		},
 		check: func(d *Deps, in *LiveResponse, a *arguments) { in.check(d, a) },
+		pin:   pinScript,
 		host:  func(in LiveResponse) Host { return in.Host },
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in LiveResponse) error {
 			return in.readyFor(ctx, d, call, in.Host)
@@ -97,7 +98,7 @@ func listenToSession(ctx context.Context, d *Deps, call playbooks.Call, in LiveR
 		return out, nil
 	}
 	if c, ok := out.Output.(CommandOutput); ok {
-		out.Output = ScriptRunOutput{Command: c.Command, Text: text, SHA256: in.hash(d)}
+		out.Output = ScriptRunOutput{Command: c.Command, Text: text, SHA256: strings.ToLower(in.SHA256)}
 	}
 	return out, nil
 }

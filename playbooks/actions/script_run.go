@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
@@ -40,6 +41,7 @@ func init() {
 			Timeout: 10 * time.Minute,
 		},
 		check: func(d *Deps, in *ScriptRun, a *arguments) { in.check(d, a) },
+		pin:   pinScript,
 		host:  func(in ScriptRun) Host { return in.Host },
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in ScriptRun) error {
 			return in.readyFor(ctx, d, call, in.Host)
@@ -49,7 +51,7 @@ func init() {
 			return d.follow(ctx, in.Host, ref, in.task(call), func(_ context.Context, c connector.HostCommand) playbooks.Outcome {
 				return playbooks.Outcome{
 					State: soar.StepExecuted, Summary: in.task(call).finished(),
-					Output: ScriptRunOutput{Command: c.CommandID, Text: c.Message, SHA256: in.hash(d)},
+					Output: ScriptRunOutput{Command: c.CommandID, Text: c.Message, SHA256: strings.ToLower(in.SHA256)},
 				}
 			})
 		},

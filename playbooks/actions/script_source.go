@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"unicode"
@@ -25,7 +26,8 @@ type ScriptSource struct {
 	Arguments map[string]any `yaml:"arguments"`
 
 	// SHA256 is the hash that the reviewed script must have, as 64 hex digits. Without
-	// it, a change of the script that was reviewed changes what the playbook does.
+	// it, a change of the script that was reviewed changes what the playbook does. A call
+	// that people have agreed to keeps the hash that the script had when they were asked.
 	SHA256 string `yaml:"sha256"`
 
 	// Content is the text of a script that is not kept in the folder. It stands in the
@@ -93,7 +95,7 @@ func (s *ScriptSource) checkReviewed(d *Deps, a *arguments) {
 	if a.known("sha256") && s.SHA256 != "" && !scriptHash.MatchString(s.SHA256) {
 		a.refuse("sha256", "", "expected 64 hex digits, found %.80q", s.SHA256)
 	}
-	if d.Scripts == nil {
+	if d.Scripts == nil || a.evaluated { // what becomes of a call that was sent, the script of today does not tell
 		return
 	}
 	script, err := d.Scripts.Get(s.Script)
@@ -101,7 +103,7 @@ func (s *ScriptSource) checkReviewed(d *Deps, a *arguments) {
 		a.refuse("script", "", "%v", err)
 		return
 	}
-	if a.known("sha256") && s.SHA256 != "" && !strings.EqualFold(s.SHA256, script.SHA256) {
+	if a.known("sha256") && !s.agrees(script) {
 		a.refuse("sha256", "review the script and write down its hash", "the script %s has the hash %s", s.Script, script.SHA256)
 	}
 	if values, computed, known := a.items("arguments"); known {
@@ -111,12 +113,32 @@ func (s *ScriptSource) checkReviewed(d *Deps, a *arguments) {
 	}
 }
 
+// agrees reports whether a script has the hash that it must have.
+func (s *ScriptSource) agrees(script *scripts.Script) bool {
+	return s.SHA256 == "" || strings.EqualFold(s.SHA256, script.SHA256)
+}
+
+// pinScript writes down which text of a reviewed script is meant.
+func pinScript(d *Deps, with map[string]any) map[string]any {
+	name, _ := with["script"].(string)
+	if _, given := with["sha256"]; given || name == "" {
+		return with
+	}
+	script, err := d.reviewed(name)
+	if err != nil { // the call will tell
+		return with
+	}
+	with = maps.Clone(with)
+	with["sha256"] = script.SHA256
+	return with
+}
+
 // readyFor looks whether the host is of the kind that a reviewed script is for.
 func (s *ScriptSource) readyFor(ctx context.Context, d *Deps, call playbooks.Call, host Host) error {
 	if s.Script == "" {
 		return nil
 	}
-	script, err := d.reviewed(s.Script)
+	script, _, err := s.assembled(d)
 	if err != nil || script.Platform == "any" {
 		return err
 	}
@@ -143,20 +165,32 @@ func (d *Deps) reviewed(name string) (*scripts.Script, error) {
 	return d.Scripts.Get(name)
 }
 
+// assembled is the reviewed script that is meant, and its text with the arguments. One
+// that is not what it was when the call was planned is refused.
+func (s *ScriptSource) assembled(d *Deps) (script *scripts.Script, text string, err error) {
+	if script, err = d.reviewed(s.Script); err != nil {
+		return nil, "", err
+	}
+	if !s.agrees(script) {
+		return nil, "", fmt.Errorf("sha256: the script %s has the hash %s now and not %s, and is not run: review it, and begin anew", s.Script, script.SHA256, s.SHA256)
+	}
+	if text, err = script.Text(s.Arguments); err != nil {
+		return nil, "", fmt.Errorf("arguments: %w", err)
+	}
+	return script, text, nil
+}
+
 // whole is what goes to the host, under a name by which a call whose answer was lost is
 // found.
 func (s *ScriptSource) whole(d *Deps, mark string) (connector.Script, error) {
 	out := connector.Script{Content: s.Content, Params: s.Params, Name: scriptName(mark)}
 	kind := s.Kind
 	if s.Script != "" {
-		script, err := d.reviewed(s.Script)
+		script, text, err := s.assembled(d)
 		if err != nil {
 			return out, err
 		}
-		if out.Content, err = script.Text(s.Arguments); err != nil {
-			return out, err
-		}
-		kind = string(script.Kind)
+		out.Content, kind = text, string(script.Kind)
 	}
 	out.Kind = map[string]connector.ScriptKind{"bat": connector.ScriptBat, "powershell": connector.ScriptPowerShell, "shell": connector.ScriptShell}[kind]
 	return out, nil
@@ -171,16 +205,4 @@ func (s *ScriptSource) words() string {
 		return "the script " + s.Script
 	}
 	return "a " + s.Kind + " script"
-}
-
-// hash is that of a reviewed script; empty for a text of the playbook.
-func (s *ScriptSource) hash(d *Deps) string {
-	if s.Script == "" {
-		return ""
-	}
-	script, err := d.reviewed(s.Script)
-	if err != nil {
-		return ""
-	}
-	return script.SHA256
 }

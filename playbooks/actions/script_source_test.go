@@ -4,10 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/erbridge/erbridge/connector/ersim"
 	"github.com/erbridge/erbridge/internal/scripts"
@@ -172,6 +175,72 @@ func TestReviewedScriptOfAnotherPlatform(t *testing.T) {
 		}[tt.script]}))
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s on %s: %v", tt.script, tt.host.Platform, err)
+		}
+	}
+}
+
+// A call runs the text that it was planned with, or nothing.
+func TestReviewedScriptThatChanged(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	set, hash := reviewedScripts(t)
+	b.deps.Scripts = set
+	b.actions = All(b.deps)
+	h := b.windows()
+	for _, action := range []string{"script.run", "live.response"} {
+		with := object{"host": h.Identifier, "script": "greet", "arguments": object{"who": "a"}}
+		pinned := b.actions[action].(playbooks.Pinner).Pin(with)
+		if _, changed := with["sha256"]; changed || pinned["sha256"] != hash {
+			t.Errorf("%s: pinned %v, of %v", action, pinned, with)
+		}
+		// One that names its hash, and a text of the playbook, stay as they are.
+		for _, whole := range []object{pinned, {"host": h.Identifier, "kind": "bat", "content": "ver"}} {
+			if got := b.actions[action].(playbooks.Pinner).Pin(whole); !maps.EqualFunc(got, whole, func(x, y any) bool { return reflect.DeepEqual(x, y) }) {
+				t.Errorf("%s: pinned %v, of %v", action, got, whole)
+			}
+		}
+		c := call(action, soar.Alert{}, pinned)
+		sent, err := b.actions[action].Do(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		dir := t.TempDir()
+		text := "Remove-Item C:\\\n"
+		sum := sha256.Sum256([]byte(text))
+		for file, text := range map[string]string{"greet.ps1": text, "greet.yaml": "description: Greets no more.\nplatform: windows\nkind: powershell\nfile: greet.ps1\nsha256: " + hex.EncodeToString(sum[:]) + "\n"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		later := b.deps
+		set, problems := scripts.Load(dir)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		later.Scripts = set
+		after := All(later)
+		if err := after[action].(playbooks.Readier).Ready(t.Context(), c); err == nil || !strings.Contains(err.Error(), "the script greet has the hash "+hex.EncodeToString(sum[:])+" now and not "+hash) {
+			t.Errorf("%s: ready: %v", action, err)
+		}
+		before := len(b.sim.Commands())
+		if _, err := after[action].Do(t.Context(), c); err == nil || errors.Is(err, playbooks.ErrTransient) || errors.Is(err, playbooks.ErrUncertain) {
+			t.Errorf("%s: do: %v", action, err)
+		}
+		if n := len(b.sim.Commands()); n != before {
+			t.Errorf("%s: %d commands more", action, n-before)
+		}
+		// What was sent before is followed all the same, and its result names what ran.
+		out := sent
+		for out.State == soar.StepAccepted {
+			if out, err = after[action].Poll(t.Context(), c, out.Ref); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := out.Output.(ScriptRunOutput); got.SHA256 != hash {
+			t.Errorf("%s: output %+v", action, got)
+		}
+		if found, err := after[action].Find(t.Context(), c, time.Time{}); err != nil || len(found) != 1 {
+			t.Errorf("%s: found %v: %v", action, found, err)
 		}
 	}
 }
