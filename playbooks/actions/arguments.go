@@ -127,8 +127,9 @@ func (a *arguments) decode(dst any) {
 	a.refuseEmpty(reflect.ValueOf(dst).Elem())
 }
 
-// refuseEmpty says so when a required text or list is given and empty: a jq path
-// that leads nowhere must not become a call without a target.
+// refuseEmpty says so when a text or list is given and empty that is required, or that
+// narrows down what a call is about (`filled:"true"`): a jq path that leads nowhere must
+// not become a call without a target, or one about everything.
 func (a *arguments) refuseEmpty(v reflect.Value) {
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
@@ -137,17 +138,22 @@ func (a *arguments) refuseEmpty(v reflect.Value) {
 			a.refuseEmpty(v.Field(i))
 			continue
 		}
-		if _, given := a.values[name]; !given || a.dynamic[name] || tag.Get("required") != "true" || a.wrong(name) {
+		narrows := tag.Get("filled") == "true"
+		if _, given := a.values[name]; !given || a.dynamic[name] || tag.Get("required") != "true" && !narrows || a.wrong(name) {
 			continue
+		}
+		hint := ""
+		if narrows {
+			hint = "leave it out, or see to it that there is a value"
 		}
 		switch f := v.Field(i); f.Kind() {
 		case reflect.String:
 			if strings.TrimSpace(f.String()) == "" {
-				a.refuse(name, "", "is empty")
+				a.refuse(name, hint, "is empty")
 			}
 		case reflect.Slice:
 			if f.Len() == 0 {
-				a.refuse(name, "", "is empty")
+				a.refuse(name, hint, "is empty")
 			}
 		}
 	}
@@ -240,6 +246,11 @@ type Host string
 func (h *Host) DecodeYAML(file string, n *yaml.Node) registry.Problems {
 	var text string
 	if problems := registry.Decode(file, n, &text); len(problems) > 0 {
+		return problems
+	}
+	if text == "" { // it would be no host, or every one
+		var problems registry.Problems
+		problems.Addf(registry.At(file, n), "wrong-host", "name one host by its host identifier", "is empty")
 		return problems
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == ',' || r == '/' || soar.IsHidden(r) }) {

@@ -267,3 +267,27 @@ func FuzzEvaluatedArguments(f *testing.F) {
 		}
 	})
 }
+
+// A value that is missing must not widen what a call is about.
+func TestEmptyArgumentsThatNarrow(t *testing.T) {
+	all := All(Deps{})
+	for _, tt := range []struct{ action, with, argument string }{
+		{"host.contain", `host: h, remote_address: ""`, "remote_address"},
+		{"host.contain", `host: h, direction: out, remote_address: 203.0.113.7, application: ""`, "application"},
+		{"host.contain", `host: h, remote_port: ""`, "remote_port"},
+		{"host.contain", `host: h, local_port: ""`, "local_port"},
+		{"host.release", `host: h, rule: ""`, "rule"},
+		{"host.list", `search: ""`, "search"},
+		{"host.list", `tags: []`, "tags"},
+		{"host.activity", `host: h, query: q, search: ""`, "search"},
+		{"process.children", `guid: g, host: ""`, "host"},
+		{"carve.list", `host: ""`, "host"},
+		{"ioc.remove", `list: l, values: []`, "values"},
+		{"yara.remove", `file: a.yar, platforms: []`, "platforms"},
+	} {
+		text := "playbook: p\nsteps: [{do: " + tt.action + ", with: {" + tt.with + "}}]\n"
+		if _, problems := playbooks.Parse("p.yaml", []byte(text), all); len(problems) != 1 || !strings.Contains(problems.Error(), tt.argument+": is empty") {
+			t.Errorf("%s with %s: %v", tt.action, tt.with, problems)
+		}
+	}
+}

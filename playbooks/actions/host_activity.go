@@ -18,10 +18,10 @@ type HostActivity struct {
 
 	// Query is the name of the query whose rows are read, such as
 	// windows_process_events. Without it, only the counts of all queries are.
-	Query string `yaml:"query"`
+	Query string `yaml:"query" filled:"true"`
 
 	// Search is a part of a value of any column, in whatever case.
-	Search string `yaml:"search"`
+	Search string `yaml:"search" filled:"true"`
 
 	// Column and values choose rows that have one of the values in that column. Servers
 	// of release 2.x cannot do it.

@@ -22,17 +22,18 @@ type HostContain struct {
 	// host.release would never reach the host.
 	Direction string `yaml:"direction" enum:"in,out"`
 
-	// RemoteAddress is the address or range of the other end; empty is any.
-	RemoteAddress string `yaml:"remote_address"`
+	// RemoteAddress is the address or range of the other end; without it, any.
+	RemoteAddress string `yaml:"remote_address" filled:"true"`
 
-	// RemotePort is a port of the other end, or a range such as 135-139; empty is any.
-	RemotePort string `yaml:"remote_port"`
+	// RemotePort is a port of the other end, or a range such as 135-139; without it,
+	// any.
+	RemotePort string `yaml:"remote_port" filled:"true"`
 
-	// LocalPort is a port of the host, or a range such as 135-139; empty is any.
-	LocalPort string `yaml:"local_port"`
+	// LocalPort is a port of the host, or a range such as 135-139; without it, any.
+	LocalPort string `yaml:"local_port" filled:"true"`
 
-	// Application is the path of the program that is blocked; empty is every program.
-	Application string `yaml:"application"`
+	// Application is the path of the program that is blocked; without it, every program.
+	Application string `yaml:"application" filled:"true"`
 
 	// Protocol is the protocol that is blocked.
 	Protocol string `yaml:"protocol" enum:"any,tcp,udp"`

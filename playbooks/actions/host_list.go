@@ -16,7 +16,7 @@ import (
 type HostList struct {
 	// Search is a part of the name, the operating system, the address or a tag of a
 	// host, in whatever case.
-	Search string `yaml:"search"`
+	Search string `yaml:"search" filled:"true"`
 
 	// Platform is the platform of the hosts; linux is every host that is neither of the
 	// others.
@@ -27,7 +27,7 @@ type HostList struct {
 	State string `yaml:"state" enum:"active,online,offline,removed"`
 
 	// Tags lists only hosts that carry one of these tags.
-	Tags []string `yaml:"tags"`
+	Tags []string `yaml:"tags" filled:"true"`
 
 	// Limit is how many hosts are listed at most, up to 1000.
 	Limit int `yaml:"limit"`

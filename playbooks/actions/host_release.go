@@ -21,7 +21,7 @@ type HostRelease struct {
 	// Rule is the name of one firewall rule, which host.contain leaves in its output: only
 	// that is removed. Without it, the host is released: all rules that erbridge made on it
 	// are removed, whoever asked for them.
-	Rule string `yaml:"rule"`
+	Rule string `yaml:"rule" filled:"true"`
 }
 
 // HostReleaseOutput is what host.release leaves under .steps.<id>.output.
