@@ -115,8 +115,12 @@ func (l *loader) kind(n *yaml.Node, doc *stepDocument, called bool) {
 	var kinds []string
 	var foreign []string
 	for key := range registry.Pairs(n) {
+		name := key.Value
+		if called && name == "do" {
+			name = "call"
+		}
 		for _, kind := range stepKinds {
-			if kind.key == key.Value && !(called && kind.key == "do") || called && key.Value == "do" && kind.key == "call" {
+			if kind.key == name {
 				kinds, foreign = append(kinds, kind.key), kind.foreign
 			}
 		}

@@ -37,12 +37,13 @@ var arrows = map[string][]string{
 	"internal/store":    {"internal/soar", "internal/registry"},
 	"internal/console":  {"internal/soar"},
 	"internal/evidence": {"internal/soar"},
+	"internal/scripts":  {"internal/soar", "internal/registry"},
 
-	// The only package that knows engine and server.
 	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
 	"playbooks/playtest": {"playbooks", "playbooks/guard", "internal/store", "internal/soar", "internal/registry"},
 
-	"playbooks/actions": {"playbooks", "playbooks/guard", "connector", "internal/evidence", "internal/soar", "internal/registry", "internal/jq"},
+	// The only package that knows engine and server.
+	"playbooks/actions": {"playbooks", "playbooks/guard", "connector", "internal/evidence", "internal/scripts", "internal/soar", "internal/registry", "internal/jq"},
 
 	// What other formats of playbooks are made of ours, and ours of them: text in, text out.
 	"playbooks/cacao": {"internal/registry"},
@@ -58,8 +59,8 @@ var arrows = map[string][]string{
 
 	// What puts the parts together.
 	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "internal/evidence", "connector", "sinks", "playbooks/guard", "playbooks/library"},
-	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/evidence", "internal/jq",
-		"connector", "playbooks", "playbooks/actions", "playbooks/guard", "playbooks/library", "sinks"},
+	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/evidence", "internal/scripts",
+		"internal/jq", "connector", "playbooks", "playbooks/actions", "playbooks/guard", "playbooks/library", "sinks"},
 	"internal/doctor": {"internal/soar", "internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},

@@ -16,7 +16,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
-	"github.com/erbridge/erbridge/playbooks"
 )
 
 // Export writes a playbook of ours, given by the source of a version of it, which must
@@ -239,10 +238,13 @@ func flow(s *Step, w way, carryOn bool) {
 	s.OnSuccess, s.OnFailure = w.next, w.failed
 }
 
+// callAction is the action that stands for the key call.
+const callAction = "playbook.call"
+
 // called is the playbook that a step calls, by its key or by the action; empty when it
 // calls none.
 func called(step mapping) string {
-	if with, ok := step["with"].(mapping); ok && text(step["do"]) == playbooks.CallAction {
+	if with, ok := step["with"].(mapping); ok && text(step["do"]) == callAction {
 		return text(with["playbook"])
 	}
 	return text(step["call"])
