@@ -106,7 +106,7 @@ func TestCheck(t *testing.T) {
 			`11:5: sql: expected a select statement, found "delete"`},
 		{"computed statement", "live.query", object{"hosts": []any{"H"}}, []string{"sql"}, "11:5: sql: a statement must not be put together from values of an alert"},
 		{"missing value", "live.query", object{"sql": "select :a", "hosts": []any{"H"}}, nil, "9:3: params: parameter :a has no value"},
-		{"empty host in a list", "live.query", object{"sql": "select 1", "hosts": []any{"H", ""}}, nil, "10:5: hosts: item 2 is empty"},
+		{"empty host in a list", "live.query", object{"sql": "select 1", "hosts": []any{"H", ""}}, nil, "10:5: hosts: is empty"},
 		{"request", "http.request", object{"url": "https://x/", "auth": object{"env": "X"}}, nil, ""},
 		{"computed secret", "http.request", object{"url": "https://x/"}, []string{"auth"}, "10:5: auth: a secret cannot be computed"},
 		{"secret in the clear", "http.request", object{"url": "http://x/", "auth": object{"env": "X"}}, nil,

@@ -14,6 +14,10 @@ import (
 
 // CommandCancel are the arguments of command.cancel.
 type CommandCancel struct {
+	// Host is the host identifier of the host that has the command. A command of another
+	// host is refused.
+	Host Host `yaml:"host" required:"true"`
+
 	// Command is the server's id of the command.
 	Command string `yaml:"command" required:"true"`
 }
@@ -26,15 +30,21 @@ func init() {
 			Effect:  playbooks.Repeatable,
 			Needs:   []string{"enterprise"},
 			Output:  CommandStatusOutput{},
-			Example: "do: command.cancel\nwith:\n  command: 0123456789abcdef0123456789abcdef\n",
+			Example: "do: command.cancel\nwith:\n  host: ${{ .alert.host.identifier }}\n  command: 0123456789abcdef0123456789abcdef\n",
 			Timeout: 2 * time.Minute,
 		},
 		check: func(_ *Deps, in *CommandCancel, a *arguments) { checkCommand(in.Command, a) },
-		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in CommandCancel) error {
+		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in CommandCancel) error {
+			record, err := d.meantHost(ctx, call, in.Host) // it may be offline
+			if err != nil {
+				return err
+			}
 			command, err := d.command(ctx, in.Command)
 			switch {
 			case err != nil:
 				return err
+			case command.NodeID != record.ID:
+				return fmt.Errorf("%s is not one of %s: name the host that has it", commandName(command), hostName(call, in.Host))
 			case isCancelled(command.Status):
 				return fmt.Errorf("%s is cancelled already: %w", commandName(command), playbooks.ErrNothingToDo)
 			case command.Final():
@@ -44,7 +54,7 @@ func init() {
 		},
 		do: func(ctx context.Context, d *Deps, _ playbooks.Call, in CommandCancel) (playbooks.Outcome, error) {
 			failed := func(err error) (playbooks.Outcome, error) {
-				return playbooks.Outcome{}, in.task().failure(effectError(err))
+				return playbooks.Outcome{Target: string(in.Host)}, in.task().failure(effectError(err))
 			}
 			err := d.Client.Responses.Cancel(ctx, in.Command)
 			if err != nil && !errors.Is(err, connector.ErrRefused) {
@@ -67,7 +77,7 @@ func init() {
 func (in CommandCancel) lookNow(ctx context.Context, d *Deps) playbooks.Outcome {
 	out, err := in.look(ctx, d)
 	if err != nil {
-		return playbooks.Outcome{State: soar.StepAccepted, Ref: "cmd:" + in.Command, Summary: in.task().finished(), Unverified: err.Error()}
+		return playbooks.Outcome{State: soar.StepAccepted, Ref: "cmd:" + in.Command, Target: string(in.Host), Summary: in.task().finished(), Unverified: err.Error()}
 	}
 	return out
 }
@@ -78,7 +88,7 @@ func (in CommandCancel) look(ctx context.Context, d *Deps) (playbooks.Outcome, e
 	if err != nil {
 		return playbooks.Outcome{}, err
 	}
-	out := playbooks.Outcome{Summary: in.task().finished(), Output: commandStatus(command)}
+	out := playbooks.Outcome{Target: string(in.Host), Summary: in.task().finished(), Output: commandStatus(command)}
 	switch {
 	case isCancelled(command.Status):
 		out.State, out.Summary = soar.StepVerified, "cancelled "+commandName(command)

@@ -26,13 +26,19 @@ func TestCommandStatusAndCancel(t *testing.T) {
 	h := b.windows()
 	alert := b.raise(h, evil)
 	id := b.stuck(h, alert)
-	c := call("c", alert, object{"command": id})
-	status := b.run("command.status", c).Output.(CommandStatusOutput)
+	c, of := call("c", alert, object{"host": h.Identifier, "command": id}), call("c", alert, object{"command": id})
+	status := b.run("command.status", of).Output.(CommandStatusOutput)
 	if status.Ended || status.Command != id || status.HostName != h.Name || status.Action != "delete" || status.Target != "file" || status.Created.IsZero() {
 		t.Errorf("status %+v", status)
 	}
 	if err := b.ready("command.cancel", c); err != nil {
 		t.Error(err)
+	}
+	// The guard knows the host that is named, so that it has to be the one of the command.
+	other := b.other()
+	if err := b.ready("command.cancel", call("c", alert, object{"host": other.Identifier, "command": id})); err == nil || errors.Is(err, playbooks.ErrNothingToDo) ||
+		!strings.Contains(err.Error(), "is not one of "+other.Identifier+": name the host that has it") {
+		t.Errorf("of another host: %v", err)
 	}
 	for range 2 { // the second as after a lost answer
 		out := b.run("command.cancel", c)
@@ -44,7 +50,7 @@ func TestCommandStatusAndCancel(t *testing.T) {
 	if err := b.ready("command.cancel", c); !errors.Is(err, playbooks.ErrNothingToDo) {
 		t.Errorf("again: %v", err)
 	}
-	if status = b.run("command.status", c).Output.(CommandStatusOutput); !status.Ended {
+	if status = b.run("command.status", of).Output.(CommandStatusOutput); !status.Ended {
 		t.Errorf("status %+v", status)
 	}
 }
@@ -54,7 +60,7 @@ func TestCommandCancelComesTooLate(t *testing.T) {
 	h := b.windows()
 	alert := b.raise(h, evil)
 	id := b.run("file.delete", call("delete", alert, object{"host": h.Identifier, "path": evil})).Output.(CommandOutput).Command
-	c := call("c", alert, object{"command": id})
+	c := call("c", alert, object{"host": h.Identifier, "command": id})
 	if err := b.ready("command.cancel", c); err == nil || errors.Is(err, playbooks.ErrNothingToDo) || !strings.Contains(err.Error(), "has ended with success: what the host did stays done") {
 		t.Errorf("ready: %v", err)
 	}
@@ -68,7 +74,7 @@ func TestCommandCancelComesTooLate(t *testing.T) {
 	if err != nil || out.State != soar.StepFailed || out.Error != "the host was quicker: the command has ended with success" {
 		t.Errorf("contradicted: %+v: %v", out, err)
 	}
-	c = call("c", alert, object{"command": b.stuck(h, alert)})
+	c = call("c", alert, object{"host": h.Identifier, "command": b.stuck(h, alert)})
 	out, err = success["command.cancel"].Do(t.Context(), c)
 	if err != nil || out.State != soar.StepAccepted || out.Ref == "" || out.Unverified != "" || !strings.Contains(out.Summary, "the server says") {
 		t.Errorf("under way: %+v: %v", out, err)
@@ -85,12 +91,17 @@ func TestCommandCancelComesTooLate(t *testing.T) {
 
 func TestCommandsThatAreNone(t *testing.T) {
 	b := newBench(t, ersim.Options{})
+	h := b.windows()
 	for _, action := range []string{"command.status", "command.cancel"} {
 		for id, wanted := range map[string]string{
 			"0123456789abcdef0123456789abcdef": "the server has no command 0123456789abcdef0123456789abcdef",
 			"../hosts":                         "is not the id of a command", "a' or '1'='1": "is not the id of a command", "": "command: is empty",
 		} {
-			c := call("c", soar.Alert{}, object{"command": id})
+			with := object{"command": id}
+			if action == "command.cancel" {
+				with["host"] = h.Identifier
+			}
+			c := call("c", soar.Alert{}, with)
 			var err error
 			if action == "command.status" {
 				_, err = b.actions[action].Do(t.Context(), c)
@@ -111,8 +122,7 @@ func TestCommandsThatAreNone(t *testing.T) {
 		t.Errorf("community: %v", err)
 	}
 	b.sim.Inject(ersim.Fault{Kind: ersim.DropAfter, Call: "response-cancel"})
-	h := b.windows()
-	c := call("c", soar.Alert{}, object{"command": b.stuck(h, b.raise(h, evil))})
+	c := call("c", soar.Alert{}, object{"host": h.Identifier, "command": b.stuck(h, b.raise(h, evil))})
 	if _, err := b.actions["command.cancel"].Do(t.Context(), c); !errors.Is(err, playbooks.ErrUncertain) {
 		t.Errorf("lost: %v", err)
 	}

@@ -112,11 +112,6 @@ func checkQuery(_ *Deps, in *LiveQueryInput, a *arguments) {
 			a.refuse("tags", "", "%v", err)
 		}
 	}
-	for i, host := range in.Hosts {
-		if host == "" {
-			a.refuse("hosts", "", "item %d is empty", i+1)
-		}
-	}
 	if a.known("wait") && (in.Wait <= 0 || in.Wait > 10*time.Minute) {
 		a.refuse("wait", "the server keeps answers for 10 minutes", "must be above zero and at most 10m")
 	}

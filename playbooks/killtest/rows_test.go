@@ -64,7 +64,7 @@ var rows = map[string]row{
 			}})
 			s.do("defender.scan", object{"host": s.host.Identifier, "kind": "custom", "path": `C:\bad.exe`})
 		}},
-	"command.cancel": {with: object{"command": firstCommand}, endpoint: "response-cancel", scene: func(s *scene) { s.stuckCommand() }},
+	"command.cancel": {with: object{"host": theHost, "command": firstCommand}, endpoint: "response-cancel", scene: func(s *scene) { s.stuckCommand() }},
 	"config.assign": {with: object{"host": theHost, "config": 5}, endpoint: "configs-assign",
 		scene: func(s *scene) { s.addConfig(5) }},
 	"defender.scan":           {with: object{"host": theHost, "kind": "custom", "path": thePath}, endpoint: "defender-scan-now"},
