@@ -55,12 +55,11 @@ func TestNoActionReachesAServer(t *testing.T) {
 	}
 	const alert = `alert: {host: {identifier: h1, name: WIN-01}, rule: {id: 7, name: r}, event: {target_path: 'C:\a', md5: d41d8cd98f00b204e9800998ecf8427e, pid: "7", process_guid: g, path: 'C:\b'}}
 tests: [{name: a, expect: {verdict: match}}]`
-	for name, action := range bound(time.Now) {
+	all := bound(time.Now)
+	delete(all, playbooks.CallAction) // it is the actions of the other playbook that are called
+	for name, action := range all {
 		t.Run(name, func(t *testing.T) {
 			spec := action.Spec()
-			if name == playbooks.CallAction {
-				t.Skip("it is the other playbook's actions that are called")
-			}
 			example := strings.NewReplacer("https://tickets.example.com", server.URL, "${{ .steps.contain.output.rule }}", "r1").Replace(spec.Example)
 			if !strings.HasPrefix(example, "id:") {
 				example = "id: it\n" + example
