@@ -110,17 +110,20 @@ func (o *JobOrder) check(actions map[string]Action) (argument hostArgument, spec
 		err = badJob("on %d hosts at the same time; it must be from 1 to %d", o.AtOnce, maxJobAtOnce)
 	case o.By == "" || o.Reason == "":
 		err = badJob("who starts it says so by name, and why")
+	case o.Wait < 0 || o.Timeout < 0:
+		err = badJob("its wait is %s and its timeout is %s; neither can be below zero", o.Wait, o.Timeout)
 	case o.Wait != 0 && spec.Effect == Reads:
 		err = badJob("%s only reads, and does not wait for hosts: leave wait out", o.Action)
 	}
 	return argument, spec, err
 }
 
-// hostArgument is where an action takes its host.
+// hostArgument is where an action takes its host, of all its arguments.
 type hostArgument struct {
 	name     string
 	list     bool     // it takes several
 	choosing []string // all arguments that choose hosts
+	others   []string // those that do not, which a job may be given
 }
 
 func (h hostArgument) value(host any) any {
@@ -140,6 +143,11 @@ func hostArgumentOf(spec *Spec) (h hostArgument, err error) {
 	h.choosing = []string{"host", "hosts"}
 	if takes["all_hosts"] {
 		h.choosing = append(h.choosing, "all_hosts", "tags")
+	}
+	for _, name := range sortedNames(takes) {
+		if !slices.Contains(h.choosing, name) {
+			h.others = append(h.others, name)
+		}
 	}
 	switch {
 	case spec.Asks != nil:
@@ -203,10 +211,17 @@ func (e *Engine) StartJob(ctx context.Context, o JobOrder) (Job, error) {
 	return job, nil
 }
 
-// ChangesSomething reports whether an action has an effect.
-func (e *Engine) ChangesSomething(action string) bool {
-	a := e.actions[action]
-	return a != nil && a.Spec().Effect != Reads
+// CheckJob looks for mistakes in an order, as StartJob does, and reports whether the job
+// may change something.
+func (e *Engine) CheckJob(ctx context.Context, o JobOrder) (changes bool, err error) {
+	if err := e.waitLoaded(ctx); err != nil {
+		return false, err
+	}
+	pb, err := e.writeJob(&o)
+	if err != nil {
+		return false, err
+	}
+	return pb.program[0].spec.Effect != Reads, nil
 }
 
 // goneJobs forgets jobs whose runs retention has taken.

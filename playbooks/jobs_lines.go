@@ -33,6 +33,13 @@ const (
 	lineHeld    = "held"
 )
 
+// LineStates are all states of a line.
+var LineStates = []string{
+	linePlanned, lineHeld, string(soar.StepSent), string(soar.StepAccepted), string(soar.StepExecuted), string(soar.StepVerified),
+	string(soar.StepFailed), string(soar.StepRefused), string(soar.StepExpired), string(soar.StepCancelled), string(soar.StepSuppressed),
+	string(soar.StepObserved), string(soar.StepSkipped), string(soar.StepUnknown),
+}
+
 // Over reports whether nothing more happens on the host by itself.
 func (l *JobLine) Over() bool {
 	switch l.State {

@@ -29,10 +29,7 @@ func (e *Engine) RehearseJob(ctx context.Context, o JobOrder) ([]JobLine, error)
 	argument, _ := hostArgumentOf(&s.spec) // checked by writeJob
 	lines := make([]JobLine, len(o.Hosts))
 	for i, h := range o.Hosts {
-		lines[i] = JobLine{Host: h.ID, Name: h.Name, Step: itemKey(jobStep, i), State: string(PlanSent), Words: "only reads: goes out when its turn comes"}
-	}
-	if s.spec.Effect == Reads {
-		return lines, nil
+		lines[i] = JobLine{Host: h.ID, Name: h.Name, Step: itemKey(jobStep, i)}
 	}
 	g, err := e.guard.Rehearsal(func(prefix string) ([]soar.KV, error) { return e.journal.KV(ctx, prefix) })
 	if err != nil {
@@ -51,6 +48,9 @@ func (e *Engine) RehearseJob(ctx context.Context, o JobOrder) ([]JobLine, error)
 			looks[i].with = map[string]any{}
 		}
 		looks[i].with[argument.name] = argument.value(lines[i].Host)
+		if s.spec.Effect == Reads {
+			continue // as in the run, nothing is read of its host first
+		}
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
@@ -64,7 +64,7 @@ func (e *Engine) RehearseJob(ctx context.Context, o JobOrder) ([]JobLine, error)
 	for i := range lines {
 		line, look := &lines[i], &looks[i]
 		r := newRequest(e.options.Ceiling, &run, line.Step, s, []*Playbook{pb}, alert, look.with, look.hosts, now, now)
-		r.By, r.Job, r.Attempt = o.By, job, 1
+		r.By, r.Job, r.Attempt, r.Reads = o.By, job, 1, s.spec.Effect == Reads
 		d := g.Ask(r)
 		answers := d.Answers
 		switch {

@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -61,13 +62,29 @@ func (e *Engine) writeJob(o *JobOrder) (*Playbook, error) {
 	}
 	pb, err := e.write(jobName(spec.Name), text.Bytes())
 	if problems, ok := err.(registry.Problems); ok { //nolint:errorlint // it is not wrapped
-		var words []string
-		for _, p := range problems {
-			words = append(words, p.Message)
-		}
-		return nil, badJob("%s", strings.Join(words, "; "))
+		return nil, badJob("%s", argument.mistakes(problems, o))
 	}
 	return pb, err
+}
+
+// mistakes says what is wrong with an order, without the places in a text that nobody
+// wrote. Where an argument is none of the action's, it says what the action takes.
+func (h hostArgument) mistakes(problems registry.Problems, o *JobOrder) string {
+	takes := ""
+	for name := range o.With {
+		if !slices.Contains(h.others, name) {
+			takes = fmt.Sprintf("; %s takes %s", o.Action, cmp.Or(strings.Join(h.others, ", "), "nothing but the host"))
+		}
+	}
+	var words []string
+	for _, p := range problems {
+		word := p.Message
+		if p.Hint != "" && (takes == "" || p.Instead != "") { // else it lists the same
+			word += " (" + p.Hint + ")"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, "; ") + takes
 }
 
 // jobName is the name of the playbook of jobs that do an action, by which limits, budgets

@@ -49,6 +49,11 @@ calculation.`,
 			if err != nil {
 				return err
 			}
+			for _, state := range states {
+				if !slices.Contains(playbooks.LineStates, state) {
+					return usagef("--state %q: expected one of %s", state, strings.Join(playbooks.LineStates, ", "))
+				}
+			}
 			r, err := file.reader(cmd.Context())
 			if err != nil {
 				return err
@@ -78,6 +83,7 @@ calculation.`,
 	file.flags(cmd)
 	out.flags(cmd)
 	cmd.Flags().StringArrayVar(&states, "state", nil, "only hosts in this state, such as failed or held")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(playbooks.LineStates, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&rows, "rows", false, "the rows that the hosts answered with")
 	cmd.Flags().BoolVar(&asCSV, "csv", false, "as CSV")
 	return cmd

@@ -134,6 +134,9 @@ func TestJobs(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &shown); err != nil || len(shown.Lines) != 60 || shown.Counts["executed"] != 60 || shown.State != "done" || shown.Lines[0].Output == nil {
 		t.Errorf("show: %v, %d lines, %v, %s", err, len(shown.Lines), shown.Counts, shown.State)
 	}
+	if _, stderr := run(exitUsage, "", "show", job.Job, "--state", "done"); !strings.Contains(stderr, "expected one of planned, held, sent") {
+		t.Errorf("a state that there is none of:\n%s", stderr)
+	}
 	if stdout, _ := run(exitOK, "", "show", job.Job, "--state", "failed", "-o", "jsonl"); stdout != "" {
 		t.Errorf("failed hosts:\n%s", stdout)
 	}

@@ -199,7 +199,12 @@ func (d *Daemon) StartJob(ctx context.Context, s JobStart) (playbooks.Job, error
 	if err != nil {
 		return playbooks.Job{}, err
 	}
-	if !s.Enforce && engine.ChangesSomething(s.Action) {
+	// Nobody is asked to agree to what cannot be started.
+	changes, err := engine.CheckJob(ctx, o)
+	if err != nil {
+		return playbooks.Job{}, err
+	}
+	if changes && !s.Enforce {
 		return playbooks.Job{}, fmt.Errorf("%s on %d hosts: %w", s.Action, len(o.Hosts), playbooks.ErrNotAgreed)
 	}
 	// What was agreed to is started, also when the caller hangs up.

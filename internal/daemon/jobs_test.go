@@ -247,6 +247,18 @@ func TestRehearseJob(t *testing.T) {
 	if _, err := c.StartJob(t.Context(), order); !errors.Is(err, playbooks.ErrNotAgreed) {
 		t.Errorf("nobody agreed: %v", err)
 	}
+
+	// What only reads waits for a limit and for the kill switch, too.
+	query := JobStart{Action: "live.query", With: map[string]any{"sql": "select name from processes"}, Choice: HostChoice{All: true}, By: "ann", Reason: "to see"}
+	for _, want := range []string{"sent", "held"} {
+		lines, err := c.RehearseJob(t.Context(), query)
+		if err != nil || ended(lines, want) != 40 {
+			t.Errorf("rehearsed a query: %+v, want all %s: %v", lines[0], want, err)
+		}
+		if _, err := c.Pause(t.Context(), PauseOrder{By: "ann", Reason: "to see"}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A query over many hosts has the rows of each, and waits its turn like everything else.
@@ -311,7 +323,11 @@ func TestJobsThatAreRefused(t *testing.T) {
 			j.Action, j.With = "live.query", map[string]any{"sql": "select 1", "all_hosts": true}
 		}, playbooks.ErrBadJob, "the argument all_hosts chooses hosts"},
 		{"bad argument", func(j *JobStart) { j.With["tag"] = "no spaces, please" }, playbooks.ErrBadJob, "tag"},
-		{"unknown argument", func(j *JobStart) { j.With["tga"] = "x" }, playbooks.ErrBadJob, "tga"},
+		{"unknown argument", func(j *JobStart) { j.With["tga"] = "x" }, playbooks.ErrBadJob, `unknown argument "tga" (did you mean "tag"?); host.tag takes for, remove, tag`},
+		{"argument like none", func(j *JobStart) { j.With["severity"] = "x" }, playbooks.ErrBadJob, `unknown argument "severity"; host.tag takes for, remove, tag`},
+		{"bad argument, and nobody agreed", func(j *JobStart) { j.With["tga"], j.Enforce = "x", false }, playbooks.ErrBadJob, "tga"},
+		{"waits for less than nothing", func(j *JobStart) { j.Wait = -time.Second }, playbooks.ErrBadJob, "wait is -1s"},
+		{"ends before it begins", func(j *JobStart) { j.Timeout = -time.Second }, playbooks.ErrBadJob, "timeout is -1s"},
 		{"unknown hosts", func(j *JobStart) { j.Choice.Names = append(j.Choice.Names, "PC-1", "PC-2") }, soar.ErrNotFound, `no host "PC-1", "PC-2"; nothing was started`},
 		{"two of a name", func(j *JobStart) { j.Choice.Names = []string{s.sim.Hosts()[0].Name} }, playbooks.ErrBadJob, "name them by identifier"},
 		{"no hosts", func(j *JobStart) { j.Choice = HostChoice{} }, playbooks.ErrBadJob, "names no hosts"},
