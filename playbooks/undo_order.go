@@ -200,7 +200,7 @@ func stepsToUndo(entries []soar.Entry, name string, over bool) []sentStep {
 		intent, sent := intents[key]
 		s.intent = intent
 		s.happened = sent && (s.result.State == soar.StepExecuted || s.result.State == soar.StepVerified || s.result.State == soar.StepUnknown)
-		named := key == name || groups[name] && (strings.HasPrefix(key, name+"[") || strings.HasPrefix(key, name+"/"))
+		named := key == name || groups[name] && within(key, name)
 		if groups[key] || name != "" && !named || name == "" && !sent {
 			continue
 		}
@@ -329,11 +329,12 @@ func (e *Engine) beginUndo(ctx context.Context, plan *undoPlan, out *Undoing) er
 	return nil
 }
 
-// Extension is a person's word that what a step did shall be taken back at another time.
+// Extension is a person's word that what a run did shall be taken back at another time.
 type Extension struct {
 	// Run is the one that takes it back, or the one that did it.
 	Run soar.RunID `json:"run"`
-	// Step is the step of the latter, where more than one waits to be taken back.
+	// Step is a step of the latter, of a for_each all of it or one item of it; empty: all
+	// that wait to be taken back.
 	Step string `json:"step,omitempty"`
 	// For is how much later; Until the time itself. One of them is set.
 	For    time.Duration `json:"for_ns,omitempty"`
@@ -342,88 +343,134 @@ type Extension struct {
 	Reason string        `json:"reason"`
 }
 
+// ExtendedStep is what becomes of one step by an Extension.
+type ExtendedStep struct {
+	Step string     `json:"step"`
+	Run  soar.RunID `json:"run"` // that takes it back
+	// Due is when; zero: its time could not be moved, and Words say why.
+	Due   time.Time `json:"due,omitzero"`
+	Words string    `json:"words,omitempty"`
+}
+
 // ErrNotExtended means that there is nothing to extend.
 var ErrNotExtended = errors.New("nothing is extended")
 
 // maxExtension bounds how far ahead something is taken back by itself.
 const maxExtension = 90 * 24 * time.Hour
 
-// Extend moves the time at which what a step did is taken back by itself, and returns
-// it with the run that does so. People are told anew before that time. An error wrapping
-// ErrNotExtended says what stands against it.
-func (e *Engine) Extend(ctx context.Context, x Extension) (soar.Run, time.Time, error) {
+// Extend moves the time at which what a run did is taken back by itself: of each step of it
+// that waits for that, as far as it can. People are told anew before that time. An error
+// wrapping ErrNotExtended says what stands against moving any of them.
+func (e *Engine) Extend(ctx context.Context, x Extension) ([]ExtendedStep, error) {
 	if err := e.loadOnce(ctx); err != nil {
-		return soar.Run{}, time.Time{}, err
+		return nil, err
 	}
-	id, err := e.pendingOf(ctx, &x)
+	list, err := e.takenBackBy(ctx, &x)
 	if err != nil {
-		return soar.Run{}, time.Time{}, err
+		return nil, err
 	}
-	var due time.Time
-	run, err := e.amend(ctx, id, x.By, x.Reason, func(u *undo) (time.Time, error) {
-		if due = x.Until.UTC(); x.Until.IsZero() {
-			due = u.Due.Add(x.For)
+	moved, words := 0, []string{}
+	for i := range list {
+		one := &list[i]
+		if one.Words == "" {
+			if err := e.extendOne(ctx, &x, one); err != nil {
+				return list, err
+			}
 		}
-		now := e.options.Now().UTC()
-		switch {
-		case !due.After(now):
-			return due, fmt.Errorf("%w: %s is not in the future; to take it back now: erbridge runs undo %s --step %s", ErrNotExtended, due.Format(time.RFC3339), u.Run, u.Steps[0].Step)
-		case due.Sub(now) > maxExtension:
-			return due, fmt.Errorf("%w: at most %s ahead; to keep it for good: erbridge runs cancel %s", ErrNotExtended, registry.FormatDuration(maxExtension), id)
+		if one.Words == "" {
+			moved++
 		}
-		return due, nil
-	})
-	if errors.Is(err, errBegun) {
-		err = fmt.Errorf("%w: run %s has begun to take it back", ErrNotExtended, id)
+		words = append(words, fmt.Sprintf("step %s: %s", one.Step, one.Words))
 	}
-	return run, due, err
+	if moved == 0 {
+		return nil, fmt.Errorf("%w: %s", ErrNotExtended, strings.Join(words, "; "))
+	}
+	return list, nil
 }
 
-// pendingOf finds the run that waits for its time: the one that is named, or the only one
-// for a run that is.
-func (e *Engine) pendingOf(ctx context.Context, x *Extension) (soar.RunID, error) {
+// extendOne moves the time of one run.
+func (e *Engine) extendOne(ctx context.Context, x *Extension, one *ExtendedStep) error {
+	_, err := e.amend(ctx, one.Run, x.By, x.Reason, func(u *undo) (time.Time, error) {
+		due, now := x.Until.UTC(), e.options.Now().UTC()
+		if x.Until.IsZero() {
+			due = u.Due.Add(x.For)
+		}
+		switch {
+		case !due.After(now):
+			one.Words = fmt.Sprintf("%s is not in the future; to take it back now: erbridge runs undo %s --step %s", due.Format(time.RFC3339), u.Run, one.Step)
+			return due, ErrNotExtended
+		case due.Sub(now) > maxExtension:
+			one.Words = fmt.Sprintf("at most %s ahead; to keep it for good: erbridge runs cancel %s", registry.FormatDuration(maxExtension), one.Run)
+			return due, ErrNotExtended
+		}
+		one.Due = due
+		return due, nil
+	})
+	switch {
+	case errors.Is(err, errBegun):
+		one.Words = begunWords(one.Run)
+	case errors.Is(err, ErrNotExtended):
+	default:
+		return err
+	}
+	return nil
+}
+
+func begunWords(id soar.RunID) string { return fmt.Sprintf("run %s has begun to take it back", id) }
+
+// takenBackBy finds the runs whose time may be moved: the one that is named, or those that
+// take back the steps of a run that is. Of those that have begun, the words say so.
+func (e *Engine) takenBackBy(ctx context.Context, x *Extension) ([]ExtendedStep, error) {
 	if _, err := e.journal.GetRun(ctx, x.Run); err != nil {
-		return 0, err
+		return nil, err
 	}
 	entries, err := e.journal.Entries(ctx, x.Run)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if note, _ := PendingUndo(entries); note != nil {
-		return x.Run, nil
+	if note, pending := PendingUndo(entries); note != nil {
+		one := ExtendedStep{Step: note.Steps[0].Step, Run: x.Run}
+		if !pending {
+			one.Words = begunWords(x.Run)
+		}
+		return []ExtendedStep{one}, nil
 	}
 	marks, err := e.undoMarks(ctx, x.Run)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var found []string
-	var last soar.RunID
+	var list []ExtendedStep
 	for _, step := range sortedNames(marks) {
-		if x.Step != "" && step != x.Step {
+		if x.Step != "" && step != x.Step && !within(step, x.Step) {
 			continue
 		}
-		run, err := e.journal.GetRun(ctx, marks[step].Run)
+		one := ExtendedStep{Step: step, Run: marks[step].Run}
+		run, err := e.journal.GetRun(ctx, one.Run)
 		if err != nil && !errors.Is(err, soar.ErrNotFound) {
-			return 0, err
+			return nil, err
 		}
 		if err != nil || run.State.Ended() {
 			continue
 		}
-		entries, err := e.journal.Entries(ctx, run.ID)
+		entries, err := e.journal.Entries(ctx, one.Run)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		if _, pending := PendingUndo(entries); pending {
-			found, last = append(found, step), run.ID
+		if _, pending := PendingUndo(entries); !pending {
+			one.Words = begunWords(one.Run)
 		}
+		list = append(list, one)
 	}
-	switch len(found) {
-	case 0:
-		return 0, fmt.Errorf("%w: nothing that run %s did waits to be taken back by itself", ErrNotExtended, x.Run)
-	case 1:
-		return last, nil
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: nothing that run %s did waits to be taken back by itself", ErrNotExtended, x.Run)
 	}
-	return 0, fmt.Errorf("%w: more than one step of run %s waits to be taken back; name one with --step: %s", ErrNotExtended, x.Run, strings.Join(found, ", "))
+	return list, nil
+}
+
+// within reports whether a step is an item of a for_each, or a step of a playbook that is
+// called.
+func within(step, outer string) bool {
+	return strings.HasPrefix(step, outer+"[") || strings.HasPrefix(step, outer+"/")
 }
 
 // errBegun means that a run does not wait for its time any more.

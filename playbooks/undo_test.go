@@ -157,9 +157,9 @@ func TestExtend(t *testing.T) {
 			t.Fatalf("%+v, pending %t", note, pending)
 		}
 		x := Extension{Run: run.ID, For: 2 * time.Hour, By: "ann", Reason: "not yet"}
-		got, due, err := e.Extend(t.Context(), x)
-		if err != nil || got.ID != back.ID || !due.Equal(note.Due.Add(2*time.Hour)) {
-			t.Fatalf("extended %+v to %s: %v", got, due, err)
+		got, err := e.Extend(t.Context(), x)
+		if want := (ExtendedStep{Step: "shut", Run: back.ID, Due: note.Due.Add(2 * time.Hour)}); err != nil || len(got) != 1 || got[0] != want {
+			t.Fatalf("extended %+v: %v", got, err)
 		}
 		stop()
 		e, stop = running(t, j, actions, set, EngineOptions{Hosts: anyHost})
@@ -175,11 +175,11 @@ func TestExtend(t *testing.T) {
 			{Extension{Run: back.ID, For: 100 * 24 * time.Hour}, "at most 90d ahead"},
 			{Extension{Run: run.ID, Step: "look", For: time.Hour}, "nothing that run " + run.ID.String() + " did waits"},
 		} {
-			if _, _, err := e.Extend(t.Context(), tt.x); !errors.Is(err, ErrNotExtended) || !strings.Contains(err.Error(), tt.want) {
+			if _, err := e.Extend(t.Context(), tt.x); !errors.Is(err, ErrNotExtended) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%+v: %v", tt.x, err)
 			}
 		}
-		if _, _, err := e.Extend(t.Context(), Extension{Run: 99, For: time.Hour}); !errors.Is(err, soar.ErrNotFound) {
+		if _, err := e.Extend(t.Context(), Extension{Run: 99, For: time.Hour}); !errors.Is(err, soar.ErrNotFound) {
 			t.Errorf("no such run: %v", err)
 		}
 		time.Sleep(2 * time.Hour)
@@ -189,9 +189,58 @@ func TestExtend(t *testing.T) {
 		if n := len(j.events(soar.EventUndoSoon)); n != 2 {
 			t.Errorf("people were told %d times", n)
 		}
-		if _, _, err := e.Extend(t.Context(), Extension{Run: back.ID, For: time.Hour}); !errors.Is(err, ErrNotExtended) || !strings.Contains(err.Error(), "has begun") {
+		if _, err := e.Extend(t.Context(), Extension{Run: back.ID, For: time.Hour}); !errors.Is(err, ErrNotExtended) || !strings.Contains(err.Error(), "has begun") {
 			t.Errorf("afterwards: %v", err)
 		}
+		stop()
+	})
+}
+
+// All that a run did lasts longer, unless a person names a step of it; what has begun to be
+// taken back, people are told.
+func TestExtendAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		_, actions := reversible()
+		set := loadText(t, actions, `playbook: p
+steps:
+  - {id: shut, for_each: '["host-1", "host-2"]', do: fake.close, with: {host: '${{ .item }}', for: 4h}}
+  - {id: early, do: fake.close, with: {host: host-3, for: 2h}}
+`)
+		e, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		begin := time.Now()
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Hour)
+		run := j.byPlaybook("p")[0]
+		extend := func(step string, by time.Duration, want ...string) {
+			t.Helper()
+			list, err := e.Extend(t.Context(), Extension{Run: run.ID, Step: step, For: by, By: "ann", Reason: "not yet"})
+			var got []string
+			for _, one := range list {
+				words := one.Words
+				if words == "" {
+					words = one.Due.Sub(begin).Round(time.Minute).String()
+				}
+				got = append(got, one.Step+": "+words)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("extended %q: %v", got, err)
+			}
+		}
+		extend("", 2*time.Hour, "early: 4h0m0s", "shut[0]: 6h0m0s", "shut[1]: 6h0m0s")
+		extend("shut", time.Hour, "shut[0]: 7h0m0s", "shut[1]: 7h0m0s")
+		extend("shut[1]", time.Hour, "shut[1]: 8h0m0s")
+		if _, err := e.Pause(t.Context(), "ann", "lunch"); err != nil { // what has begun, waits
+			t.Fatal(err)
+		}
+		time.Sleep(3*time.Hour + time.Minute)
+		opening := j.byPlaybook("undo-p")[0]
+		for _, back := range j.byPlaybook("undo-p") {
+			if note, _ := PendingUndo(entriesOf(t, j, back.ID)); note.Steps[0].Step == "early" {
+				opening = back
+			}
+		}
+		extend("", time.Hour, "early: run "+opening.ID.String()+" has begun to take it back", "shut[0]: 8h0m0s", "shut[1]: 9h0m0s")
 		stop()
 	})
 }

@@ -58,7 +58,7 @@ var runColumns = []column[listedRun]{
 	{"mode", func(r listedRun) string { return string(r.Mode) }},
 	{"playbook", func(r listedRun) string { return r.Playbook }},
 	{"alert", func(r listedRun) string { return r.Alert }},
-	{"error", func(r listedRun) string { return short(r.words(), 100) }},
+	{"note", func(r listedRun) string { return short(r.words(), 100) }},
 }
 
 func took(from, to time.Time) string {

@@ -86,8 +86,9 @@ func newRunsExtend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "extend RUN --for DURATION|--until TIME --reason TEXT",
 		Short: "let something last longer that is taken back by itself, such as a containment",
-		Long: `RUN is the run that takes it back, which erbridge runs list shows as waiting, or the
-run that did it. --for is how much longer than it would last now; --until is the time
+		Long: `RUN is the run that did it, all of whose steps last longer then that are taken back by
+themselves, or the one that takes a step back, which erbridge runs list shows as
+waiting. --for is how much longer than it would last now; --until is the time
 itself, which may be an earlier one. People are told again before that time.
 
 erbridge runs cancel RUN lets it last for good, erbridge runs undo ends it now.`,
@@ -115,26 +116,43 @@ erbridge runs cancel RUN lets it last for good, erbridge runs undo ends it now.`
 			if x.By, err = whoSays(x.By); err != nil {
 				return err
 			}
-			var run soar.Run
-			var due time.Time
+			var steps []playbooks.ExtendedStep
 			err = file.control(cmd.Context(), func(to daemon.Control) error {
-				run, due, err = to.Extend(cmd.Context(), x)
+				steps, err = to.Extend(cmd.Context(), x)
 				return err
 			})
 			if err != nil {
 				return fmt.Errorf("extend: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "run %s takes it back at %s\n", run.ID, stamp(due))
-			return err
+			return printExtended(cmd.OutOrStdout(), steps)
 		},
 	}
 	file.flags(cmd)
 	cmd.Flags().StringVar(&longer, "for", "", "how much longer, such as 4h or 2d")
 	cmd.Flags().StringVar(&until, "until", "", "until when, such as 2026-11-22T18:00:00Z")
-	cmd.Flags().StringVar(&x.Step, "step", "", "of a run with several of them, the step that is to last longer")
+	cmd.Flags().StringVar(&x.Step, "step", "", "only this step; of a for_each all of it, or one item: contain[2]")
 	cmd.Flags().StringVar(&x.Reason, "reason", "", "why")
 	cmd.Flags().StringVar(&x.By, "by", "", "who says so; default is your user name")
 	return cmd
+}
+
+// printExtended tells when each step is taken back now. An error says that not all of them
+// last longer.
+func printExtended(w io.Writer, steps []playbooks.ExtendedStep) error {
+	var left []string
+	for _, s := range steps {
+		if s.Words != "" {
+			left = append(left, fmt.Sprintf("step %s: %s", s.Step, s.Words))
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "run %s takes back step %s at %s\n", s.Run, clean(s.Step), stamp(s.Due)); err != nil {
+			return err
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("extend: not all lasts longer: %s", strings.Join(left, "; "))
+	}
+	return nil
 }
 
 // takenBack is a run that takes back a step of another.

@@ -111,7 +111,7 @@ func TestUndoCommands(t *testing.T) {
 		{"extend " + run.String() + " --reason x --until 2020-01-01T00:00:00Z", exitFailed, []string{"is not in the future"}},
 		{"extend " + run.String() + " --reason x --for 2h --step tag", exitFailed, []string{"waits to be taken back by itself"}},
 		{"extend 0000000000001 --reason x --for 2h", exitNotFound, []string{"0000000000001"}},
-		{"extend " + run.String() + " --reason image --for 2h --by ann", exitOK, []string{"run " + back.String() + " takes it back at " + stamp(later)}},
+		{"extend " + run.String() + " --reason image --for 2h --by ann", exitOK, []string{"run " + back.String() + " takes back step contain at " + stamp(later)}},
 		{"show " + back.String(), exitOK, []string{"says that it is to begin at " + stamp(later) + ": image"}},
 
 		{"undo " + run.String(), exitUsage, []string{"--reason is needed"}},

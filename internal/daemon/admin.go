@@ -50,12 +50,12 @@ func (d *Daemon) Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Und
 }
 
 // Extend moves the time at which something is taken back by itself.
-func (d *Daemon) Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error) {
+func (d *Daemon) Extend(ctx context.Context, x playbooks.Extension) ([]playbooks.ExtendedStep, error) {
 	d.mu.Lock()
 	engine := d.engine
 	d.mu.Unlock()
 	if engine == nil {
-		return soar.Run{}, time.Time{}, errors.New("the engine has not started yet")
+		return nil, errors.New("the engine has not started yet")
 	}
 	return engine.Extend(ctx, x)
 }
@@ -252,10 +252,10 @@ func (f *offline) Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Un
 }
 
 // Extend moves the time at which something is taken back by itself.
-func (f *offline) Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error) {
+func (f *offline) Extend(ctx context.Context, x playbooks.Extension) ([]playbooks.ExtendedStep, error) {
 	engine, err := f.engine(ctx)
 	if err != nil {
-		return soar.Run{}, time.Time{}, err
+		return nil, err
 	}
 	return engine.Extend(ctx, x)
 }

@@ -37,9 +37,8 @@ type Control interface {
 	Cancel(ctx context.Context, c playbooks.Cancellation) (soar.Run, error)
 	// Undo takes back what a run did, or a step of it.
 	Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Undoing, error)
-	// Extend moves the time at which something is taken back by itself, and returns the run
-	// that does so.
-	Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error)
+	// Extend moves the time at which what a run did is taken back by itself.
+	Extend(ctx context.Context, x playbooks.Extension) ([]playbooks.ExtendedStep, error)
 	// TestSink sends one test event through a fresh connection of a sink.
 	TestSink(ctx context.Context, name string) error
 	// ResumeSink makes a sink that waits try at once, and returns the state it was in.
@@ -191,8 +190,9 @@ type controlAnswer struct {
 
 	Guard *playbooks.GuardAnswer `json:"guard,omitempty"`
 	Undo  playbooks.Undoing      `json:"undo,omitzero"`
-	Due   time.Time              `json:"due,omitzero"` // when something is taken back by itself
 	Job   playbooks.Job          `json:"job,omitzero"`
+	// Extended are the steps that are taken back later.
+	Extended []playbooks.ExtendedStep `json:"extended,omitempty"`
 	Lines []playbooks.JobLine    `json:"lines,omitempty"` // of the job that was rehearsed
 	Runs  int                    `json:"runs,omitempty"`  // of the job, that were called off
 }
@@ -228,7 +228,7 @@ func controlHandler(c Control) http.Handler {
 		return err
 	})
 	handle("extend", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
-		out.Run, out.Due, err = c.Extend(ctx, in.Extension)
+		out.Extended, err = c.Extend(ctx, in.Extension)
 		return err
 	})
 	handle("sink-test", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.TestSink(ctx, in.Sink) })
@@ -406,9 +406,9 @@ func (c *controlClient) Undo(ctx context.Context, o playbooks.UndoOrder) (playbo
 	return answer.Undo, err
 }
 
-func (c *controlClient) Extend(ctx context.Context, x playbooks.Extension) (soar.Run, time.Time, error) {
+func (c *controlClient) Extend(ctx context.Context, x playbooks.Extension) ([]playbooks.ExtendedStep, error) {
 	answer, err := c.call(ctx, "extend", controlCall{Extension: x})
-	return answer.Run, answer.Due, err
+	return answer.Extended, err
 }
 
 func (c *controlClient) TestSink(ctx context.Context, name string) error {

@@ -390,7 +390,7 @@ func (w *world) extend(n int, by time.Duration) {
 	}
 	ctx, cancel := w.people()
 	defer cancel()
-	if _, _, err := w.life.engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, For: by, By: "ann", Reason: "not yet"}); err == nil {
+	if _, err := w.life.engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, For: by, By: "ann", Reason: "not yet"}); err == nil {
 		w.reach("extended")
 	} else if errors.Is(err, playbooks.ErrNotExtended) && len(strings.Fields(err.Error())) < 5 {
 		w.wrong("nothing is extended, and the reason is %q", err)
