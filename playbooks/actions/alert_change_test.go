@@ -197,6 +197,32 @@ func TestResolveAndReopenTakeEachOtherBack(t *testing.T) {
 	}
 }
 
+// What a person said of an alert since is not wiped by taking back what a playbook did.
+func TestUndoLeavesAlertsOfPeopleAlone(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	alert := b.raise(b.windows(), evil)
+	resolve := call("resolve", alert, object{"verdict": "false_positive", "comment": "weekly scan"})
+	back := b.reversal("alert.resolve", resolve, b.run("alert.resolve", resolve))
+	id, err := strconv.ParseInt(alert.ID, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.deps.Client.Alerts.Resolve(t.Context(), []int64{id}, true, "it was real after all"); err != nil {
+		t.Fatal(err)
+	}
+	c := call("undo", alert, back.With)
+	const words = `was resolved by somebody else since, as true_positive with the comment "it was real after all": it is left alone`
+	if err := b.ready(back.Do, c); err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("ready: %v", err)
+	}
+	if _, err := b.actions[back.Do].Do(t.Context(), c); err == nil || errors.Is(err, playbooks.ErrUncertain) || !strings.Contains(err.Error(), words) {
+		t.Errorf("do: %v", err)
+	}
+	if s := b.alertState(alert); s.Status != "RESOLVED" || s.Comment != "it was real after all" {
+		t.Errorf("the alert is %+v", s)
+	}
+}
+
 func TestRefusedReopenByAnalyst(t *testing.T) {
 	s := stage(t, ersim.Options{})
 	s.run("alert.resolve", call("resolve", s.alert, object{"verdict": "true_positive"}))

@@ -11,6 +11,11 @@ import (
 
 // AlertReopen are the arguments of alert.reopen.
 type AlertReopen struct {
+	// Own keeps to an alert that erbridge has resolved: one that a person has resolved
+	// since, or commented, is left alone, because reopening would wipe what he said of it.
+	// Undoing sets it. Releases before 4.0 keep no comments, and do not tell.
+	Own bool `yaml:"own"`
+
 	// Alert is the server's id of the alert; without it, the alert at hand.
 	Alert Number `yaml:"alert"`
 }
@@ -64,6 +69,8 @@ func init() {
 				return err
 			case now.Status == soar.StatusOpen:
 				return fmt.Errorf("%w: alert %d is open", playbooks.ErrNothingToDo, id)
+			case in.spares(&now):
+				return in.left(&now)
 			}
 			return d.mayAdminister(ctx, "reopening an alert")
 		},
@@ -78,13 +85,26 @@ func init() {
 func reopenAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) (AlertReopenOutput, error) {
 	id, was, err := d.meantAlert(ctx, call, in.Alert)
 	changed := AlertReopenOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: soar.WithoutOwnLine(was.Comment)}
-	if err != nil || was.Status == soar.StatusOpen {
+	switch {
+	case err != nil || was.Status == soar.StatusOpen:
 		return changed, err
+	case in.spares(&was):
+		return changed, in.left(&was)
 	}
 	if err := d.Client.Alerts.Reopen(ctx, []int64{id}); err != nil {
 		return changed, fmt.Errorf("reopen alert %d: %w", id, effectError(err))
 	}
 	return changed, nil
+}
+
+// spares reports whether a person has said the last word about an alert.
+func (in AlertReopen) spares(a *soar.Alert) bool {
+	return in.Own && a.Verdict != "" && soar.WithoutOwnLine(a.Comment) == a.Comment
+}
+
+func (in AlertReopen) left(a *soar.Alert) error {
+	return fmt.Errorf("alert %s was resolved by somebody else since, as %s with the comment %q: it is left alone; reopen it in the server's console if that is meant",
+		a.ID, a.Verdict, soar.Visible(clipRunes(a.Comment, 200)))
 }
 
 // resolveAgain gives an alert back the verdict that it had. Releases before 4.0 keep

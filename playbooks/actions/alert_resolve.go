@@ -79,7 +79,7 @@ func init() {
 		poll: resolve.poll,
 		reverse: func(_ playbooks.Call, _ AlertResolve, output map[string]any) *playbooks.Reversal {
 			if outputText(output, "was") == soar.StatusOpen {
-				return &playbooks.Reversal{Do: alertReopen, With: map[string]any{"alert": output["alert"]}}
+				return &playbooks.Reversal{Do: alertReopen, With: map[string]any{"alert": output["alert"], "own": true}}
 			}
 			return resolveAgain(output)
 		},

@@ -18,6 +18,11 @@ type ConfigAssign struct {
 
 	// Config is the server's id of the config, which is one of the platform of the host.
 	Config Number `yaml:"config" required:"true"`
+
+	// InPlaceOf is the id of the config that the host must have now; one with another
+	// config is left alone. Undoing sets it, so that it takes nothing back that somebody
+	// else has assigned since. Without it, any config is replaced.
+	InPlaceOf Number `yaml:"in_place_of"`
 }
 
 // ConfigAssignOutput is what config.assign leaves under .steps.<id>.output.
@@ -79,6 +84,8 @@ func init() {
 				return err
 			case now.ConfigID == int64(in.Config):
 				return fmt.Errorf("%w: %s has the config %s", playbooks.ErrNothingToDo, name, config.Name)
+			case in.spares(now):
+				return in.left(name, now)
 			case config.Platform != platform:
 				return fmt.Errorf("config %d (%s) is for %s, and %s runs %s: the server would pass it over", in.Config, config.Name, config.Platform, name, platform)
 			}
@@ -94,9 +101,20 @@ func init() {
 			if before, _ := output["before"].(float64); before <= 0 || output["before"] == output["config"] {
 				return nil
 			}
-			return &playbooks.Reversal{Do: configAssign, With: map[string]any{"host": output["host"], "config": output["before"]}}
+			return &playbooks.Reversal{Do: configAssign, With: map[string]any{
+				"host": output["host"], "config": output["before"], "in_place_of": output["config"],
+			}}
 		},
 	})
+}
+
+// spares reports whether a config of the host is not the one that is to be replaced.
+func (in ConfigAssign) spares(now connector.FullConfig) bool {
+	return in.InPlaceOf != 0 && now.ConfigID != int64(in.InPlaceOf)
+}
+
+func (in ConfigAssign) left(name string, now connector.FullConfig) error {
+	return fmt.Errorf("%s has the config %d (%s) now, not %d: somebody has assigned it since, and it is left alone", name, now.ConfigID, now.ConfigName, in.InPlaceOf)
 }
 
 func assignConfig(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAssign) (ConfigAssignOutput, error) {
@@ -104,8 +122,11 @@ func assignConfig(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAs
 	changed := ConfigAssignOutput{
 		Host: string(in.Host), Config: int64(in.Config), Name: before.ConfigName, Before: before.ConfigID, BeforeName: before.ConfigName,
 	}
-	if err != nil || before.ConfigID == int64(in.Config) {
+	switch {
+	case err != nil || before.ConfigID == int64(in.Config):
 		return changed, err
+	case in.spares(before):
+		return changed, in.left(hostName(call, in.Host), before)
 	}
 	config, err := d.config(ctx, in.Config)
 	if err != nil {

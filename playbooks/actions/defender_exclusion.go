@@ -39,6 +39,9 @@ type DefenderExclusionOutput struct {
 	CommandOutput
 	// Exclusion is what was added or removed, such as "path C:\Build".
 	Exclusion string `json:"exclusion"`
+	// Verified tells whether Defender shows its exclusions, and this change among them.
+	// Where it does not, nobody knows whether it was so before.
+	Verified bool `json:"verified"`
 }
 
 // addExclusionChange adds one of the two actions that change exclusions.
@@ -90,11 +93,15 @@ func addExclusionChange(name, inverse, summary string, change connector.Exclusio
 					}
 					return why, told
 				})
-				out.Output = DefenderExclusionOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.String()}
+				out.Output = DefenderExclusionOutput{CommandOutput{Command: c.CommandID, Message: c.Message}, in.String(), out.State == soar.StepVerified}
 				return out
 			})
 		},
-		reverse: func(_ playbooks.Call, in DefenderExclusion, _ map[string]any) *playbooks.Reversal {
+		reverse: func(_ playbooks.Call, in DefenderExclusion, output map[string]any) *playbooks.Reversal {
+			// Undoing must not blind Defender for what it may never have left out.
+			if verified, _ := output["verified"].(bool); !adds && !verified && in.For == 0 {
+				return nil
+			}
 			with := map[string]any{"host": string(in.Host)}
 			for key, value := range map[string]string{"path": in.Path, "process": in.Process, "file_type": in.FileType} {
 				if value != "" {

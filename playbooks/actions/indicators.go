@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/erbridge/erbridge/connector"
@@ -99,22 +98,22 @@ func (d *Deps) modifyIndicators(ctx context.Context, change func(set map[string]
 	return effectError(err)
 }
 
-// without are the values of a list that are not among others.
-func without(values, others []string) (left []string) {
-	for _, v := range values {
-		if v = strings.TrimSpace(v); !slices.Contains(others, v) && !slices.Contains(left, v) {
-			left = append(left, v)
-		}
-	}
-	return left
-}
+// without are the values of a list that are not among others, each once.
+func without(values, others []string) []string { return pick(values, others, false) }
 
-// among are the values that are among others.
-func among(values, others []string) (both []string) {
+// among are the values that are among others, each once.
+func among(values, others []string) []string { return pick(values, others, true) }
+
+func pick(values, others []string, there bool) (picked []string) {
+	known, seen := make(map[string]bool, len(others)), make(map[string]bool, len(values))
+	for _, v := range others {
+		known[v] = true
+	}
 	for _, v := range values {
-		if v = strings.TrimSpace(v); slices.Contains(others, v) && !slices.Contains(both, v) {
-			both = append(both, v)
+		if v = strings.TrimSpace(v); known[v] == there && !seen[v] {
+			seen[v] = true
+			picked = append(picked, v)
 		}
 	}
-	return both
+	return picked
 }

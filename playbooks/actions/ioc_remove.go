@@ -3,6 +3,8 @@ package actions
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
@@ -61,11 +63,15 @@ func init() {
 		},
 		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in IOCRemove) error {
 			set, err := d.indicators(ctx)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case len(in.found(set)) == 0:
+			}
+			gone := in.found(set)
+			if len(gone) == 0 {
 				return fmt.Errorf("%w: list %s has none of them", playbooks.ErrNothingToDo, in.List)
+			}
+			if err := in.mayGo(gone); err != nil {
+				return err
 			}
 			return d.mayAdminister(ctx, "changing indicators")
 		},
@@ -83,12 +89,38 @@ func init() {
 	})
 }
 
-// found are the indicators of the set that are to go.
-func (in IOCRemove) found(set map[string]connector.IOC) []string {
+// named tells of an indicator of the list whether it is to go. Case and blanks at the
+// ends say nothing: no type of indicator heeds them.
+func (in IOCRemove) named() func(value string) bool {
 	if len(in.Values) == 0 {
-		return set[in.List].Values
+		return func(string) bool { return true }
 	}
-	return among(in.Values, set[in.List].Values)
+	plain := func(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
+	named := make(map[string]bool, len(in.Values))
+	for _, value := range in.Values {
+		named[plain(value)] = true
+	}
+	return func(value string) bool { return named[plain(value)] }
+}
+
+// found are the indicators of the set that are to go.
+func (in IOCRemove) found(set map[string]connector.IOC) (found []string) {
+	named := in.named()
+	for _, value := range set[in.List].Values {
+		if named(value) {
+			found = append(found, value)
+		}
+	}
+	return found
+}
+
+// mayGo refuses to remove more than could be put back.
+func (in IOCRemove) mayGo(found []string) error {
+	if len(found) > maxIndicators {
+		return fmt.Errorf("list %s has %d indicators, and at most %d are removed at once: name them in several steps, or remove the list in the server's console",
+			in.List, len(found), maxIndicators)
+	}
+	return nil
 }
 
 func removeIndicators(ctx context.Context, d *Deps, _ playbooks.Call, in IOCRemove) (IOCOutput, error) {
@@ -99,9 +131,12 @@ func removeIndicators(ctx context.Context, d *Deps, _ playbooks.Call, in IOCRemo
 			return nil
 		}
 		gone := in.found(set)
+		if err := in.mayGo(gone); err != nil {
+			return err
+		}
 		changed.Type, changed.Severity = list.Type, list.Severity
 		changed.Changed = append(changed.Changed, without(gone, changed.Changed)...)
-		if list.Values = without(list.Values, gone); len(list.Values) == 0 {
+		if list.Values = slices.DeleteFunc(list.Values, in.named()); len(list.Values) == 0 {
 			delete(set, in.List)
 			return nil
 		}

@@ -148,6 +148,69 @@ func TestRecordsAreChangedAndTakenBack(t *testing.T) {
 	})
 }
 
+// A config that somebody has assigned since is not taken back with ours.
+func TestUndoLeavesConfigsOfPeopleAlone(t *testing.T) {
+	b := newBench(t, ersim.Options{})
+	h, mine := b.windows(), b.configID("windows")
+	theirs, err := b.deps.Client.Configs.Add(t.Context(), connector.NewConfig{Name: "theirs", Platform: "windows"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	assign := call("c", soar.Alert{}, object{"host": h.Identifier, "config": mine})
+	back := b.reversal("config.assign", assign, b.run("config.assign", assign))
+	if _, err := b.deps.Client.Configs.Assign(t.Context(), theirs, []string{h.Identifier}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := call("undo", soar.Alert{}, back.With)
+	words := fmt.Sprintf("has the config %d (theirs) now, not %.0f: somebody has assigned it since, and it is left alone", theirs, mine)
+	if err := b.ready(back.Do, c); err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("ready: %v", err)
+	}
+	if _, err := b.actions[back.Do].Do(t.Context(), c); err == nil || errors.Is(err, playbooks.ErrUncertain) || !strings.Contains(err.Error(), words) {
+		t.Errorf("do: %v", err)
+	}
+	if now, err := b.deps.Client.Hosts.FullConfig(t.Context(), h.Identifier); err != nil || now.ConfigID != theirs {
+		t.Errorf("the host has %+v: %v", now, err)
+	}
+}
+
+// An indicator is the same in whatever case it is written, and more than could be put back
+// is not removed.
+func TestIndicatorsThatGo(t *testing.T) {
+	set := map[string]connector.IOC{"l": {Type: "domain_name", Values: []string{"Bad.example", " worse.example", "good.example"}}}
+	for _, tt := range []struct {
+		values []string
+		want   []string
+	}{
+		{nil, set["l"].Values},
+		{[]string{"bad.EXAMPLE", "worse.example "}, []string{"Bad.example", " worse.example"}},
+		{[]string{"other.example"}, nil},
+	} {
+		if got := (IOCRemove{List: "l", Values: tt.values}).found(set); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: %q", tt.values, got)
+		}
+	}
+	b := newBench(t, ersim.Options{})
+	many := make([]string, maxIndicators+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("a%d.example", i)
+	}
+	if err := b.deps.Client.IOCs.Replace(t.Context(), map[string]connector.IOC{"big": {Type: "domain_name", Severity: "LOW", Values: many}}, connector.ReplaceEverything); err != nil {
+		t.Fatal(err)
+	}
+	c := call("c", soar.Alert{}, object{"list": "big"})
+	const words = "list big has 5001 indicators, and at most 5000 are removed at once"
+	if err := b.ready("ioc.remove", c); err == nil || !strings.Contains(err.Error(), words) {
+		t.Errorf("ready: %v", err)
+	}
+	if _, err := b.actions["ioc.remove"].Do(t.Context(), c); err == nil || errors.Is(err, playbooks.ErrTransient) || errors.Is(err, playbooks.ErrUncertain) || !strings.Contains(err.Error(), words) {
+		t.Errorf("do: %v", err)
+	}
+	if n := len(b.set()["big"].Values); n != len(many) {
+		t.Errorf("%d are left", n)
+	}
+}
+
 // What came of a call is told by the server's records, whatever came of its answer.
 func TestRecordsAreReadBack(t *testing.T) {
 	each(t, func(t *testing.T, b *bench, r serverChange) {
