@@ -124,7 +124,8 @@ func HostOfAlert(alert *soar.Alert, id string) guard.Host {
 	return HostFrom(id, record)
 }
 
-// HostFrom reads a host record: what host.get returns, as plain JSON.
+// HostFrom reads a host record: what host.get returns, as plain JSON. Whatever the call
+// names the host by, its identifier is what the guard knows it by.
 func HostFrom(id string, record any) guard.Host {
 	facts, ok := record.(map[string]any)
 	if !ok || len(facts) == 0 {
@@ -132,10 +133,14 @@ func HostFrom(id string, record any) guard.Host {
 	}
 	text := func(name string) string { v, _ := facts[name].(string); return v }
 	number, _ := facts["id"].(float64)
-	if other := text("identifier"); other != "" && !strings.EqualFold(other, id) && strconv.FormatFloat(number, 'f', -1, 64) != id {
-		return guard.Host{ID: id, Why: fmt.Sprintf("the server answers with another host, %s", other)}
+	identifier := text("identifier")
+	switch {
+	case identifier == "":
+		identifier = id
+	case !strings.EqualFold(identifier, id) && strconv.FormatFloat(number, 'f', -1, 64) != id:
+		return guard.Host{ID: id, Why: fmt.Sprintf("the server answers with another host, %s", identifier)}
 	}
-	h := guard.Host{ID: id, Name: text("name"), Platform: text("platform"), OS: text("os"), Known: true, Facts: facts}
+	h := guard.Host{ID: identifier, Name: text("name"), Platform: text("platform"), OS: text("os"), Known: true, Facts: facts}
 	if ip := text("ip"); ip != "" {
 		h.Addresses = append(h.Addresses, ip)
 	}
