@@ -98,6 +98,30 @@ func (d *Deps) modifyIndicators(ctx context.Context, change func(set map[string]
 	return effectError(err)
 }
 
+// plainIndicator is what two indicators have in common that are the same. Case and blanks
+// at the ends say nothing: no type of indicator heeds them.
+func plainIndicator(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
+
+func plainIndicators(values []string) map[string]bool {
+	plain := make(map[string]bool, len(values))
+	for _, value := range values {
+		plain[plainIndicator(value)] = true
+	}
+	return plain
+}
+
+// lackingIndicators are the indicators that a list does not have, each once.
+func lackingIndicators(values, list []string) (lacking []string) {
+	there := plainIndicators(list)
+	for _, value := range values {
+		if plain := plainIndicator(value); !there[plain] {
+			there[plain] = true
+			lacking = append(lacking, strings.TrimSpace(value))
+		}
+	}
+	return lacking
+}
+
 // without are the values of a list that are not among others, each once.
 func without(values, others []string) []string { return pick(values, others, false) }
 

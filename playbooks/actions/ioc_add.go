@@ -55,7 +55,7 @@ func init() {
 			if err != nil {
 				return "", err
 			}
-			if lacking := without(in.Values, set[in.List].Values); len(lacking) > 0 {
+			if lacking := lackingIndicators(in.Values, set[in.List].Values); len(lacking) > 0 {
 				return fmt.Sprintf("list %s lacks %s", in.List, shownValues(lacking)), nil
 			}
 			return "", nil
@@ -100,7 +100,7 @@ func init() {
 			switch {
 			case err != nil:
 				return err
-			case len(without(in.Values, set[in.List].Values)) == 0:
+			case len(lackingIndicators(in.Values, set[in.List].Values)) == 0:
 				return fmt.Errorf("%w: list %s has them all", playbooks.ErrNothingToDo, in.List)
 			}
 			return d.mayAdminister(ctx, "changing indicators")
@@ -144,7 +144,7 @@ func addIndicators(ctx context.Context, d *Deps, _ playbooks.Call, in IOCAdd) (I
 			return err
 		}
 		list := set[in.List]
-		fresh := without(in.Values, list.Values)
+		fresh := lackingIndicators(in.Values, list.Values)
 		list.Type, list.Values = in.Type, append(list.Values, fresh...)
 		if list.Severity == "" {
 			list.Severity = "WARNING"

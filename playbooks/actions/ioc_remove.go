@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/connector"
@@ -89,18 +88,13 @@ func init() {
 	})
 }
 
-// named tells of an indicator of the list whether it is to go. Case and blanks at the
-// ends say nothing: no type of indicator heeds them.
+// named tells of an indicator of the list whether it is to go.
 func (in IOCRemove) named() func(value string) bool {
 	if len(in.Values) == 0 {
 		return func(string) bool { return true }
 	}
-	plain := func(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
-	named := make(map[string]bool, len(in.Values))
-	for _, value := range in.Values {
-		named[plain(value)] = true
-	}
-	return func(value string) bool { return named[plain(value)] }
+	named := plainIndicators(in.Values)
+	return func(value string) bool { return named[plainIndicator(value)] }
 }
 
 // found are the indicators of the set that are to go.

@@ -190,6 +190,10 @@ func TestIndicatorsThatGo(t *testing.T) {
 			t.Errorf("%q: %q", tt.values, got)
 		}
 	}
+	// One that is there in another case is not added, so that undoing does not take it.
+	if got := lackingIndicators([]string{"bad.example", "New.example", "new.example ", "good.example"}, set["l"].Values); !slices.Equal(got, []string{"New.example"}) {
+		t.Errorf("added %q", got)
+	}
 	b := newBench(t, ersim.Options{})
 	many := make([]string, maxIndicators+1)
 	for i := range many {
