@@ -19,21 +19,30 @@ const (
 	flipsKept = 10_000 // alerts that are kept in mind
 )
 
-// keepsChanging counts a change of status that is not erbridge's own, and reports whether
-// there were too many of them lately. It tells so with the change, once an hour.
-func (p *Poller) keepsChanging(row *pollRow, what []string, origin soar.Origin, change *soar.Change) bool {
-	status := slices.Contains(what, soar.ChangeResolved) || slices.Contains(what, soar.ChangeReopened)
-	if !status || origin != soar.OriginAnalyst {
-		return false
-	}
+// isFlip reports whether a change is one of status that is not erbridge's own.
+func isFlip(what []string, origin soar.Origin) bool {
+	return origin == soar.OriginAnalyst && (slices.Contains(what, soar.ChangeResolved) || slices.Contains(what, soar.ChangeReopened))
+}
+
+// countFlip counts a change of status that was stored. One that could not be stored comes
+// again, and is no other one.
+func (p *Poller) countFlip(id int64) {
 	now := p.env.Now()
 	p.mirror.mu.Lock()
 	defer p.mirror.mu.Unlock()
 	if p.mirror.flips == nil || len(p.mirror.flips) > flipsKept {
 		p.mirror.flips = map[int64][]time.Time{}
 	}
-	lately := slices.DeleteFunc(p.mirror.flips[row.id], func(at time.Time) bool { return now.Sub(at) >= flipsFor })
-	p.mirror.flips[row.id] = append(lately, now)
+	p.mirror.flips[id] = append(slices.DeleteFunc(p.mirror.flips[id], func(at time.Time) bool { return now.Sub(at) >= flipsFor }), now)
+}
+
+// keepsChanging reports whether there were too many changes of status of an alert lately,
+// with this one that is about to be stored. It tells so with the change, once an hour.
+func (p *Poller) keepsChanging(row *pollRow, change *soar.Change) bool {
+	now := p.env.Now()
+	p.mirror.mu.Lock()
+	defer p.mirror.mu.Unlock()
+	lately := slices.DeleteFunc(slices.Clone(p.mirror.flips[row.id]), func(at time.Time) bool { return now.Sub(at) >= flipsFor })
 	if len(lately) < maxFlips {
 		return false
 	}

@@ -12,14 +12,17 @@ import (
 )
 
 // Who changed an alert is told, in this order, by the line that erbridge puts into the
-// comment with which it resolves; by what it wrote down before it sent the call; and by
-// the user whom the server names. The first also shows what other instances of erbridge
-// did; releases before 4.0 keep neither comments nor users, and leave only the second.
+// comment with which it resolves; by the user whom the server names; and, where it names
+// none, by what erbridge wrote down before it sent the call. The first also shows what
+// other instances of erbridge did; releases before 4.0 keep neither comments nor users,
+// and leave only the last.
 
 // seenChange is a change of a known alert that is about to be stored.
 type seenChange struct {
+	id     int64
 	what   []string
 	origin soar.Origin
+	flip   bool // see mirror_flips.go
 }
 
 // attribute finds out which rows change what is stored of an alert and who did it, and
@@ -50,7 +53,8 @@ func (p *Poller) attribute(ctx context.Context, rows []pollRow, told map[int64]w
 		if err != nil {
 			return nil, err
 		}
-		if p.keepsChanging(row, what, hand.Origin, change) {
+		flip := isFlip(what, hand.Origin)
+		if flip && p.keepsChanging(row, change) {
 			hand.Origin = soar.OriginUnclear
 		}
 		if change.Hands == nil {
@@ -63,7 +67,7 @@ func (p *Poller) attribute(ctx context.Context, rows []pollRow, told map[int64]w
 		if kv, ok := p.watchNotes(&stored, hand); ok {
 			change.KV = append(change.KV, kv)
 		}
-		found = append(found, seenChange{what, hand.Origin})
+		found = append(found, seenChange{row.id, what, hand.Origin, flip})
 	}
 	return found, nil
 }
@@ -89,9 +93,6 @@ func (p *Poller) handOf(ctx context.Context, row *pollRow, was string, told map[
 		return hand, own, nil
 	case resolved && a.Verdict != "":
 		own = nil // a server that keeps verdicts keeps comments, and ours have the line
-	case len(own) > 0 && was != a.Status && hand.By == "":
-		hand.Origin, hand.Run = soar.OriginErbridge, own[len(own)-1].Run
-		return hand, own, nil
 	}
 	if hand.By == "" && !a.UpdatedAt.IsZero() { // releases before 4.0 do not tell
 		if hand.By, err = p.changedBy(ctx, row.id); err != nil {
@@ -99,7 +100,11 @@ func (p *Poller) handOf(ctx context.Context, row *pollRow, was string, told map[
 		}
 	}
 	switch {
-	case hand.By == "":
+	case hand.By == "": // nobody tells: it is ours when we were about to do the same
+		if len(own) > 0 && was != a.Status {
+			hand.Origin, hand.Run = soar.OriginErbridge, own[len(own)-1].Run
+			return hand, own, nil
+		}
 	case p.otherAutomation(hand.By):
 		hand.Origin = soar.OriginErbridge
 	case !resolved || a.Verdict == "":
@@ -160,6 +165,9 @@ func (p *Poller) ownAccount(ctx context.Context) (string, error) {
 // countChanges counts what was stored.
 func (p *Poller) countChanges(found []seenChange) {
 	for _, c := range found {
+		if c.flip {
+			p.countFlip(c.id)
+		}
 		for _, what := range c.what {
 			p.metrics.changes.WithLabelValues(what, string(c.origin)).Inc()
 		}

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,7 +26,8 @@ const (
 	watchPrefix = "mirror/watch/" // + alert: its notes are read
 	// maxNotesKnown bounds what is kept in mind of the notes of one alert.
 	maxNotesKnown = 500
-	// maxNotesWatched bounds the alerts whose notes are read in turn.
+	// maxNotesWatched bounds the alerts whose notes are read in turn: those that runs work
+	// on, and as many that analysts changed.
 	maxNotesWatched = 1000
 	// maxNoteTold bounds what is told of the text of a note, in bytes.
 	maxNoteTold = 16_000
@@ -108,7 +110,9 @@ func (p *Poller) notesWatched(ctx context.Context) ([]watched, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, kv := range kvs {
+	// Somebody may have closed very many at once: the newest are gone through.
+	slices.SortFunc(kvs, func(a, b soar.KV) int { return cmp.Compare(b.Value, a.Value) })
+	for _, kv := range kvs[:min(maxNotesWatched, len(kvs))] {
 		a, err := p.env.Intake.AlertByRef(ctx, strings.TrimPrefix(kv.Key, watchPrefix))
 		if errors.Is(err, soar.ErrNotFound) {
 			continue
