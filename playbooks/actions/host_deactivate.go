@@ -10,8 +10,7 @@ import (
 
 // HostDeactivate are the arguments of host.deactivate.
 type HostDeactivate struct {
-	// Host is the host identifier. The account of erbridge needs the role admin in
-	// release 4.0.
+	// Host is the host identifier.
 	Host Host `yaml:"host" required:"true"`
 
 	// For is how long the host stays away: from a minute to 90 days. Then it is enabled by
@@ -25,6 +24,7 @@ func init() {
 			Name:    "host.deactivate",
 			Summary: "Removes a host from the server's active hosts: its agent is turned away, and no action reaches it, until host.enable.",
 			Effect:  playbooks.Repeatable,
+			Needs:   []string{"admin"},
 			Inverse: "host.enable",
 			Kind:    membership,
 			Sense:   "deactivate",
@@ -49,5 +49,5 @@ func init() {
 }
 
 func (in HostDeactivate) turn(d *Deps, call playbooks.Call) turn {
-	return turn{task{"deactivate", "deactivated", hostName(call, in.Host)}, in.Host, connector.HostRemoved, d.Client.Hosts.Deactivate}
+	return turn{task{"deactivate", "deactivated", hostName(call, in.Host)}, "deactivating a host", in.Host, connector.HostRemoved, d.Client.Hosts.Deactivate}
 }

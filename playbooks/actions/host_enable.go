@@ -10,8 +10,7 @@ import (
 
 // HostEnable are the arguments of host.enable.
 type HostEnable struct {
-	// Host is the host identifier. The account of erbridge needs the role admin in
-	// release 4.0.
+	// Host is the host identifier.
 	Host Host `yaml:"host" required:"true"`
 }
 
@@ -21,6 +20,7 @@ func init() {
 			Name:    "host.enable",
 			Summary: "Brings a host back that was removed from the server's active hosts.",
 			Effect:  playbooks.Repeatable,
+			Needs:   []string{"admin"},
 			Inverse: "host.deactivate",
 			Kind:    membership,
 			Sense:   "enable",
@@ -44,5 +44,5 @@ func init() {
 }
 
 func (in HostEnable) turn(d *Deps, call playbooks.Call) turn {
-	return turn{task{"enable", "enabled", hostName(call, in.Host)}, in.Host, connector.HostActive, d.Client.Hosts.Reactivate}
+	return turn{task{"enable", "enabled", hostName(call, in.Host)}, "enabling a host", in.Host, connector.HostActive, d.Client.Hosts.Reactivate}
 }

@@ -26,6 +26,7 @@ var stateWords = map[int]string{connector.HostActive: "active", connector.HostRe
 // turn is a change of the state of a host.
 type turn struct {
 	task
+	doing  string // deactivating a host
 	host   Host
 	wanted int
 	change func(ctx context.Context, ref string) error
@@ -46,7 +47,7 @@ func (t turn) ready(ctx context.Context, d *Deps, call playbooks.Call) error {
 	case state == t.wanted:
 		return fmt.Errorf("%s is %s already: %w", hostName(call, t.host), stateWords[state], playbooks.ErrNothingToDo)
 	}
-	return nil
+	return d.mayAdminister(ctx, t.doing)
 }
 
 // do makes the change. A repeat of what has come through is refused by some releases,

@@ -131,3 +131,19 @@ func TestStatesForATime(t *testing.T) {
 		}
 	}
 }
+
+// The server takes changes of its hosts from administrators only, which is told before.
+func TestHostStateByAnalyst(t *testing.T) {
+	for action, doing := range map[string]string{"host.deactivate": "deactivating a host", "host.enable": "enabling a host"} {
+		b := newBench(t, ersim.Options{})
+		c := call("c", soar.Alert{}, object{"host": b.windows().Identifier})
+		if action == "host.enable" {
+			want(t, b.run("host.deactivate", c), soar.StepVerified, "deactivated")
+		}
+		b.as("analyst")
+		err := b.ready(action, c)
+		if err == nil || errors.Is(err, playbooks.ErrTransient) || !strings.Contains(err.Error(), doing+" needs the role admin on the server, and the account analyst has the role analyst") {
+			t.Errorf("%s: %v", action, err)
+		}
+	}
+}
