@@ -497,6 +497,44 @@ func TestUndoOfWhatMayHaveHappened(t *testing.T) {
 	}
 }
 
+// doorKeeper closes what is not closed yet.
+type doorKeeper struct{ doorCloser }
+
+func (a doorKeeper) Ready(context.Context, Call) error {
+	if len(a.server.done("fake.close")) > 0 {
+		return fmt.Errorf("%w: it is closed", ErrNothingToDo)
+	}
+	return nil
+}
+
+// A call whose answer was lost did what is there now: it is not called one that found
+// nothing to do, and is taken back like any other.
+func TestUndoOfWhatWasFoundDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		server, actions := reversible()
+		shut := Spec{Name: "fake.close", Effect: Repeatable, Inverse: "fake.open"}
+		actions[shut.Name] = doorKeeper{doorCloser{&fakeAction{server: server, spec: shut}}}
+		server.after = func(int) error { return ErrUncertain }
+		set := loadText(t, actions, closesFor4h)
+		_, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Second)
+		stop()
+		time.Sleep(time.Hour / 2)
+		_, stop = running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		time.Sleep(time.Minute)
+		stop()
+		result := j.result(t, j.byPlaybook("p")[0].ID, "shut")
+		if result.State != soar.StepVerified || result.Undo == nil || len(j.byPlaybook("undo-p")) != 1 {
+			t.Errorf("result %+v, taken back by %v", result, j.byPlaybook("undo-p"))
+		}
+		if n := len(server.done("fake.close")); n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+	})
+}
+
 // What is taken back passes where nothing new may be begun, and is held where nothing
 // at all may be sent.
 func TestGuardLetsUndoPass(t *testing.T) {
