@@ -31,14 +31,16 @@ type ScriptSource struct {
 	SHA256 string `yaml:"sha256"`
 
 	// Content is the text of a script that is not kept in the folder. It stands in the
-	// playbook as it is: values of an alert go into params, because no quoting is right
-	// for every shell.
+	// playbook as it is: values of an alert go into the arguments of a reviewed script,
+	// because no quoting is right for every shell.
 	Content string `yaml:"content"`
 
 	// Kind is the language of content.
 	Kind string `yaml:"kind" enum:"bat,powershell,shell"`
 
-	// Params are the parameters that content is started with.
+	// Params are the parameters that content is started with, as one text. How the agent
+	// splits it, and whether a shell reads it, is not documented, so a value that an
+	// attacker may have chosen does not belong here.
 	Params string `yaml:"params"`
 }
 
@@ -72,7 +74,7 @@ func (s *ScriptSource) check(d *Deps, a *arguments) {
 
 func (s *ScriptSource) checkContent(a *arguments) {
 	if !a.known("content") {
-		a.refuse("content", "hand the value over in params, or to a reviewed script in arguments", "a script must not be put together from values of an alert")
+		a.refuse("content", "keep the script in actions.scripts_dir, and hand the value over in arguments", "a script must not be put together from values of an alert")
 	} else if strings.TrimSpace(s.Content) == "" {
 		a.refuse("content", "", "is empty")
 	}
