@@ -475,7 +475,6 @@ func (p *pool) start(ctx context.Context, run soar.Run, why occasionToGoOn) bool
 		p.e.dropRun(run.ID)
 		return false
 	}
-	p.e.holds.resumed(run.ID)
 	p.wg.Go(func() {
 		defer func() { <-p.runs }()
 		defer p.e.dropRun(run.ID)
@@ -492,15 +491,16 @@ func (p *pool) goOn(run soar.Run, why occasionToGoOn) {
 		if err != nil || fresh.State != soar.RunWaiting || why == whenDue && fresh.Wake.After(p.e.options.Now()) {
 			if err != nil {
 				log.Error("cannot read a due run", "err", err)
-				p.pauseUnlessStopping(retryPause)
+				p.unread(run, why)
 			}
-			return
+			return // it waits on, and is poked as before
 		}
 		run = fresh
 	} else {
 		run.Epoch++
 		log.Info("going on with an interrupted run", "epoch", run.Epoch)
 	}
+	p.e.holds.resumed(run.ID)
 	run.State, run.Wake = soar.RunRunning, time.Time{}
 	r, err := p.e.resume(p.ctx, run)
 	if err == nil {
@@ -515,11 +515,20 @@ func (p *pool) goOn(run soar.Run, why occasionToGoOn) {
 		}
 	default:
 		log.Error("cannot read the journal of a run", "err", err)
-		p.pauseUnlessStopping(retryPause)
+		p.unread(run, why)
 		if why == whenInterrupted && !p.e.stopping() {
 			run.Epoch--
 			p.goOn(run, why)
 		}
+	}
+}
+
+// unread waits a while after a run could not be read. One that is due stays so; one that
+// was poked, is to be poked again.
+func (p *pool) unread(run soar.Run, why occasionToGoOn) {
+	p.pauseUnlessStopping(retryPause)
+	if why == whenPoked {
+		p.e.holds.add(run.ID, held{since: run.StartedAt})
 	}
 }
 
