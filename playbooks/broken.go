@@ -15,13 +15,20 @@ import (
 func (e *Engine) brokenRun(run soar.Run, entries []soar.Entry) *runner {
 	r := &runner{
 		e: e, run: run, pb: &Playbook{Name: run.Playbook}, alert: &soar.Alert{},
-		log: e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook),
+		log: e.options.Log.With("run", run.ID.String(), "playbook", run.Playbook), results: map[string]*ended{},
 	}
 	for i := range entries {
 		r.seq = max(r.seq, entries[i].Seq)
+		var done ended
+		if entries[i].Kind == soar.EntryResult && json.Unmarshal(entries[i].Body, &done.Result) == nil {
+			r.results[entries[i].Step] = &done
+		}
 		var began BeganNote
 		if entries[i].Kind == soar.EntryNote && entries[i].Step == "" && json.Unmarshal(entries[i].Body, &began) == nil && began.On != "" {
 			r.on = began.On
+			if began.Undo != nil {
+				r.undo = newUndo(began.Undo, entries[i].At)
+			}
 		}
 	}
 	return r
@@ -47,9 +54,11 @@ func (e *Engine) giveUp(ctx context.Context, run soar.Run, why error) error {
 	if len(open) == 0 {
 		r.run.Error = why.Error()
 		r.end(soar.RunFailed)
-		r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
-			ev.Text = fmt.Sprintf("run %s of %s was given up: %v. A command that it had sent may still be carried out.", run.ID, run.Playbook, why)
-		})
+		if r.undo == nil { // else people were told what was not taken back
+			r.event(soar.EventTrouble, seq, func(ev *soar.Event) {
+				ev.Text = fmt.Sprintf("run %s of %s was given up: %v. A command that it had sent may still be carried out.", run.ID, run.Playbook, why)
+			})
+		}
 		return r.commit(ctx)
 	}
 	lost := "its answer was lost, and " + why.Error()
@@ -150,6 +159,7 @@ func (e *Engine) settleBroken(ctx context.Context, run soar.Run, step string, ha
 	if happened {
 		words, result.Undo = result.Summary, last.Undo
 	}
+	r.results[step] = &ended{Result: result}
 	seq := r.entry(step, soar.EntryResult, "", result)
 	r.run.Error = fmt.Sprintf("step %s: %s; the rest of the run is left out: %v", step, words, why)
 	r.event(soar.EventStepFinished, seq, func(ev *soar.Event) {

@@ -245,6 +245,33 @@ steps:
 	})
 }
 
+// That something will not be taken back after all, people are told in these words, also
+// when the run that should do it cannot be gone on with.
+func TestGivenUpBeforeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newMemJournal()
+		_, actions := reversible()
+		set := loadText(t, actions, closesFor4h)
+		_, stop := running(t, j, actions, set, EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(time.Hour)
+		stop()
+		run, back := j.byPlaybook("p")[0], j.byPlaybook("undo-p")[0]
+		broken := &failingVersions{memJournal: j, hash: back.Version, err: soar.ErrNotFound, times: 1000}
+		_, stop = running(t, broken, actions, set, EngineOptions{Hosts: anyHost})
+		time.Sleep(10 * time.Hour)
+		stop()
+		if got := j.byPlaybook("undo-p")[0]; got.State != soar.RunFailed {
+			t.Errorf("%+v", got)
+		}
+		trouble := j.events(soar.EventTrouble)
+		want := "As far as anybody knows, this still holds: what step shut did: fake.close (did it)"
+		if len(trouble) != 1 || !strings.Contains(trouble[0].Text, want) || !strings.Contains(trouble[0].Text, "erbridge runs undo "+run.ID.String()+" --step shut") {
+			t.Errorf("people were told %+v", trouble)
+		}
+	})
+}
+
 // A run that waits for its time can be called off like any other.
 func TestKeptForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
