@@ -53,6 +53,8 @@ type Deps struct {
 	Now func() time.Time
 
 	channels, present *awayList // hosts for which steps wait, with a response channel and without
+
+	indicatorTurn *indicatorTurn
 }
 
 // Types are all actions by name.
@@ -81,6 +83,7 @@ func All(deps Deps) map[string]playbooks.Action {
 		deps.Evidence, _ = evidence.New(deps.CarveDir, evidence.Options{MaxBytes: deps.MaxCarveBytes, Now: deps.Now})
 	}
 	deps.channels, deps.present = newAwayList(deps.Now, deps.readChannels), newAwayList(deps.Now, deps.readOnline)
+	deps.indicatorTurn = newIndicatorTurn()
 	all := map[string]playbooks.Action{}
 	for _, name := range Types.Names() {
 		t, _ := Types.Get(name)

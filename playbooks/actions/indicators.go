@@ -73,31 +73,6 @@ func (d *Deps) indicators(ctx context.Context) (map[string]connector.IOC, error)
 	return set, nil
 }
 
-// modifyIndicators changes the set. change is called again when somebody else has written
-// at the same time.
-func (d *Deps) modifyIndicators(ctx context.Context, change func(set map[string]connector.IOC) error) error {
-	var err error
-	read := false
-	once := func(set map[string]connector.IOC) error {
-		read = true
-		return change(set)
-	}
-	for range 3 {
-		read = false
-		err = d.Client.IOCs.Modify(ctx, connector.ReplaceEverything, once)
-		if !errors.Is(err, connector.ErrConflict) || errors.Is(err, connector.ErrUncertain) || errors.Is(err, connector.ErrUnavailable) {
-			break
-		}
-	}
-	if _, bad := errors.AsType[*connector.MalformedError](err); bad && !errors.Is(err, connector.ErrUncertain) {
-		return indicatorError(err)
-	}
-	if !read { // so nothing was sent
-		return readError(err)
-	}
-	return effectError(err)
-}
-
 // plainIndicator is what two indicators have in common that are the same. Case and blanks
 // at the ends say nothing: no type of indicator heeds them.
 func plainIndicator(value string) string { return strings.ToLower(strings.TrimSpace(value)) }

@@ -443,6 +443,57 @@ func TestIndicatorsOverwrittenByOthers(t *testing.T) {
 	}
 }
 
+// The server deletes before it writes. What others had there is put back when it breaks
+// off in between.
+func TestIndicatorsOfOthersWhenAWriteBreaksOff(t *testing.T) {
+	theirs := map[string]connector.IOC{
+		"a": {Type: "md5", Severity: "LOW", Values: []string{strings.Repeat("b", 32), strings.Repeat("c", 32)}},
+		"z": {Type: "domain_name", Severity: "HIGH", Values: []string{"bad.example"}},
+	}
+	left := map[string]connector.IOC{"a": {Type: "md5", Severity: "LOW", Values: theirs["a"].Values[:1]}}
+	for _, tt := range []struct {
+		action string
+		with   object
+		values map[string]int
+		breaks int
+	}{
+		{"ioc.add", object{"list": "ours", "type": "md5", "values": []any{strings.Repeat("a", 32)}}, map[string]int{"a": 2, "z": 1, "ours": 1}, 1},
+		{"ioc.add", object{"list": "ours", "type": "md5", "values": []any{strings.Repeat("a", 32)}}, map[string]int{"a": 2, "z": 1, "ours": 1}, 4},
+		{"ioc.remove", object{"list": "a", "values": []any{strings.Repeat("c", 32)}}, map[string]int{"a": 1, "z": 1}, 1},
+	} {
+		b := newBench(t, ersim.Options{})
+		other := b.login("admin")
+		if err := other.IOCs.Replace(t.Context(), theirs, connector.ReplaceEverything); err != nil {
+			t.Fatal(err)
+		}
+		breaks := 0
+		b.deps.Client = b.through(func(req *http.Request) {
+			if strings.HasSuffix(req.URL.Path, "/iocs/add") && breaks < tt.breaks {
+				breaks++
+				if err := other.IOCs.Replace(t.Context(), left, connector.ReplaceEverything); err != nil {
+					t.Error(err)
+				}
+				b.sim.Inject(ersim.Fault{Kind: ersim.ServerError, Call: "iocs-replace"})
+			}
+		})
+		b.actions = All(b.deps)
+		c := call("c", soar.Alert{}, tt.with)
+		out, err := b.actions[tt.action].Do(t.Context(), c)
+		if broken := tt.breaks > 3; errors.Is(err, playbooks.ErrUncertain) != broken {
+			t.Errorf("%s, %d times: %+v: %v", tt.action, tt.breaks, out, err)
+		}
+		out = b.run(tt.action, c) // as the engine does when it cannot know
+		set := b.set()
+		got := map[string]int{}
+		for name, list := range set {
+			got[name] = len(list.Values)
+		}
+		if out.State != soar.StepVerified || !maps.Equal(got, tt.values) || breaks != tt.breaks {
+			t.Errorf("%s, %d of %d times: %+v, and the set is %+v", tt.action, breaks, tt.breaks, out, set)
+		}
+	}
+}
+
 // through is a client that lets seen know of each request before it is sent.
 func (b *bench) through(seen func(*http.Request)) *connector.Client {
 	b.Helper()
