@@ -214,6 +214,10 @@ func (r *runner) heed(i *instance, p *progress, d *guard.Decision) bool {
 	if !d.State.OK() {
 		result.Error = d.Words
 	}
+	if p.tried && i.step.spec.Effect == Repeatable { // nobody knows what became of the call before
+		p.lost = true
+		result.State, result.Error = soar.StepFailed, "the answer was lost, and it is not sent again: "+d.Words
+	}
 	if p.question != nil {
 		result.Granted = new(bool)
 	}

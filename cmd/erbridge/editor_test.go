@@ -54,7 +54,7 @@ func TestEditorMarksMistakes(t *testing.T) {
 		{"key.yaml", head + "mtach: {}\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, "mtach is not allowed"},
 		{"key-of-a-step.yaml", note + "    wiht: {text: a}\n", 4, "wiht is not allowed"},
 		{"key-of-a-retry.yaml", note + "    with: {text: a}\n    retry:\n      attempts: 2\n      dealy: 1s\n", 7, "dealy is not allowed"},
-		{"mode.yaml", head + "mode: sometimes\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, `not accepted.*"observe", "enforce"`},
+		{"mode.yaml", head + "mode: sometimes\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, `not accepted.*"observe", "approve", "enforce"`},
 		{"trigger.yaml", head + "on: alerts\nsteps: [{do: alert.note, with: {text: a}}]\n", 2, `not accepted.*"alert.updated"`},
 		{"action.yaml", head + "steps:\n  - do: alert.nte\n    with: {text: a}\n", 3, `not accepted.*"alert.note"`},
 		{"enrichment-that-acts.yaml", head + "enrich:\n  a:\n    do: alert.note\n    with: {text: a}\nsteps: [{do: alert.note, with: {text: a}}]\n", 4, `not accepted.*"host.get"`},
@@ -104,7 +104,7 @@ func TestEditorCompletes(t *testing.T) {
 		not        string
 	}{
 		{"keys.yaml", head + "¦\n" + body, []string{"match", "enrich", "cooldown", "group", "finally", "mode"}, "playbook"},
-		{"modes.yaml", head + "mode: ¦\n" + body, []string{"observe", "enforce"}, "approve"},
+		{"modes.yaml", head + "mode: ¦\n" + body, []string{"observe", "approve", "enforce"}, "manual"},
 		{"triggers.yaml", head + "on: ¦\n" + body, []string{"alert", "alert.updated", "run.failed", "manual"}, "schedule"},
 		{"blocks.yaml", head + "match:\n  ¦\n" + body, []string{"all", "any", "none"}, "steps"},
 		{"condition.yaml", head + "match:\n  all:\n    - ¦\n" + body, []string{"condition"}, "do"},
