@@ -325,7 +325,7 @@ func (d *Deps) carriedOut(ctx context.Context, host Host, action connector.Respo
 		if err != nil {
 			return perhaps, err
 		}
-		sent := false
+		var sent bool
 		if row, sent, _ = rowOf(node, action, rows); !sent { // or nobody knows whether it was
 			return perhaps, nil
 		}

@@ -194,7 +194,7 @@ func TestReviewedScriptThatChanged(t *testing.T) {
 		}
 		// One that names its hash, and a text of the playbook, stay as they are.
 		for _, whole := range []object{pinned, {"host": h.Identifier, "kind": "bat", "content": "ver"}} {
-			if got := b.actions[action].(playbooks.Pinner).Pin(whole); !maps.EqualFunc(got, whole, func(x, y any) bool { return reflect.DeepEqual(x, y) }) {
+			if got := b.actions[action].(playbooks.Pinner).Pin(whole); !maps.EqualFunc(got, whole, reflect.DeepEqual) {
 				t.Errorf("%s: pinned %v, of %v", action, got, whole)
 			}
 		}
