@@ -122,6 +122,17 @@ func (r *runner) callOff() {
 	r.ready, r.rest = underWay, false
 }
 
+// leftOut reports whether a step was called off, after which the run may have gone on: then
+// it was not done, whatever else came to its end.
+func (r *runner) leftOut() bool {
+	for _, end := range r.results {
+		if end.State == soar.StepCancelled && end.Error == r.cancelled {
+			return true
+		}
+	}
+	return false
+}
+
 // seize takes a run out of the hands of its worker, who leaves it as soon as no call of
 // it is under way. release gives it back.
 func (e *Engine) seize(ctx context.Context, id soar.RunID) (release func(), err error) {

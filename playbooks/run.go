@@ -160,6 +160,7 @@ func (r *runner) advance(ctx context.Context) {
 		if r.run.State.Ended() || r.stopping(ctx) {
 			return
 		}
+		r.askAgain()
 		for _, i := range r.ready {
 			p := r.open[i.key]
 			if p == nil {
@@ -183,7 +184,7 @@ func (r *runner) survey(ctx context.Context) {
 	root := rootFrame(r.pb, r.found)
 	st, why := v.playbook(r.pb, &root)
 	r.ready, r.rest = v.ready, v.rest
-	if r.cancelled != "" && st != passed {
+	if r.cancelled != "" && (st != passed || r.leftOut()) {
 		if r.callOff(); len(r.ready)+len(v.doubtful) == 0 {
 			r.run.Error = r.cancelled
 			r.end(soar.RunCancelled)
