@@ -160,7 +160,6 @@ func (r *runner) advance(ctx context.Context) {
 		if r.run.State.Ended() || r.stopping(ctx) {
 			return
 		}
-		r.askAgain()
 		for _, i := range r.ready {
 			p := r.open[i.key]
 			if p == nil {
