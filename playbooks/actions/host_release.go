@@ -55,7 +55,11 @@ func init() {
 		},
 		host: func(in HostRelease) Host { return in.Host },
 		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease) error {
-			if err := d.toRelease(ctx, in); err != nil {
+			err := d.toRelease(ctx, in)
+			if errors.Is(err, playbooks.ErrNothingToDo) && len(d.standing(ctx, call, in)) > 0 {
+				err = nil // the host reported more than it did
+			}
+			if err != nil {
 				return in.task(call).failure(err)
 			}
 			return nil
@@ -97,8 +101,31 @@ func (d *Deps) toRelease(ctx context.Context, in HostRelease) error {
 	return fmt.Errorf("%w: the host has no firewall rule of erbridge to remove", playbooks.ErrNothingToDo)
 }
 
-// release removes the one rule, or all that are there by the server's list. When that
-// has none, what came before this call has removed them, and the host is asked.
+// standing are the rules to remove that the host has, by its own word. Of a host that
+// does not answer, nothing is known.
+func (d *Deps) standing(ctx context.Context, call playbooks.Call, in HostRelease) (names []string) {
+	look := in.probe(call)
+	rows, err := d.ask(ctx, in.Host, look.sql, look.values)
+	if err != nil {
+		return nil
+	}
+	for _, row := range rows {
+		if name := row["name"]; in.means(name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// means reports whether a rule is one that is to be removed. The comparison is made here:
+// in SQL some characters of a name would stand for any.
+func (in HostRelease) means(rule string) bool {
+	return in.Rule != "" && rule == in.Rule || in.Rule == "" && strings.HasPrefix(rule, rulePrefix(in.Host))
+}
+
+// release removes the one rule, or all that are there by the server's list or by the
+// host's own word. When there is none, what came before this call has removed them, and
+// the host is asked again.
 func release(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease) (playbooks.Outcome, error) {
 	names := []string{in.Rule}
 	if in.Rule == "" {
@@ -106,9 +133,9 @@ func release(ctx context.Context, d *Deps, call playbooks.Call, in HostRelease) 
 		if err != nil {
 			return playbooks.Outcome{Target: string(in.Host)}, in.task(call).failure(err)
 		}
-		names = nil
+		names = d.standing(ctx, call, in)
 		for _, r := range rules {
-			if r.removed.IsZero() {
+			if r.removed.IsZero() && !slices.Contains(names, r.name) {
 				names = append(names, r.name)
 			}
 		}
@@ -196,8 +223,7 @@ func (d *Deps) releasedFrom(ctx context.Context, call playbooks.Call, in HostRel
 	return out
 }
 
-// probe looks for the rule, or for any of ours. The comparison is made here: in SQL some
-// characters of a name would stand for any.
+// probe looks for the rule, or for any of ours.
 func (in HostRelease) probe(call playbooks.Call) probe {
 	if in.Rule != "" {
 		return ruleProbe(in.task(call), in.Rule, false)
@@ -208,7 +234,7 @@ func (in HostRelease) probe(call playbooks.Call) probe {
 		wrong: func(rows []map[string]string) string {
 			var left []string
 			for _, row := range rows {
-				if strings.HasPrefix(row["name"], prefix) {
+				if in.means(row["name"]) {
 					left = append(left, row["name"])
 				}
 			}
