@@ -54,6 +54,7 @@ type asked struct {
 	readyAt time.Time    // when the action last said that the call makes sense
 	since   time.Time    // when the guard was asked first
 	held    string       // what it waits for, as the journal has it
+	heldAt  time.Time    // when that was written down
 	check   string       // which check has it wait
 	away    bool         // the action has it wait, not the guard
 	taken   bool         // the guard remembers the call
@@ -242,8 +243,8 @@ func minTime(a, b time.Time) time.Time {
 
 // hold lets a step wait. What it waits for is written down once.
 func (r *runner) hold(i *instance, p *progress, d *guard.Decision, until time.Time) {
-	if d.Words != p.held {
-		p.held = d.Words
+	if d.Words != p.held && !r.saidLately(p, d) {
+		p.held, p.heldAt = d.Words, r.now()
 		r.entry(i.key, soar.EntryDecision, "", Decision{Answers: d.Answers, Since: p.since, AlertWas: p.alertWas, Waits: r.waits(i, p)})
 		r.urgent = true
 	}
@@ -259,6 +260,16 @@ func (r *runner) hold(i *instance, p *progress, d *guard.Decision, until time.Ti
 	}
 	p.away = p.check == readyCheck
 	r.e.holds.add(r.run.ID, held{version: d.Version, severity: r.alert.Severity, since: p.since, away: p.away, steps: map[string]string{i.key: p.check}})
+}
+
+// sayAgain is how often it is written down what keeps a host from being looked at: such
+// errors are worded in another way each time.
+const sayAgain = 10 * time.Minute
+
+// saidLately reports whether the journal has that a step waits for a host, in other words.
+func (r *runner) saidLately(p *progress, d *guard.Decision) bool {
+	n := len(d.Answers)
+	return p.check == readyCheck && n > 0 && d.Answers[n-1].Check == readyCheck && p.held != "" && r.now().Sub(p.heldAt) < sayAgain
 }
 
 // unsent lets a step wait whose call the action did not send after all: the host was

@@ -1,6 +1,8 @@
 package playbooks
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -41,5 +43,35 @@ func TestHeldRunIsKeptBesideAnOldRow(t *testing.T) {
 			t.Errorf("%d calls were sent", n)
 		}
 		stop()
+	})
+}
+
+// flaky is an action whose host cannot be looked at, for a reason that is worded in another
+// way each time, as errors with the numbers of ports are.
+type flaky struct {
+	*fakeAction
+	looks int
+}
+
+func (a *flaky) Ready(context.Context, Call) error {
+	a.looks++
+	return fmt.Errorf("%w: read tcp 127.0.0.1:%d: connection reset", ErrTransient, 40_000+a.looks)
+}
+
+// A step that waits for a server that is away for a day leaves no line in the journal for
+// each look at it.
+func TestWaitingDoesNotFillTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		away := &flaky{fakeAction: &fakeAction{server: server, spec: Spec{Name: "fake.flaky", Effect: Repeatable}}}
+		actions[away.spec.Name] = away
+		_, stop := running(t, j, actions, loadText(t, actions, "playbook: p\nsteps: [{do: fake.flaky, with: {host: host-1}}]"), EngineOptions{Hosts: anyHost})
+		j.put(t, testAlert("1"))
+		time.Sleep(23 * time.Hour)
+		stop()
+		if n := len(entriesOf(t, j, j.all()[0].ID)); away.looks < 1000 || n > 300 {
+			t.Errorf("%d looks left %d entries", away.looks, n)
+		}
 	})
 }

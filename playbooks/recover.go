@@ -133,7 +133,7 @@ func (r *runner) foldDecision(entry *soar.Entry) error {
 	}
 	last := d.Answers[len(d.Answers)-1]
 	p.since, p.alertWas = d.Since, d.AlertWas
-	p.held, p.check, p.away = last.Words, last.Check, last.Check == readyCheck
+	p.held, p.heldAt, p.check, p.away = last.Words, entry.At, last.Check, last.Check == readyCheck
 	// An intent before it was not carried out: a call that went out, does not wait.
 	p.lost, p.tried, p.intentAt = false, false, time.Time{}
 	return nil
