@@ -193,8 +193,8 @@ type controlAnswer struct {
 	Job   playbooks.Job          `json:"job,omitzero"`
 	// Extended are the steps that are taken back later.
 	Extended []playbooks.ExtendedStep `json:"extended,omitempty"`
-	Lines []playbooks.JobLine    `json:"lines,omitempty"` // of the job that was rehearsed
-	Runs  int                    `json:"runs,omitempty"`  // of the job, that were called off
+	Lines    []playbooks.JobLine      `json:"lines,omitempty"` // of the job that was rehearsed
+	Runs     int                      `json:"runs,omitempty"`  // of the job, that were called off
 }
 
 func controlHandler(c Control) http.Handler {
