@@ -18,6 +18,7 @@ import (
 func TestCarvesAreKeptWithinTheirBounds(t *testing.T) {
 	s := newSite(t)
 	s.configure("carves: {keep: 1h}\n" + quickPoll)
+	s.write("data/carves/LEFT/.lock", "")
 	s.write("data/carves/LEFT/.part-1", "half an archive")
 	d, _ := s.start()
 	s.until(func() bool {
