@@ -315,9 +315,10 @@ func (w *world) pause() {
 func (w *world) resume() {
 	ctx, cancel := w.people()
 	defer cancel()
-	w.setPaused(false)
+	kept := w.setPaused(false)
 	if err := w.life.engine.Resume(ctx, "ann"); err != nil && !w.life.gone() {
-		w.setPaused(w.life.engine.Guard().Paused() != nil)
+		// One that could not be written down is told to end with the process.
+		w.setPaused(kept && w.life.engine.Guard().Paused() != nil)
 	}
 }
 

@@ -274,10 +274,11 @@ func (w *world) diskTrouble() error {
 	return nil
 }
 
-func (w *world) setPaused(paused bool) {
+func (w *world) setPaused(paused bool) (before bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.paused = paused
+	before, w.paused = w.paused, paused
+	return before
 }
 
 // touch notes that something but a command changes a host.
