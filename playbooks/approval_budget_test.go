@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,8 @@ func TestBudgetTripsAfterTheApproval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMemJournal(), newFakeServer()
 		actions := server.actions()
-		back, looks := time.Now().Add(time.Hour), 0
+		back := time.Now().Add(time.Hour)
+		var looks atomic.Int64
 		away(actions, "fake.marked", &back, &looks)
 		set := loadText(t, actions, `
 playbook: asks
@@ -42,8 +44,8 @@ steps: [{id: hit, do: fake.once, timeout: 10m, with: {host: "${{ .alert.host.ide
 			t.Errorf("the answer is %+v", a)
 		}
 		time.Sleep(time.Minute)
-		if run := j.all()[0]; run.State != soar.RunWaiting || looks == 0 {
-			t.Fatalf("the run is %s, after %d looks at its host", run.State, looks)
+		if run := j.all()[0]; run.State != soar.RunWaiting || looks.Load() == 0 {
+			t.Fatalf("the run is %s, after %d looks at its host", run.State, looks.Load())
 		}
 		j.put(t, alertOn("other", "host-2"))
 		time.Sleep(time.Minute)

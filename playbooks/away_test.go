@@ -15,9 +15,9 @@ import (
 )
 
 // away makes an action whose host comes back at a time.
-func away(actions map[string]Action, name string, back *time.Time, looks *int) {
+func away(actions map[string]Action, name string, back *time.Time, looks *atomic.Int64) {
 	actions[name] = &readier{actions[name].(*fakeAction), func(Call) error {
-		*looks++
+		looks.Add(1)
 		if time.Now().Before(*back) {
 			return fmt.Errorf("pc-1: host is offline: %w", ErrNotNow)
 		}
@@ -39,7 +39,8 @@ func TestWaitOfAStep(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				j, server := newMemJournal(), newFakeServer()
 				actions := server.actions()
-				back, looks := time.Now().Add(1000*time.Hour), 0
+				back := time.Now().Add(1000 * time.Hour)
+				var looks atomic.Int64
 				away(actions, "fake.once", &back, &looks)
 				text := "playbook: p\nsteps: [{id: hit, do: fake.once, " + tt.wait + ", with: {host: \"${{ .alert.host.identifier }}\"}}]"
 				_, stop := running(t, j, actions, loadText(t, actions, text), EngineOptions{})
@@ -113,7 +114,8 @@ func TestSevereAlertsGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMemJournal(), newFakeServer()
 		actions := server.actions()
-		back, looks := time.Now().Add(time.Hour), 0
+		back := time.Now().Add(time.Hour)
+		var looks atomic.Int64
 		away(actions, "fake.blind", &back, &looks)
 		set := loadText(t, actions, "playbook: p\nsteps: [{id: hit, do: fake.blind, with: {alert: \"${{ .alert.id }}\"}}]")
 		_, stop := running(t, j, actions, set, EngineOptions{Workers: 1, Evaluations: 1})

@@ -2,6 +2,7 @@ package playbooks
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,8 @@ func TestStepsWaitingAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, server := newMemJournal(), newFakeServer()
 		actions := server.actions()
-		back, looks := time.Now().Add(2*time.Hour), 0
+		back := time.Now().Add(2 * time.Hour)
+		var looks atomic.Int64
 		away(actions, "fake.marked", &back, &looks)
 		set := loadText(t, actions, `
 playbook: asks
