@@ -334,6 +334,9 @@ func (w *world) sends(call *sentCall, path string) {
 	}
 }
 
+// tagging reports whether an action changes the tags of hosts.
+func tagging(action string) bool { return action == "host.tag" || action == "host.untag" }
+
 // took is told of each request that changes something when the server has served it.
 func (w *world) took(call *sentCall, commands []ersim.CommandRecord) {
 	hosts := w.sim.Hosts()
@@ -344,7 +347,7 @@ func (w *world) took(call *sentCall, commands []ersim.CommandRecord) {
 		switch now := slices.Contains(h.Tags, "domain-controller"); {
 		case now && !before:
 			w.protected[h.Name] = time.Now()
-		case !now && before && call != nil:
+		case !now && before && call != nil && tagging(call.action): // no other call changes tags
 			w.lifted = append(w.lifted, received{*call, ersim.CommandRecord{HostName: h.Name}})
 			fallthrough
 		case !now:
