@@ -363,8 +363,8 @@ func (r *runner) looked(ctx context.Context, i *instance, p *progress, err error
 		p.wake = now // stopping: the next start looks again
 	case errors.Is(err, ErrNotNow), errors.Is(err, ErrTransient):
 		r.heed(i, p, r.notReady(err))
-	case errors.Is(err, ErrNothingToDo) && p.tried: // by the call whose answer was lost, as far as anybody can tell; it was looked at just now
-		r.finish(i, p, Result{State: soar.StepVerified, Summary: "the answer was lost, and then there was " + err.Error()}, nil)
+	case errors.Is(err, ErrNothingToDo) && (p.tried || p.attempt > 1): // by what was sent before, as far as a look can tell
+		r.finish(i, p, Result{State: soar.StepVerified, Summary: "what was sent before did it: " + err.Error()}, nil)
 	default:
 		answer := guard.Refuse("%v", err)
 		if answer.Check = readyCheck; errors.Is(err, ErrNothingToDo) {

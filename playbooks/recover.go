@@ -101,7 +101,7 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 			if err = json.Unmarshal(entry.Body, &intent); err == nil {
 				r.open[entry.Step] = &progress{
 					asked:   asked{taken: true},
-					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true, tried: true,
+					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true, tried: true, again: intent.Again,
 				}
 			}
 		case entry.Kind == soar.EntrySent:
@@ -135,7 +135,8 @@ func (r *runner) foldDecision(entry *soar.Entry) error {
 	p.since, p.alertWas = d.Since, d.AlertWas
 	p.held, p.heldAt, p.check, p.away = last.Words, entry.At, last.Check, last.Check == readyCheck
 	// An intent before it was not carried out: a call that went out, does not wait.
-	p.lost, p.tried, p.intentAt = false, false, time.Time{}
+	// One whose answer was lost may have, and was to be sent again.
+	p.lost, p.tried, p.intentAt = false, p.again, time.Time{}
 	return nil
 }
 

@@ -71,6 +71,7 @@ type progress struct {
 	busy     bool      // a call is under way
 	planned  bool      // the call is the next thing to do
 	tried    bool      // a call may have been sent already
+	again    bool      // the journal says so of one whose answer was lost
 	with     map[string]any
 	mark     string
 	intentAt time.Time // when the call was about to be sent; zero: not yet
@@ -400,7 +401,11 @@ func (r *runner) plan(ctx context.Context, i *instance, p *progress) bool {
 		p.started = r.now() // its time does not run while it waits for the guard
 	}
 	if r.now().Sub(p.started) >= s.timeout {
-		r.finish(i, p, Result{State: soar.StepFailed, Error: "the time of the step is over"}, nil)
+		words := "the time of the step is over"
+		if p.tried {
+			p.lost, words = true, "the answer was lost, and "+words
+		}
+		r.finish(i, p, Result{State: soar.StepFailed, Error: words}, nil)
 		return false
 	}
 	in := i.frame.input(r.plain, &r.run)

@@ -334,8 +334,10 @@ func (w *world) sends(call *sentCall, path string) {
 	}
 }
 
-// tagging reports whether an action changes the tags of hosts.
-func tagging(action string) bool { return action == "host.tag" || action == "host.untag" }
+// untagging reports whether a call takes tags away.
+func untagging(call *sentCall) bool {
+	return call.action == "host.untag" || call.action == "host.tag" && call.with["remove"] == true
+}
 
 // took is told of each request that changes something when the server has served it.
 func (w *world) took(call *sentCall, commands []ersim.CommandRecord) {
@@ -347,7 +349,7 @@ func (w *world) took(call *sentCall, commands []ersim.CommandRecord) {
 		switch now := slices.Contains(h.Tags, "domain-controller"); {
 		case now && !before:
 			w.protected[h.Name] = time.Now()
-		case !now && before && call != nil && tagging(call.action): // no other call changes tags
+		case !now && before && call != nil && untagging(call): // no other call takes tags away
 			w.lifted = append(w.lifted, received{*call, ersim.CommandRecord{HostName: h.Name}})
 			fallthrough
 		case !now:
