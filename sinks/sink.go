@@ -57,6 +57,14 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%d items refused, %d items to try again", len(e.Permanent), len(e.Transient))
 }
 
+// Runner is implemented by sinks that have something to do besides Send, such as
+// listening for clicks. The daemon runs it as long as the sink is open.
+type Runner interface {
+	// Run works until ctx ends. An error is told as trouble, and Run is called
+	// again after a while; Send does not depend on it.
+	Run(ctx context.Context) error
+}
+
 // Type is a kind of sink, as in `type: splunk`.
 type Type struct {
 	Summary string
@@ -84,6 +92,9 @@ type Env struct {
 	State State
 	// Now is the clock.
 	Now func() time.Time
+	// Desk carries out what people decide in a chat; nil where nothing listens,
+	// as in sinks test.
+	Desk Desk
 }
 
 // State is a sink's durable memory.

@@ -20,6 +20,11 @@ const (
 	EventApprovalDecided   EventType = "approval.decided"   // they answered, or nobody did in time
 
 	EventUndoSoon EventType = "undo.soon" // what a step did is taken back by itself in a moment, unless a person moves that
+
+	EventAlertGrouped EventType = "alert.grouped" // more alerts like one that was delivered; made by a forwarder, for its sink alone
+	EventDigest       EventType = "digest"        // what came in since the last one, counted
+	EventHeartbeat    EventType = "heartbeat"     // erbridge is alive, and so is the way to the receiver
+	EventTelemetry    EventType = "telemetry"     // a row of a query's result; no playbook sees it
 )
 
 // Event is one line of the feed: something a sink may want to deliver. The same
@@ -46,10 +51,47 @@ type Event struct {
 	Approval *Approval `json:"approval,omitempty"`
 	// Undo is set for undo.soon.
 	Undo *Undo `json:"undo,omitempty"`
+	// Group is set where a sink puts like alerts together.
+	Group *Group `json:"group,omitempty"`
+	// Row is set for telemetry.
+	Row *Row `json:"row,omitempty"`
 	// To names the only sink that shall deliver the event; empty means all.
 	To string `json:"to,omitempty"`
 	// Text is the message of notification, trouble and test events.
 	Text string `json:"text,omitempty"`
+}
+
+// Group are like alerts of which a sink delivers the first, and then how many more
+// there were.
+type Group struct {
+	// Key is what they have in common.
+	Key string `json:"key"`
+	// Head is the reference of the first alert, whose message stands for all.
+	Head string `json:"head"`
+	// Count is how many alerts there are so far, the first one included.
+	Count int `json:"count"`
+	// Hosts is on how many hosts; Names are some of them.
+	Hosts int      `json:"hosts"`
+	Names []string `json:"names,omitempty"`
+	// First and Last are when the first and the last of them came in.
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	// Runs and Steps count what became of the alerts that have no message of their
+	// own: ended runs by state, ended steps as "action state".
+	Runs  map[string]int `json:"runs,omitempty"`
+	Steps map[string]int `json:"steps,omitempty"`
+	// Closed is set when the next like alert begins a new group.
+	Closed bool `json:"closed,omitempty"`
+}
+
+// Row is a line of a query's result, as the server's push port tells it.
+type Row struct {
+	Server  string            `json:"server"`
+	Query   string            `json:"query"`
+	Action  string            `json:"action,omitempty"` // added, removed, snapshot
+	Host    Host              `json:"host"`
+	At      time.Time         `json:"at"` // when the host saw it
+	Columns map[string]string `json:"columns"`
 }
 
 // RunSummary is what receivers learn about a run.
