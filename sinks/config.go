@@ -18,15 +18,17 @@ type CommonSettings struct {
 	// Type is the kind of sink: slack, syslog, splunk, elastic, webhook, file, stdout.
 	Type string `yaml:"type" required:"true"`
 
-	// When is a jq condition on events that concern an alert; the input is the
-	// event as JSON, for example '.alert.severity | at_least("high")'. Empty
+	// When is a jq condition on events that concern an alert, and on rows of
+	// telemetry; the input is the event as JSON, for example
+	// '.alert.severity | at_least("high")' or '.row.query == "win_dns_events"'. Empty
 	// delivers all. An event on which it fails is set aside as a dead letter.
 	// Events that a playbook addresses to this sink are not subject to it.
 	When registry.Text `yaml:"when"`
 
 	// Events lists the types of events to deliver. The default is all except
-	// run.started; for chat also without alert.updated.
-	Events []string `yaml:"events" enum:"alert.received,alert.updated,run.started,step.finished,run.finished,notification,approval.requested,approval.decided,undo.soon,trouble,test"`
+	// run.started and telemetry; for chat also without alert.updated. telemetry are
+	// rows of query results (sources.push.telemetry).
+	Events []string `yaml:"events" enum:"alert.received,alert.updated,run.started,step.finished,run.finished,notification,approval.requested,approval.decided,undo.soon,trouble,test,telemetry"`
 
 	// FromStart delivers what is in the store already when the sink is first
 	// started, and not only what comes after.

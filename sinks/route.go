@@ -46,7 +46,8 @@ func newRoute(sink string, events []soar.EventType, when Condition) route {
 // wants reports whether the sink shall get the event. An event that is addressed
 // goes to the sink that it names, whatever that sink's filters say: a playbook
 // or a person asked for it. The condition is asked about events that concern an
-// alert; the others (trouble, tests) have nothing that it could look at.
+// alert and about rows of telemetry; the others (trouble, tests) have nothing that it
+// could look at.
 func (r *route) wants(ctx context.Context, ev *soar.Event) (bool, error) {
 	switch {
 	case ev.To != "":
@@ -55,7 +56,7 @@ func (r *route) wants(ctx context.Context, ev *soar.Event) (bool, error) {
 		return false, nil
 	case ev.Type == soar.EventTrouble && strings.HasPrefix(ev.ID, r.ownPauses):
 		return false, nil // a paused sink would tell of its own pause after the pause
-	case r.when == nil, ev.Alert == nil:
+	case r.when == nil, ev.Alert == nil && ev.Row == nil:
 		return true, nil
 	}
 	plain, err := soar.Plain(ev)
