@@ -2,6 +2,8 @@ package sinks
 
 import (
 	"bytes"
+	"compress/gzip"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -25,6 +27,12 @@ const (
 	maxDrainBytes   = 256 << 10 // read and thrown away to keep a connection usable
 	maxRetryAfter   = time.Hour
 )
+
+// maxReplyBytes is what is read of an ordinary answer.
+const maxReplyBytes = 64 << 10
+
+// shortText is what a text is cut to in an event that is too large on its own.
+const shortText = 2048
 
 // TLSSettings say how the two ends of a TLS connection prove who they are. TLS
 // older than 1.2 is never spoken, and a wrong certificate is never accepted.
@@ -261,4 +269,49 @@ func retryAfter(value string, now time.Time) (time.Duration, bool) {
 		return min(max(at.Sub(now), 0), maxRetryAfter), true
 	}
 	return 0, false
+}
+
+func checkURL(raw string, report func(setting, hint, format string, args ...any)) {
+	if _, err := parseURL(raw); err != nil {
+		report("url", "", "%s", strings.TrimPrefix(err.Error(), "url: "))
+	}
+}
+
+func checkTimeout(timeout time.Duration, report func(setting, hint, format string, args ...any)) {
+	if timeout <= 0 {
+		report("timeout", "", "expected a duration above 0")
+	}
+}
+
+func userAgent(env Env) string {
+	if env.Version == "" {
+		return "erbridge"
+	}
+	return "erbridge/" + env.Version
+}
+
+// newPost makes a request whose body can be gzipped.
+func newPost(ctx context.Context, address, contentType string, body []byte, compress bool, userAgent string) (*http.Request, error) {
+	if compress {
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		_, err := w.Write(body)
+		if err = errors.Join(err, w.Close()); err != nil {
+			return nil, fmt.Errorf("compress: %w", err)
+		}
+		body = packed.Bytes()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("User-Agent", userAgent)
+	if compress {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	return req, nil
 }

@@ -2,14 +2,12 @@ package sinks
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -53,12 +51,6 @@ type SplunkSettings struct {
 // load balancers and in Splunk Cloud take 1 MB.
 const maxSplunkBytes = 1 << 20
 
-// maxReplyBytes is what is read of an ordinary answer.
-const maxReplyBytes = 64 << 10
-
-// shortText is what a text is cut to in an event that is too large on its own.
-const shortText = 2048
-
 func init() {
 	Types.Add("splunk", Type{
 		Summary:  "Splunk through the HTTP Event Collector, with CIM field names",
@@ -79,18 +71,6 @@ index: endpoint
 func (s *SplunkSettings) Check(report func(setting, hint, format string, args ...any)) {
 	checkURL(s.URL, report)
 	checkTimeout(s.Timeout, report)
-}
-
-func checkURL(raw string, report func(setting, hint, format string, args ...any)) {
-	if _, err := parseURL(raw); err != nil {
-		report("url", "", "%s", strings.TrimPrefix(err.Error(), "url: "))
-	}
-}
-
-func checkTimeout(timeout time.Duration, report func(setting, hint, format string, args ...any)) {
-	if timeout <= 0 {
-		report("timeout", "", "expected a duration above 0")
-	}
 }
 
 type splunk struct {
@@ -223,37 +203,4 @@ func (s *splunk) judge(r reply, sent int) error {
 func (s *splunk) Close() error {
 	s.client.CloseIdleConnections()
 	return nil
-}
-
-func userAgent(env Env) string {
-	if env.Version == "" {
-		return "erbridge"
-	}
-	return "erbridge/" + env.Version
-}
-
-// newPost makes a request whose body can be gzipped.
-func newPost(ctx context.Context, address, contentType string, body []byte, compress bool, userAgent string) (*http.Request, error) {
-	if compress {
-		var packed bytes.Buffer
-		w := gzip.NewWriter(&packed)
-		_, err := w.Write(body)
-		if err = errors.Join(err, w.Close()); err != nil {
-			return nil, fmt.Errorf("compress: %w", err)
-		}
-		body = packed.Bytes()
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
-	if err != nil {
-		if ue, ok := errors.AsType[*url.Error](err); ok {
-			err = ue.Err
-		}
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("User-Agent", userAgent)
-	if compress {
-		req.Header.Set("Content-Encoding", "gzip")
-	}
-	return req, nil
 }
