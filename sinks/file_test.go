@@ -64,6 +64,20 @@ func TestFileContract(t *testing.T) {
 			return openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{})
 		},
 		Delivered: func(t *testing.T) []string { return readIDs(t, path) },
+		Answers: []sinktest.Answer{
+			{Name: "no folder", Want: sinktest.Config, Open: func(t *testing.T) sinks.Sink {
+				return openFile(t, &sinks.FileSettings{Path: filepath.Join(t.TempDir(), "missing", "events.ndjson")}, sinks.Env{})
+			}},
+			{Name: "a folder in its place", Want: sinktest.Config, Open: func(t *testing.T) sinks.Sink {
+				return openFile(t, &sinks.FileSettings{Path: t.TempDir()}, sinks.Env{})
+			}},
+		},
+		Without: map[string]string{
+			"cancelled in mid-send": "it waits for nothing but another writer: TestFileCancelledWhileLocked",
+			"partial batch":         "a batch is on disk as a whole or not at all",
+			"poison item":           "a file takes every line",
+			"certificate":           "a file has none",
+		},
 	})
 }
 

@@ -3,6 +3,7 @@
 package sinks_test
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -57,5 +58,29 @@ func limitFileSize(t *testing.T, limit uint64) (restore func()) {
 			t.Fatal(err)
 		}
 		signal.Reset(syscall.SIGXFSZ)
+	}
+}
+
+// A stop does not wait for another program that has the file locked.
+func TestFileCancelledWhileLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	other, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	sink := openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{})
+	result := make(chan error, 1)
+	go func() { result <- sink.Send(ctx, sinktest.Events(1)) }()
+	cancel()
+	if err := <-result; sinktest.ClassOf(err) != sinktest.Transient {
+		t.Errorf("error %v, want a transient one", err)
+	}
+	if info, err := other.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("the locked file was written to: %v, %v", info, err)
 	}
 }

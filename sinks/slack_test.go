@@ -79,8 +79,8 @@ func TestSlackWebhookContract(t *testing.T) {
 		},
 		OK: func(w http.ResponseWriter, _ *http.Request, _ []byte) { _, _ = w.Write([]byte("ok")) },
 		IDs: func(t *testing.T, _ *http.Request, body []byte) []string {
-			for _, id := range []string{"er-1", "er-66"} {
-				if strings.Contains(string(body), `"`+id) {
+			for _, id := range []string{"er-1", "er-2", "er-3", "er-4", "er-5", "er-66"} {
+				if strings.Contains(string(body), `"`+id+" ") {
 					return []string{id}
 				}
 			}

@@ -37,6 +37,15 @@ func TestStdoutContract(t *testing.T) {
 			}
 			return ids
 		},
+		Answers: []sinktest.Answer{{Name: "closed", Want: sinktest.Transient, Open: func(*testing.T) sinks.Sink {
+			return sinks.NewStdout(brokenPipe{}, sinks.StdoutSettings{Format: "json"})
+		}}},
+		Without: map[string]string{
+			"cancelled in mid-send": "a write to standard output cannot be called off",
+			"partial batch":         "a batch is one write",
+			"poison item":           "standard output takes every line",
+			"certificate":           "standard output has none",
+		},
 	})
 }
 

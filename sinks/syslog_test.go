@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	mathrand "math/rand/v2"
 	"net"
@@ -95,7 +96,7 @@ func TestSyslogContract(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var sim *sinksim.Syslog
 			var sent int
-			sinktest.Run(t, sinktest.Harness{
+			harness := sinktest.Harness{
 				MaxBatch: 500,
 				Open: func(t *testing.T, _ sinktest.Receiver) sinks.Sink {
 					sim, sent = startSyslog(t, tt.options), 0
@@ -113,9 +114,65 @@ func TestSyslogContract(t *testing.T) {
 					}
 					return ids
 				},
-			})
+				Answers: []sinktest.Answer{{Name: "nobody listens", Want: sinktest.Transient, Open: func(t *testing.T) sinks.Sink {
+					gone := sinksim.NewSyslog(tt.options)
+					if err := gone.Start(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					gone.Stop(false)
+					settings := syslogSettings(gone.Address())
+					tt.change(settings)
+					return openSIEM(t, "syslog", settings)
+				}}},
+				Without: map[string]string{
+					"partial batch": "a receiver of syslog does not answer",
+					"poison item":   "a receiver of syslog does not answer",
+				},
+			}
+			if tt.options.TLS == nil {
+				harness.Without["certificate"] = "without TLS"
+				harness.Without["cancelled in mid-send"] = "one event fits into the buffers of a connection; TestSyslogCancelled fills them"
+			} else {
+				harness.WrongName = func(t *testing.T) sinks.Sink {
+					settings := syslogSettings(startSyslog(t, sinksim.SyslogOptions{TLS: authority.server(t)}).Address())
+					tt.change(settings)
+					settings.ServerName = "another.example"
+					return openSIEM(t, "syslog", settings)
+				}
+				harness.Stuck = func(t *testing.T) (sinks.Sink, <-chan struct{}) {
+					address, arrived := hangingServer(t)
+					settings := syslogSettings(address)
+					tt.change(settings)
+					return openSIEM(t, "syslog", settings), arrived
+				}
+			}
+			sinktest.Run(t, harness)
 		})
 	}
+}
+
+// hangingServer takes a connection, reads what comes first, and says nothing.
+func hangingServer(t *testing.T) (address string, arrived <-chan struct{}) {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	came, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Read(make([]byte, 1))
+		close(came)
+		_, _ = io.Copy(io.Discard, conn) // until the sink hangs up
+		_ = conn.Close()
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-over })
+	return l.Addr().String(), came
 }
 
 func TestSyslogRFC3164(t *testing.T) {

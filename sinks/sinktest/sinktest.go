@@ -1,6 +1,6 @@
 // Package sinktest is the contract that every sink keeps, as tests. Each sink
-// calls Run with a Harness; what a sink cannot have (a status of HTTP, partial
-// batches) it leaves out of the harness.
+// calls Run with a Harness, which has what the tests need of it; a test in package
+// sinks sees to it that there is such a call for every type of sink.
 package sinktest
 
 import (
@@ -88,8 +88,27 @@ type Harness struct {
 	// any error.
 	Secrets []string
 
-	// Delivered returns the ids that arrived, for sinks without HTTP.
+	// The next are for sinks that do not speak HTTP. What a sink cannot have, such as
+	// the certificate of a file, is nil and has its reason in Without.
+
+	// Delivered returns the ids that arrived since the last Open.
 	Delivered func(t *testing.T) []string
+	// Answers are what receivers of this kind answer, good and bad.
+	Answers []Answer
+	// Stuck makes a sink whose receiver hangs. arrived is closed when Send waits for it.
+	Stuck func(t *testing.T) (s sinks.Sink, arrived <-chan struct{})
+	// Partial makes a sink whose receiver refuses the item 1 of three for good and
+	// the item 2 for now.
+	Partial func(t *testing.T) sinks.Sink
+	// Poison makes a sink whose receiver takes everything but the event of that id.
+	// What it took is told by Delivered.
+	Poison func(t *testing.T, id string) sinks.Sink
+	// WrongName makes a sink whose receiver has a certificate of a trusted authority
+	// for another name.
+	WrongName func(t *testing.T) sinks.Sink
+	// Without says why a part is left out: answers, cancelled in mid-send, partial
+	// batch, poison item, certificate.
+	Without map[string]string
 
 	// The rest is for sinks that speak HTTP.
 
@@ -160,48 +179,13 @@ func Run(t *testing.T, h Harness) {
 	if h.PartialAnswer != nil {
 		t.Run("partial batch", h.partial)
 	}
+	t.Run("poison item", h.poison)
+	t.Run("unwritable item", h.unwritableItem)
+	t.Run("endless answer", h.endless)
 	t.Run("cancelled in mid-send", h.cancelled)
 	t.Run("lost connection is transient", h.lost)
 	t.Run("nobody listens is transient", h.refused)
 	t.Run("certificate", h.certificate)
-}
-
-func runPlain(t *testing.T, h Harness) {
-	n := min(h.MaxBatch, 3)
-	t.Run("delivers in order", func(t *testing.T) {
-		s := h.open(t, Receiver{})
-		must(t, s.Send(t.Context(), Events(n)))
-		if got, want := h.Delivered(t), ids(Events(n)); !slices.Equal(got, want) {
-			t.Errorf("arrived: %q, want %q", got, want)
-		}
-	})
-	t.Run("a repeat has the same id", func(t *testing.T) {
-		s := h.open(t, Receiver{})
-		must(t, s.Send(t.Context(), Events(1)))
-		must(t, s.Send(t.Context(), Events(1)))
-		if got := h.Delivered(t); !slices.Equal(got, []string{"er-1", "er-1"}) {
-			t.Errorf("arrived: %q, want er-1 twice", got)
-		}
-	})
-	t.Run("empty batch sends nothing", func(t *testing.T) {
-		s := h.open(t, Receiver{})
-		must(t, s.Send(t.Context(), nil))
-		must(t, s.Send(t.Context(), Events(1)))
-		if got := h.Delivered(t); len(got) != 1 {
-			t.Errorf("arrived: %q, want one", got)
-		}
-	})
-	t.Run("hostile text is delivered", func(t *testing.T) {
-		s := h.open(t, Receiver{})
-		must(t, s.Send(t.Context(), []soar.Event{Hostile()}))
-		if got := h.Delivered(t); !slices.Equal(got, []string{Hostile().ID}) {
-			t.Errorf("arrived: %q, want %q", got, Hostile().ID)
-		}
-	})
-	t.Run("oversized item ends", func(t *testing.T) {
-		s := h.open(t, Receiver{})
-		h.check(t, s.Send(t.Context(), []soar.Event{oversized()}), Delivered, Permanent, TooLarge)
-	})
 }
 
 func (h *Harness) delivers(t *testing.T) {
@@ -264,15 +248,21 @@ func oversized() soar.Event {
 }
 
 func (h *Harness) statuses(t *testing.T) {
-	for status, want := range Classes {
-		if other, ok := h.Classes[status]; ok {
-			want = other
-		}
+	for status := range Classes {
+		want := h.class(status)
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			srv := h.server(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) { h.answer(w, status) })
 			h.check(t, h.open(t, Receiver{URL: srv.URL}).Send(t.Context(), Events(1)), want)
 		})
 	}
+}
+
+// class is what a status means to the sink under test.
+func (h *Harness) class(status int) Class {
+	if class, ok := h.Classes[status]; ok {
+		return class
+	}
+	return Classes[status]
 }
 
 // answer sends an error that quotes the sink's secrets back, as servers do.
@@ -311,6 +301,16 @@ func (h *Harness) retryAfter(t *testing.T) {
 			})
 		}
 	}
+	// What is no time is not waited for, and does no harm.
+	for _, value := range []string{"-1", "soon", "99999999999999999999", "Sun, 99 Nov 2026 00:00:00 GMT"} {
+		t.Run("nonsense "+value, func(t *testing.T) {
+			srv := h.server(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+				w.Header().Set("Retry-After", value)
+				h.answer(w, http.StatusServiceUnavailable)
+			})
+			h.check(t, h.open(t, Receiver{URL: srv.URL}).Send(t.Context(), Events(1)), Transient)
+		})
+	}
 }
 
 func (h *Harness) redirect(t *testing.T) {
@@ -326,7 +326,11 @@ func (h *Harness) redirect(t *testing.T) {
 
 func (h *Harness) partial(t *testing.T) {
 	srv := h.server(t, h.PartialAnswer)
-	err := h.open(t, Receiver{URL: srv.URL}).Send(t.Context(), Events(3))
+	h.checkPartial(t, h.open(t, Receiver{URL: srv.URL}).Send(t.Context(), Events(3)))
+}
+
+func (h *Harness) checkPartial(t *testing.T, err error) {
+	t.Helper()
 	h.check(t, err, Partial)
 	p, ok := errors.AsType[*sinks.PartialError](err)
 	if !ok {
@@ -338,6 +342,19 @@ func (h *Harness) partial(t *testing.T) {
 	if len(p.Transient) != 1 || p.Transient[2] == nil {
 		t.Errorf("refused for now: %v, want item 2 with a reason", p.Transient)
 	}
+}
+
+// endless answers a request with an error that does not end: Send does.
+func (h *Harness) endless(t *testing.T) {
+	srv := h.server(t, func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		w.WriteHeader(http.StatusInternalServerError)
+		for block := make([]byte, 64<<10); ; {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+	})
+	h.check(t, h.open(t, Receiver{URL: srv.URL}).Send(t.Context(), Events(1)), Transient)
 }
 
 func (h *Harness) cancelled(t *testing.T) {
@@ -404,13 +421,7 @@ func (h *Harness) certificate(t *testing.T) {
 
 func (h *Harness) open(t *testing.T, r Receiver) sinks.Sink {
 	t.Helper()
-	s := h.Open(t, r)
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
+	return closed(t, h.Open(t, r))
 }
 
 // server runs a receiver that reads each body before it answers; one request at
