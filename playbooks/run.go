@@ -687,6 +687,12 @@ func (r *runner) finish(i *instance, p *progress, result Result, events []soar.E
 				Step: i.key, Action: s.do, State: result.State, Target: result.Target, Command: result.Ref,
 				Summary: result.Summary, Error: result.Error, Took: took,
 			}
+			if result.Undo != nil {
+				e.Outcome.Undo = result.Undo.Do
+			}
+			if r.undo != nil {
+				e.Outcome.Of = r.undo.Run
+			}
 		})
 		r.dirty = r.dirty || !p.intentAt.IsZero()
 	}

@@ -113,6 +113,11 @@ type Outcome struct {
 	Summary string        `json:"summary,omitempty"` // what was done, in a few words
 	Error   string        `json:"error,omitempty"`
 	Took    time.Duration `json:"took_ns,omitempty"`
+	// Undo is the action that can take it back, such as host.release; empty where
+	// nothing can, or there is nothing to take back.
+	Undo string `json:"undo,omitempty"`
+	// Of is the run whose effect the step has taken back; zero for all others.
+	Of RunID `json:"of,omitzero"`
 }
 
 // Undo is what a run is about to take back, and when. That run is Event.Run.
