@@ -13,12 +13,14 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks/format"
 )
 
 // WebhookSettings configures a webhook sink: one signed POST for each event, as
@@ -38,6 +40,12 @@ type WebhookSettings struct {
 	// also when a public name resolves to one.
 	AllowPrivate bool `yaml:"allow_private"`
 
+	// MaxBytes bounds the body of one request. Of a larger event the answer of a
+	// threat-intelligence feed is left out and long texts are cut; "shortened" in the
+	// body says so. Standard Webhooks recommends bodies below 20 kB, which no alert
+	// with a long command line keeps.
+	MaxBytes int `yaml:"max_bytes"`
+
 	// Timeout bounds one request, including the dial.
 	Timeout time.Duration `yaml:"timeout"`
 
@@ -52,12 +60,16 @@ func (s *WebhookSettings) Check(report func(setting, hint, format string, args .
 	if len(s.Secrets) == 0 {
 		report("secrets", "for example [{env: WEBHOOK_KEY}]", "at least one signing key is needed")
 	}
+	if s.MaxBytes < minWebhookBytes {
+		report("max_bytes", "", "expected %d or more", minWebhookBytes)
+	}
+	checkTimeout(s.Timeout, report)
 }
 
 func init() {
 	Types.Add("webhook", Type{
 		Summary:  "Posts each event as signed JSON (Standard Webhooks).",
-		Settings: &WebhookSettings{Timeout: 20 * time.Second},
+		Settings: &WebhookSettings{MaxBytes: maxWebhookBytes, Timeout: 20 * time.Second},
 		Example:  "type: webhook\nurl: https://hooks.example.org/er\nsecrets: [{file: /run/secrets/webhook-key}]\n",
 		MaxBatch: 1,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
@@ -66,8 +78,14 @@ func init() {
 	})
 }
 
-// webhookReplyBytes is how much of an answer is read: enough to quote it.
-const webhookReplyBytes = 4 << 10
+const (
+	// webhookReplyBytes is how much of an answer is read: enough to quote it.
+	webhookReplyBytes = 4 << 10
+	// maxWebhookBytes is the bound of a body where the settings have none.
+	maxWebhookBytes = 256 << 10
+	// minWebhookBytes is what an event without long texts fits into.
+	minWebhookBytes = 8 << 10
+)
 
 type webhook struct {
 	settings WebhookSettings
@@ -95,6 +113,9 @@ func openWebhook(s WebhookSettings, env Env) (Sink, error) {
 		// Through a proxy it would be the proxy's address that is checked.
 		transport.Proxy = nil
 	}
+	if s.MaxBytes == 0 {
+		s.MaxBytes = maxWebhookBytes
+	}
 	now := env.Now
 	if now == nil {
 		now = time.Now
@@ -107,6 +128,8 @@ type webhookBody struct {
 	Type      soar.EventType `json:"type"`
 	Timestamp time.Time      `json:"timestamp"`
 	Data      *soar.Event    `json:"data"`
+	// Shortened tells that texts of the event are cut, because it was too large.
+	Shortened bool `json:"shortened,omitempty"`
 }
 
 // Send posts the events one by one. When one fails, those before it are
@@ -138,11 +161,46 @@ func rest(failed, n int, err error) error {
 	return p
 }
 
-func (s *webhook) post(ctx context.Context, ev *soar.Event) error {
-	body, err := json.Marshal(webhookBody{Type: ev.Type, Timestamp: ev.At.UTC(), Data: ev})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrPermanent, err)
+// body is the event as JSON, cut until it fits.
+func (s *webhook) body(ev *soar.Event, shortened bool) ([]byte, error) {
+	b := webhookBody{Type: ev.Type, Timestamp: ev.At.UTC(), Data: ev, Shortened: shortened}
+	for maxRunes := 4 * shortText; ; maxRunes /= 4 {
+		if b.Shortened {
+			short := format.Shortened(*ev, maxRunes)
+			b.Data = &short
+		}
+		body, err := json.Marshal(b)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrPermanent, err)
+		}
+		if len(body) <= s.settings.MaxBytes {
+			return body, nil
+		}
+		if maxRunes < 64 {
+			return nil, fmt.Errorf("%w: %d bytes with all texts cut, and max_bytes is %d", ErrTooLarge, len(body), s.settings.MaxBytes)
+		}
+		b.Shortened = true
 	}
+}
+
+// post sends one event. What the receiver finds too large is cut and sent once more.
+func (s *webhook) post(ctx context.Context, ev *soar.Event) error {
+	body, err := s.body(ev, false)
+	if err != nil {
+		return err
+	}
+	err = s.send(ctx, ev.ID, body)
+	if !errors.Is(err, ErrTooLarge) {
+		return err
+	}
+	short, cutErr := s.body(ev, true)
+	if cutErr != nil || len(short) >= len(body) {
+		return err
+	}
+	return s.send(ctx, ev.ID, short)
+}
+
+func (s *webhook) send(ctx context.Context, eventID string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.settings.URL, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%w: url cannot be read as a URL", ErrConfig)
@@ -150,7 +208,7 @@ func (s *webhook) post(ctx context.Context, ev *soar.Event) error {
 	// The time is that of this attempt: receivers refuse old ones, and a retry
 	// days later must still be taken. The id is the same on every attempt.
 	timestamp := strconv.FormatInt(s.now().Unix(), 10)
-	id := headerID(ev.ID)
+	id := headerID(eventID)
 	signatures, err := s.sign(id, timestamp, body)
 	if err != nil {
 		return err
@@ -160,7 +218,9 @@ func (s *webhook) post(ctx context.Context, ev *soar.Event) error {
 	req.Header.Set("webhook-id", id)
 	req.Header.Set("webhook-timestamp", timestamp)
 	req.Header.Set("webhook-signature", signatures)
-	reply, err := exchange(s.client, req, webhookReplyBytes)
+	// A server that knows nothing of the path names it in its answer, and the path
+	// of a webhook is often all that protects it.
+	reply, err := exchange(s.client, req, webhookReplyBytes, secretParts(req.URL)...)
 	if errors.Is(err, errReplyLost) && reply.Status >= 200 && reply.Status < 300 {
 		// The receiver drops repeats by webhook-id, so asking again is safe.
 		return err
@@ -169,6 +229,31 @@ func (s *webhook) post(ctx context.Context, ev *soar.Event) error {
 		return err
 	}
 	return reply.judge(s.now())
+}
+
+// secretParts are the texts of an address behind its host, in the spellings in which
+// a server may quote them.
+func secretParts(u *url.URL) (parts []string) {
+	for _, part := range []string{u.RequestURI(), u.EscapedPath(), u.Path, u.RawQuery} {
+		if len(part) > 1 {
+			parts = append(parts, part)
+		}
+	}
+	for _, values := range u.Query() {
+		for _, value := range values {
+			if len(value) > 3 { // a shorter one is a version or a switch
+				parts = append(parts, value)
+			}
+		}
+	}
+	for piece := range strings.SplitSeq(u.Path, "/") {
+		if len(piece) >= 16 { // long enough to be a token
+			parts = append(parts, piece)
+		}
+	}
+	// The longest first: of what it stands in, nothing may be left.
+	slices.SortFunc(parts, func(a, b string) int { return len(b) - len(a) })
+	return parts
 }
 
 // headerID is an event's id as a header can hold it. The id of an alert comes from

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -50,8 +53,105 @@ func TestWebhookContract(t *testing.T) {
 		IDs: func(_ *testing.T, r *http.Request, _ []byte) []string {
 			return []string{r.Header.Get("webhook-id")}
 		},
-		Answer: func(int) string { return "no" },
+		Answer: func(status int) string {
+			return fmt.Sprintf("%d: Cannot POST /pathsecret?key=pathsecret (/pathsecret, key=pathsecret, pathsecret)", status)
+		},
 	})
+}
+
+// The reference implementation in another language takes what we sign, and nothing
+// that was changed on the way.
+func TestWebhookReferenceVerifier(t *testing.T) {
+	type request struct {
+		Secret  string            `json:"secret"`
+		Headers map[string]string `json:"headers"`
+		Body    string            `json:"body"`
+	}
+	var got []request
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		q := request{Secret: webhookSecret, Body: string(body), Headers: map[string]string{}}
+		for _, name := range []string{"webhook-id", "webhook-timestamp", "webhook-signature"} {
+			q.Headers[name] = r.Header.Get(name)
+		}
+		got = append(got, q)
+	}))
+	defer srv.Close()
+	sink := openWebhook(t, &sinks.WebhookSettings{
+		URL: srv.URL, AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(otherSecret), soar.SecretValue(webhookSecret)},
+	}, sinks.Env{})
+	odd := sinktest.Event(2)
+	odd.ID = "er-2 ü\r\n"
+	for _, ev := range []soar.Event{sinktest.Event(1), sinktest.Hostile(), odd} {
+		if err := sink.Send(t.Context(), []soar.Event{ev}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	oldKey, changed, renamed, late, unsigned := got[0], got[0], got[0], got[0], got[0]
+	oldKey.Secret = otherSecret
+	changed.Body = strings.Replace(changed.Body, "WIN-07", "WIN-08", 1)
+	for q, change := range map[*request][2]string{
+		&renamed: {"webhook-id", "er-2"}, &late: {"webhook-timestamp", "1614265330"}, &unsigned: {"webhook-signature", ""},
+	} {
+		q.Headers = maps.Clone(q.Headers)
+		q.Headers[change[0]] = change[1]
+	}
+	var verdicts []struct{ Type, Error string }
+	askJudge(t, "webhook.cjs", append(got, oldKey, changed, renamed, late, unsigned), &verdicts)
+	for i, v := range verdicts {
+		if taken := i < 4; taken != (v.Type == "alert.received") || taken != (v.Error == "") {
+			t.Errorf("request %d: type %q, error %q", i, v.Type, v.Error)
+		}
+	}
+	if len(verdicts) != 8 {
+		t.Errorf("%d verdicts, want 8", len(verdicts))
+	}
+}
+
+// A large event is cut until it fits, and says that it is.
+func TestWebhookBoundsItsBody(t *testing.T) {
+	receiver, err := sinksim.NewWebhook(nil, webhookSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(receiver)
+	defer srv.Close()
+	large := sinktest.Event(1)
+	large.Alert.Event["cmdline"] = strings.Repeat("x", 300_000)
+	large.Alert.Intel = json.RawMessage(`"` + strings.Repeat("y", 300_000) + `"`)
+	for _, limit := range []int{8 << 10, 32 << 10, 256 << 10, 1 << 20} {
+		sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, MaxBytes: limit, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}}, sinks.Env{})
+		if err := sink.Send(t.Context(), []soar.Event{large}); err != nil {
+			t.Fatal(err)
+		}
+		got := receiver.Received()
+		m := got[len(got)-1]
+		var body struct {
+			Shortened bool
+			Data      soar.Event
+		}
+		if err := json.Unmarshal(m.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Body) > limit || body.Shortened != (limit < 1<<20) || body.Data.Alert.Host.Name != "WIN-07" {
+			t.Errorf("limit %d: %d bytes, shortened %v, host %q", limit, len(m.Body), body.Shortened, body.Data.Alert.Host.Name)
+		}
+	}
+	if len(large.Alert.Event["cmdline"]) != 300_000 || large.Alert.Intel == nil {
+		t.Error("the event itself was cut")
+	}
+	// The receiver can have a bound of its own.
+	receiver.Next(sinksim.Answer{Status: http.StatusRequestEntityTooLarge})
+	sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, MaxBytes: 1 << 20, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}}, sinks.Env{})
+	if err := sink.Send(t.Context(), []soar.Event{large}); err != nil {
+		t.Fatal(err)
+	}
+	if got := receiver.Received(); !strings.Contains(string(got[len(got)-1].Body), `"shortened":true`) {
+		t.Errorf("after 413 the body is %d bytes, not cut", len(got[len(got)-1].Body))
+	}
 }
 
 // The receiver checks the signature by itself and as the specification's example
