@@ -57,6 +57,21 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%d items refused, %d items to try again", len(e.Permanent), len(e.Transient))
 }
 
+// oneRefused is the error of a batch of n of which nothing was taken because of
+// one item: that one is refused for good, the others can be sent again.
+func oneRefused(item, n int, err error) error {
+	if n == 1 {
+		return fmt.Errorf("%w: %w", ErrPermanent, err)
+	}
+	p := &PartialError{Permanent: map[int]error{item: err}, Transient: map[int]error{}}
+	for i := range n {
+		if i != item {
+			p.Transient[i] = errors.New("not taken because of another event of the request")
+		}
+	}
+	return p
+}
+
 // Runner is implemented by sinks that have something to do besides Send, such as
 // listening for clicks. The daemon runs it as long as the sink is open.
 type Runner interface {

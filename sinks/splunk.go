@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,19 +20,48 @@ import (
 // SplunkSettings configure a sink for Splunk's HTTP Event Collector.
 type SplunkSettings struct {
 	// URL is the collector's address, such as https://hec.example.org:8088.
-	// /services/collector/event is added when the address has no path.
+	// /services/collector/event (or raw) is added when the address has no path.
 	URL string `yaml:"url" required:"true"`
 
-	// Token is the token of the collector. It must not have indexer
-	// acknowledgement switched on.
+	// Token is the token of the collector. With indexer acknowledgement switched on
+	// for it, ack must be true.
 	Token soar.Secret `yaml:"token" required:"true"`
+
+	// Endpoint is event for events with CIM field names, each with its own host, time
+	// and source type; or raw for lines of the form that format names, which Splunk
+	// takes apart by the rules of the source type.
+	Endpoint string `yaml:"endpoint" enum:"event,raw"`
+
+	// Format is the form of the lines for endpoint raw, such as json, cef or ecs.
+	// Empty means json.
+	Format string `yaml:"format"`
 
 	// Index is the index to write to. Empty means the token's own.
 	Index string `yaml:"index"`
 
-	// Source is the source of the events. The source type is
-	// eclecticiq:er:alert, eclecticiq:er:outcome or eclecticiq:er:connector.
+	// Source is the source of the events.
 	Source string `yaml:"source"`
+
+	// SourceType is the source type of all events. Empty means eclecticiq:er:alert,
+	// eclecticiq:er:outcome or eclecticiq:er:connector, by what they tell; and for
+	// endpoint raw eclecticiq:er: with the name of the format behind it.
+	SourceType string `yaml:"sourcetype"`
+
+	// Host is the host of all events. Empty means that of the alert, and for endpoint
+	// raw what Splunk makes of the connection.
+	Host string `yaml:"host"`
+
+	// Ack waits until the indexers have written the events to disk (indexer
+	// acknowledgement), and sends them again when they have not within ack_timeout.
+	// The token must have it switched on. Behind a load balancer it needs sticky
+	// sessions by cookie. Splunk Cloud offers it for few senders.
+	Ack bool `yaml:"ack"`
+
+	// AckTimeout bounds the wait for an acknowledgement, up to 4m.
+	AckTimeout time.Duration `yaml:"ack_timeout"`
+
+	// AckInterval is the wait between two questions for an acknowledgement.
+	AckInterval time.Duration `yaml:"ack_interval"`
 
 	// Compress sends requests gzipped.
 	Compress bool `yaml:"compress"`
@@ -53,8 +83,11 @@ const maxSplunkBytes = 1 << 20
 
 func init() {
 	Types.Add("splunk", Type{
-		Summary:  "Splunk through the HTTP Event Collector, with CIM field names",
-		Settings: &SplunkSettings{Source: "eclecticiq:er", Compress: true, Timeout: 30 * time.Second},
+		Summary: "Splunk through the HTTP Event Collector, with CIM field names",
+		Settings: &SplunkSettings{
+			Endpoint: "event", Source: "eclecticiq:er", AckTimeout: 2 * time.Minute, AckInterval: time.Second,
+			Compress: true, Timeout: 30 * time.Second,
+		},
 		Example: `type: splunk
 url: https://hec.example.org:8088
 token: {file: /run/secrets/hec-token}
@@ -67,10 +100,46 @@ index: endpoint
 	})
 }
 
+// maxAckTimeout leaves room for the request itself in the time that a forwarder
+// gives to one Send.
+const maxAckTimeout = 4 * time.Minute
+
 // Check reports what the settings' types cannot.
 func (s *SplunkSettings) Check(report func(setting, hint, format string, args ...any)) {
 	checkURL(s.URL, report)
 	checkTimeout(s.Timeout, report)
+	if s.Format != "" {
+		if s.Endpoint != "raw" {
+			report("format endpoint", "endpoint: raw sends lines of any format", "events of endpoint event have CIM field names")
+		} else if _, err := format.New(s.Format, format.Options{}); err != nil {
+			report("format", "", "%v", err)
+		}
+	}
+	if !s.Ack {
+		return
+	}
+	if u, err := parseURL(s.URL); err == nil {
+		if _, ok := collectorPath(u.Path); !ok {
+			report("ack url", "leave the path out of the url", "a path that ends in /services/collector is needed to ask for acknowledgements")
+		}
+	}
+	if s.AckTimeout <= 0 || s.AckTimeout > maxAckTimeout {
+		report("ack_timeout", "", "expected a duration above 0 and up to %s", maxAckTimeout)
+	}
+	if s.AckInterval <= 0 {
+		report("ack_interval", "", "expected a duration above 0")
+	}
+}
+
+// collectorPath is the path under which the endpoints of a collector are; ok is
+// false for one that a proxy has made up, which is used as it is.
+func collectorPath(path string) (base string, ok bool) {
+	path = strings.TrimRight(path, "/")
+	if path == "" {
+		return "/services/collector", true
+	}
+	path = strings.TrimSuffix(strings.TrimSuffix(path, "/event"), "/raw")
+	return path, strings.HasSuffix(path, "/services/collector")
 }
 
 type splunk struct {
@@ -79,7 +148,9 @@ type splunk struct {
 	token     soar.Secret
 	compress  bool
 	userAgent string
-	options   format.HECOptions
+	body      func(events []soar.Event) ([]byte, error)
+	acks      *splunkAcks // nil: not asked for
+	channel   string      // of endpoint raw without acks
 	log       *slog.Logger
 	now       func() time.Time
 }
@@ -89,25 +160,53 @@ func openSplunk(s *SplunkSettings, env Env) (*splunk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if strings.Trim(u.Path, "/") == "" {
-		u.Path = "/services/collector/event"
-	}
+	base, known := collectorPath(u.Path)
 	client, err := newHTTPClient(s.TLSSettings, s.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return &splunk{
-		client: client, url: u.String(), token: s.Token, compress: s.Compress, userAgent: userAgent(env),
-		options: format.HECOptions{
-			Options: format.Options{Version: env.Version, ServerVersion: s.ServerVersion},
-			Index:   s.Index, Source: s.Source,
-		},
-		log: env.Log, now: env.Now,
-	}, nil
+	sink := &splunk{client: client, token: s.Token, compress: s.Compress, userAgent: userAgent(env), log: env.Log, now: env.Now}
+	options := format.Options{Version: env.Version, ServerVersion: s.ServerVersion}
+	if s.Endpoint == "raw" {
+		lines, err := format.New(cmp.Or(s.Format, "json"), options)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		sink.body = func(events []soar.Event) ([]byte, error) { return rawLines(events, lines) }
+		sink.channel = newChannel()
+		u.RawQuery = rawQuery(s).Encode()
+	} else {
+		options := format.HECOptions{Options: options, Index: s.Index, Source: s.Source, SourceType: s.SourceType, Host: s.Host}
+		sink.body = func(events []soar.Event) ([]byte, error) { return hecObjects(events, options), nil }
+	}
+	if s.Ack {
+		if !known {
+			return nil, fmt.Errorf("%w: url: ack needs a path that ends in /services/collector, or none", ErrConfig)
+		}
+		ask := *u
+		ask.Path, ask.RawQuery = base+"/ack", ""
+		sink.acks = &splunkAcks{sink: sink, url: &ask, timeout: s.AckTimeout, interval: s.AckInterval}
+	}
+	if known {
+		u.Path = base + "/" + cmp.Or(s.Endpoint, "event")
+	}
+	sink.url = u.String()
+	return sink, nil
 }
 
-// Send posts all events in one request. The collector has no way to recognise a
-// repeat: events carry event_id for a search to drop them by.
+// hecObjects puts one object after the other: no array, no commas.
+func hecObjects(events []soar.Event, o format.HECOptions) []byte {
+	var body bytes.Buffer
+	for i := range events {
+		body.Write(format.HEC(&events[i], o))
+		body.WriteByte('\n')
+	}
+	return body.Bytes()
+}
+
+// Send posts all events in one request, and with acks waits for the indexers to
+// have them. The collector has no way to recognise a repeat: events carry
+// event_id for a search to drop them by.
 func (s *splunk) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -116,87 +215,107 @@ func (s *splunk) Send(ctx context.Context, events []soar.Event) error {
 	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
 		err = s.post(ctx, []soar.Event{format.Shortened(events[0], shortText)})
 	}
-	return err
-}
-
-func (s *splunk) post(ctx context.Context, events []soar.Event) error {
-	// One object after the other: no array, no commas.
-	var body bytes.Buffer
-	for i := range events {
-		body.Write(format.HEC(&events[i], s.options))
-		body.WriteByte('\n')
-	}
-	if body.Len() > maxSplunkBytes {
-		return fmt.Errorf("splunk: %w: %d events of %d bytes", ErrTooLarge, len(events), body.Len())
-	}
-	token, err := s.token.Reveal()
-	if err != nil {
-		return fmt.Errorf("splunk: token: %w: %w", ErrConfig, err)
-	}
-	req, err := newPost(ctx, s.url, "application/json", body.Bytes(), s.compress, s.userAgent)
-	if err != nil {
-		return fmt.Errorf("splunk: %w", err)
-	}
-	req.Header.Set("Authorization", "Splunk "+token)
-	r, err := exchange(s.client, req, maxReplyBytes)
-	if errors.Is(err, errReplyLost) && r.Status == http.StatusOK {
-		// The status says that the events are taken, and a repeat would double them.
-		s.log.Warn("reply broke off after its status, events count as delivered", "events", len(events), "err", err)
-		return nil
+	if partial, ok := errors.AsType[*PartialError](err); ok {
+		return partial
 	}
 	if err != nil {
-		return fmt.Errorf("splunk: %w", err)
-	}
-	if err := s.judge(r, len(events)); err != nil {
-		if partial, ok := errors.AsType[*PartialError](err); ok {
-			return partial
-		}
 		return fmt.Errorf("splunk: %w", err)
 	}
 	return nil
 }
 
+func (s *splunk) post(ctx context.Context, events []soar.Event) error {
+	body, err := s.body(events)
+	if err != nil {
+		return err
+	}
+	if len(body) > maxSplunkBytes {
+		return fmt.Errorf("%w: %d events of %d bytes", ErrTooLarge, len(events), len(body))
+	}
+	client, channel := s.client, s.channel
+	if s.acks != nil {
+		client, channel = s.acks.open()
+	}
+	req, err := s.request(ctx, s.url, body, s.compress, channel)
+	if err != nil {
+		return err
+	}
+	r, err := exchange(client, req, maxReplyBytes)
+	if errors.Is(err, errReplyLost) && r.Status == http.StatusOK && s.acks == nil {
+		// The status says that the events are taken, and a repeat would double them.
+		s.log.Warn("reply broke off after its status, events count as delivered", "events", len(events), "err", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ack, err := s.judge(r, len(events))
+	if err != nil || s.acks == nil {
+		return err
+	}
+	if ack == nil {
+		return fmt.Errorf("%w: the collector took the events and gave no ackId: "+
+			"switch on indexer acknowledgement for this token, or take ack out of the configuration", r.errorf(ErrConfig))
+	}
+	return s.acks.wait(ctx, *ack)
+}
+
+// request makes a request to the collector; the channel may be empty.
+func (s *splunk) request(ctx context.Context, address string, body []byte, compress bool, channel string) (*http.Request, error) {
+	token, err := s.token.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("token: %w: %w", ErrConfig, err)
+	}
+	req, err := newPost(ctx, address, "application/json", body, compress, s.userAgent)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Splunk "+token)
+	if channel != "" {
+		req.Header.Set("X-Splunk-Request-Channel", channel)
+	}
+	return req, nil
+}
+
 // judge reads the collector's code, which says more than the status (Splunk
-// Enterprise, "Troubleshoot HTTP Event Collector", possible error codes).
-func (s *splunk) judge(r reply, sent int) error {
+// Enterprise, "Troubleshoot HTTP Event Collector", possible error codes). The ack
+// is the number to ask for, nil without one.
+func (s *splunk) judge(r reply, sent int) (ack *int64, err error) {
 	var answer struct {
-		Code    *int `json:"code"`
-		Invalid *int `json:"invalid-event-number"`
+		Code    *int   `json:"code"`
+		Invalid *int   `json:"invalid-event-number"`
+		Ack     *int64 `json:"ackId"`
 	}
 	if err := json.Unmarshal(r.Body, &answer); err != nil || answer.Code == nil {
 		if r.Status == http.StatusOK {
-			return fmt.Errorf("%w: this is not an event collector", r.errorf(ErrConfig))
+			return nil, fmt.Errorf("%w: this is not an event collector", r.errorf(ErrConfig))
 		}
 		if r.wrongPort() {
-			return fmt.Errorf("%w: does the port want https?", r.errorf(ErrConfig))
+			return nil, fmt.Errorf("%w: does the port want https?", r.errorf(ErrConfig))
 		}
-		return r.judge(s.now())
+		return nil, r.judge(s.now())
 	}
 	code := *answer.Code
 	if r.Status == http.StatusOK && code == 0 {
-		return nil
+		return answer.Ack, nil
 	}
 	switch {
 	case r.Status != http.StatusOK && r.Status != http.StatusBadRequest:
-		return r.judge(s.now())
-	case slices.Contains([]int{7, 10, 11, 14}, code): // index, channel or acknowledgement set up wrongly
-		return r.errorf(ErrConfig)
+		return nil, r.judge(s.now())
+	case code == 10: // the token wants acknowledgements
+		return nil, fmt.Errorf("%w: does the token have indexer acknowledgement, and this sink no ack: true?", r.errorf(ErrConfig))
+	case slices.Contains([]int{7, 11, 14}, code): // index, channel or acknowledgement set up wrongly
+		return nil, r.errorf(ErrConfig)
 	case slices.Contains([]int{9, 18, 19, 20}, code) || code >= 23: // busy
-		return r.errorf(nil)
+		return nil, r.errorf(nil)
 	}
 	refused := r.errorf(ErrPermanent)
 	if answer.Invalid == nil || *answer.Invalid < 0 || *answer.Invalid >= sent || sent == 1 {
-		return refused // the forwarder finds the event by halving
+		return nil, refused // the forwarder finds the event by halving
 	}
 	// The collector stops at the event that it refuses. Whether it has kept those
 	// before it, it does not say: better twice than not at all.
-	partial := &PartialError{Permanent: map[int]error{*answer.Invalid: refused}, Transient: map[int]error{}}
-	for i := range sent {
-		if i != *answer.Invalid {
-			partial.Transient[i] = errors.New("splunk: not taken because of another event of the request")
-		}
-	}
-	return partial
+	return nil, oneRefused(*answer.Invalid, sent, refused)
 }
 
 // Close drops idle connections.

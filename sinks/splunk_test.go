@@ -2,6 +2,7 @@ package sinks_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -62,38 +63,58 @@ func plainBody(t *testing.T, r *http.Request, body []byte) []byte {
 }
 
 func splunkSettings(url string) *sinks.SplunkSettings {
-	return &sinks.SplunkSettings{URL: url, Token: soar.SecretValue("s3cret-hec-token"), Compress: true, Timeout: 5 * time.Second}
+	return &sinks.SplunkSettings{
+		URL: url, Token: soar.SecretValue("s3cret-hec-token"), Endpoint: "event", Compress: true, Timeout: 5 * time.Second,
+		AckTimeout: time.Minute, AckInterval: time.Millisecond,
+	}
 }
 
 func TestSplunkContract(t *testing.T) {
-	sinktest.Run(t, sinktest.Harness{
-		MaxBatch: 500, Secrets: []string{"s3cret-hec-token"},
-		Answer: func(status int) string { return fmt.Sprintf(`{"status":%d,"error":"s3cret-hec-token"}`, status) },
-		Open: func(t *testing.T, r sinktest.Receiver) sinks.Sink {
-			s := splunkSettings(r.URL)
-			s.CAFile = r.CAFile
-			return openSIEM(t, "splunk", s)
-		},
-		OK: func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-			_, _ = io.WriteString(w, `{"text":"Success","code":0}`)
-		},
-		IDs: func(t *testing.T, r *http.Request, body []byte) []string {
-			var ids []string
-			for decoder := json.NewDecoder(bytes.NewReader(plainBody(t, r, body))); ; {
-				var ev struct {
-					Event struct {
-						ID string `json:"event_id"`
-					} `json:"event"`
-				}
-				if err := decoder.Decode(&ev); errors.Is(err, io.EOF) {
-					return ids
-				} else if err != nil {
-					t.Fatal(err)
-				}
-				ids = append(ids, ev.Event.ID)
+	ids := func(t *testing.T, r *http.Request, body []byte) []string {
+		var ids []string
+		for decoder := json.NewDecoder(bytes.NewReader(plainBody(t, r, body))); ; {
+			var ev struct {
+				ID    string `json:"id"` // a line of the raw endpoint
+				Event struct {
+					ID string `json:"event_id"`
+				} `json:"event"`
 			}
-		},
-	})
+			if err := decoder.Decode(&ev); errors.Is(err, io.EOF) {
+				return ids
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if r.URL.Path != "/services/collector/ack" {
+				ids = append(ids, cmp.Or(ev.ID, ev.Event.ID))
+			}
+		}
+	}
+	for name, change := range map[string]func(*sinks.SplunkSettings){
+		"event": func(*sinks.SplunkSettings) {},
+		"acks":  func(s *sinks.SplunkSettings) { s.Ack = true },
+		"raw":   func(s *sinks.SplunkSettings) { s.Endpoint = "raw" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sinktest.Run(t, sinktest.Harness{
+				MaxBatch: 500, Secrets: []string{"s3cret-hec-token"},
+				Answer: func(status int) string { return fmt.Sprintf(`{"status":%d,"error":"s3cret-hec-token"}`, status) },
+				Open: func(t *testing.T, r sinktest.Receiver) sinks.Sink {
+					s := splunkSettings(r.URL)
+					s.CAFile = r.CAFile
+					change(s)
+					return openSIEM(t, "splunk", s)
+				},
+				OK: func(w http.ResponseWriter, r *http.Request, _ []byte) {
+					answer := `{"text":"Success","code":0,"ackId":7}`
+					if r.URL.Path == "/services/collector/ack" {
+						answer = `{"acks":{"7":true}}`
+					}
+					_, _ = io.WriteString(w, answer)
+				},
+				IDs: ids,
+			})
+		})
+	}
 }
 
 // TestSplunkTakesTheEvents has the fake collector, with its rules, judge what the
@@ -234,6 +255,11 @@ func TestSIEMSettingsAreChecked(t *testing.T) {
 	}{
 		{"not a URL", &sinks.SplunkSettings{URL: "hec:8088", Timeout: 1}, "url: expected http:// or https:// and a host"},
 		{"password in the URL", &sinks.SplunkSettings{URL: "https://u:p@hec", Timeout: 1}, "url: no user name or password here, there are settings for them"},
+		{"format of an endpoint that has its own", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Endpoint: "event", Format: "cef"}, "format endpoint: events of"},
+		{"format that is none", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Endpoint: "raw", Format: "xml"}, `format: format "xml"`},
+		{"acks behind a path of a proxy", &sinks.SplunkSettings{URL: "https://hec/in", Timeout: 1, Ack: true, AckTimeout: 1, AckInterval: 1}, "ack url: a path"},
+		{"acks that take too long", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: time.Hour, AckInterval: 1}, "ack_timeout: expected"},
+		{"acks asked for all the time", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: 1}, "ack_interval: expected"},
 		{"no time-out", &sinks.SplunkSettings{URL: "https://hec"}, "timeout: expected a duration above 0"},
 		{"two ways to log in", &sinks.ElasticSettings{URL: "https://es", Namespace: "x", Timeout: 1, APIKey: soar.SecretValue("a"), Token: soar.SecretValue("b")}, "api_key username password token: set one of api_key, username with password, token"},
 		{"user without password", &sinks.ElasticSettings{URL: "https://es", Namespace: "x", Timeout: 1, Username: "u"}, "username password: username and password go together"},

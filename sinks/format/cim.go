@@ -14,8 +14,10 @@ import (
 // HECOptions are the choices for events of Splunk's HTTP Event Collector.
 type HECOptions struct {
 	Options
-	Index  string // empty: the token's own
-	Source string // empty: eclecticiq:er
+	Index      string // empty: the token's own
+	Source     string // empty: eclecticiq:er
+	SourceType string // empty: by what the event tells
+	Host       string // empty: that of the alert
 }
 
 // HEC is one event in the envelope of the collector's event endpoint, as JSON on
@@ -34,7 +36,7 @@ func HEC(ev *soar.Event, o HECOptions) []byte {
 	}
 	envelope := object{"time": epoch(at), "event": cimEvent(ev, o.Options)}
 	envelope.put("source", first(o.Source, "eclecticiq:er"))
-	envelope.put("sourcetype", sourcetype)
+	envelope.put("sourcetype", first(o.SourceType, sourcetype))
 	envelope.put("index", o.Index)
 	// Index-time fields are flat: texts or lists of texts.
 	fields := object{}
@@ -45,6 +47,7 @@ func HEC(ev *soar.Event, o HECOptions) []byte {
 		fields.put("alert_id", a.ID)
 		fields.put("er_server", a.Server)
 	}
+	envelope.put("host", o.Host) // in place of the alert's
 	envelope["fields"] = fields
 	return marshal(envelope)
 }

@@ -2,6 +2,7 @@ package sinksim
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,8 @@ import (
 	"sync"
 )
 
-// Splunk is a Splunk HTTP Event Collector, without acknowledgement. It is an
-// http.Handler.
+// Splunk is a Splunk HTTP Event Collector, with one indexer or several behind a
+// load balancer. It is an http.Handler.
 type Splunk struct {
 	// Token is what senders must have.
 	Token string
@@ -22,11 +23,16 @@ type Splunk struct {
 	Indexes []string
 	// MaxBytes bounds a request after decompression; 0 is 1 MiB.
 	MaxBytes int
+	// Acks switches indexer acknowledgement on: requests need a channel, and what
+	// they bring is on disk only when it was asked for often enough.
+	Acks SplunkAcks
 
 	answers answers
 
 	mu     sync.Mutex
 	events []HECEvent
+	lines  []HECLine
+	acks   splunkAcks
 }
 
 // HECEvent is an event that the collector has taken.
@@ -38,6 +44,12 @@ type HECEvent struct {
 	Index      string         `json:"index"`
 	Event      any            `json:"event"`
 	Fields     map[string]any `json:"fields"`
+}
+
+// HECLine is a line that came through the raw endpoint.
+type HECLine struct {
+	Host, Source, SourceType, Index string
+	Text                            string
 }
 
 // answers are given instead of the regular ones, one a request. An answer
@@ -81,12 +93,22 @@ func (s *Splunk) Events() []HECEvent {
 	return append([]HECEvent(nil), s.events...)
 }
 
+// Lines are all lines taken so far by the raw endpoint, repeats included.
+func (s *Splunk) Lines() []HECLine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]HECLine(nil), s.lines...)
+}
+
 // ServeHTTP answers as Splunk Enterprise 9 does.
 func (s *Splunk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.answers.give(w, false) {
 		return
 	}
-	if r.URL.Path != "/services/collector/event" && r.URL.Path != "/services/collector" {
+	raw := r.URL.Path == "/services/collector/raw"
+	switch r.URL.Path {
+	case "/services/collector/event", "/services/collector", "/services/collector/raw", "/services/collector/ack":
+	default:
 		hecAnswer(w, http.StatusNotFound, 404, "The requested URL was not found on this server.", -1)
 		return
 	}
@@ -106,6 +128,15 @@ func (s *Splunk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hecAnswer(w, http.StatusForbidden, 4, "Invalid token", -1)
 		return
 	}
+	channel := cmp.Or(r.URL.Query().Get("channel"), r.Header.Get("X-Splunk-Request-Channel"))
+	if code, text := s.judgeChannel(r, raw, channel); code != 0 {
+		hecAnswer(w, http.StatusBadRequest, code, text, -1)
+		return
+	}
+	if r.URL.Path == "/services/collector/ack" {
+		s.answerAck(w, r, channel)
+		return
+	}
 	limit := s.MaxBytes
 	if limit == 0 {
 		limit = 1 << 20
@@ -123,20 +154,45 @@ func (s *Splunk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hecAnswer(w, http.StatusBadRequest, 5, "No data", -1)
 		return
 	}
+	if raw {
+		s.takeLines(w, r, channel, body)
+		return
+	}
 	taken, code, text := s.decode(body)
-	if code == 0 || code == 12 || code == 13 || code == 15 { // those before a bad one are kept
-		s.mu.Lock()
-		s.events = append(s.events, taken...)
-		s.mu.Unlock()
-	}
-	if s.answers.give(w, true) {
+	if code != 0 && code != 12 && code != 13 && code != 15 { // those before a bad one are kept
+		if !s.answers.give(w, true) {
+			hecAnswer(w, http.StatusBadRequest, code, text, len(taken))
+		}
 		return
 	}
-	if code != 0 {
+	ack := s.keep(w, r, channel, taken, nil)
+	switch {
+	case s.answers.give(w, true):
+	case code != 0:
 		hecAnswer(w, http.StatusBadRequest, code, text, len(taken))
+	default:
+		hecSuccess(w, ack)
+	}
+}
+
+// takeLines is the raw endpoint.
+func (s *Splunk) takeLines(w http.ResponseWriter, r *http.Request, channel string, body []byte) {
+	query := r.URL.Query()
+	if index := query.Get("index"); index != "" && s.Indexes != nil && !slices.Contains(s.Indexes, index) {
+		hecAnswer(w, http.StatusBadRequest, 7, "Incorrect index", -1)
 		return
 	}
-	hecAnswer(w, http.StatusOK, 0, "Success", -1)
+	var lines []HECLine
+	for line := range strings.Lines(string(body)) {
+		lines = append(lines, HECLine{
+			Host: query.Get("host"), Source: query.Get("source"), SourceType: query.Get("sourcetype"), Index: query.Get("index"),
+			Text: strings.TrimSuffix(line, "\n"),
+		})
+	}
+	ack := s.keep(w, r, channel, nil, lines)
+	if !s.answers.give(w, true) {
+		hecSuccess(w, ack)
+	}
 }
 
 // decode stops at the first event that is refused.
@@ -199,6 +255,15 @@ func hecAnswer(w http.ResponseWriter, status, code int, text string, invalid int
 	if invalid >= 0 {
 		answer["invalid-event-number"] = invalid
 	}
+	_ = json.NewEncoder(w).Encode(answer) // the sender's loss
+}
+
+func hecSuccess(w http.ResponseWriter, ack *int) {
+	answer := map[string]any{"text": "Success", "code": 0}
+	if ack != nil {
+		answer["ackId"] = *ack
+	}
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	_ = json.NewEncoder(w).Encode(answer) // the sender's loss
 }
 

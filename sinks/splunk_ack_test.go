@@ -1,0 +1,218 @@
+package sinks_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/sinksim"
+	"github.com/erbridge/erbridge/sinks/sinktest"
+)
+
+func openAcks(t *testing.T, sim http.Handler, change func(*sinks.SplunkSettings)) sinks.Sink {
+	t.Helper()
+	srv := httptest.NewServer(sim)
+	t.Cleanup(srv.Close)
+	settings := splunkSettings(srv.URL)
+	settings.Ack = true
+	if change != nil {
+		change(settings)
+	}
+	return closeAfter(t, openSIEM(t, "splunk", settings))
+}
+
+// TestSplunkWaitsForTheIndexer: Send ends when the events are written, and behind
+// a load balancer every question goes to the indexer that has them.
+func TestSplunkWaitsForTheIndexer(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true, After: 3, Indexers: 3}}
+	s := openAcks(t, sim, nil)
+	for range 3 { // the second and third number of the same channel
+		if err := s.Send(t.Context(), sinktest.Events(2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(sim.Events()); got != 6 {
+		t.Errorf("%d events are written, want 6", got)
+	}
+}
+
+// TestSplunkSendsAgainWhatNobodyWrote: the indexer dies with the events in its
+// memory. The next attempt brings the same ones, through a new channel.
+func TestSplunkSendsAgainWhatNobodyWrote(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true}}
+	channels := map[string]bool{}
+	var crashed bool
+	s := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/services/collector/ack" && !crashed {
+			crashed = true
+			sim.Crash()
+		}
+		channels[r.Header.Get("X-Splunk-Request-Channel")] = true
+		sim.ServeHTTP(w, r)
+	}), func(s *sinks.SplunkSettings) { s.AckTimeout = 50 * time.Millisecond })
+	err := s.Send(t.Context(), sinktest.Events(2))
+	if sinktest.ClassOf(err) != sinktest.Transient || !strings.Contains(err.Error(), "did not acknowledge") {
+		t.Fatalf("error %v, want a transient one that says what is missing", err)
+	}
+	for err != nil { // once, where the machine is not too busy to answer in time
+		if err = s.Send(t.Context(), sinktest.Events(2)); err != nil && sinktest.ClassOf(err) != sinktest.Transient {
+			t.Fatal(err)
+		}
+	}
+	if got := sim.Events(); len(got) != 2 || got[0].Fields["event_id"] != "er-1" {
+		t.Errorf("written: %+v, want both events once", got)
+	}
+	if len(channels) < 2 {
+		t.Errorf("channels %v, want a second one after the silence", channels)
+	}
+}
+
+// TestSplunkAsksAgain: a question that gets no answer is no reason to double the
+// events.
+func TestSplunkAsksAgain(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true}}
+	var asked, sent int
+	s := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/services/collector/ack" {
+			sent++
+		} else if asked++; asked == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		} else if asked == 2 {
+			panic(http.ErrAbortHandler)
+		}
+		sim.ServeHTTP(w, r)
+	}), nil)
+	if err := s.Send(t.Context(), sinktest.Events(1)); err != nil {
+		t.Fatal(err)
+	}
+	if asked != 3 || sent != 1 {
+		t.Errorf("asked %d times and sent %d times, want 3 and 1", asked, sent)
+	}
+}
+
+// TestSplunkReplyLostBeforeTheAck: without its number nobody can ask, so the
+// events go again.
+func TestSplunkReplyLostBeforeTheAck(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true}}
+	sim.Next(sinksim.Answer{After: true})
+	s := openAcks(t, sim, nil)
+	if err := s.Send(t.Context(), sinktest.Events(1)); sinktest.ClassOf(err) != sinktest.Transient {
+		t.Errorf("error %v, want a transient one", err)
+	}
+}
+
+func TestSplunkAckSetUpWrongly(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		acks bool
+		ack  bool
+		want string
+	}{
+		{"the token has none", false, true, "switch on indexer acknowledgement"},
+		{"the token has it and the sink does not ask", true, false, "no ack: true"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: tt.acks}}
+			s := openAcks(t, sim, func(s *sinks.SplunkSettings) { s.Ack = tt.ack })
+			err := s.Send(t.Context(), sinktest.Events(1))
+			if !errors.Is(err, sinks.ErrConfig) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want ErrConfig with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestSplunkAcksStop: an indexer that never writes does not hold up the stop.
+func TestSplunkAcksStop(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true, After: 1 << 30}}
+	asked := make(chan struct{}, 1)
+	s := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sim.ServeHTTP(w, r)
+		if r.URL.Path == "/services/collector/ack" {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+		}
+	}), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- s.Send(ctx, sinktest.Events(1)) }()
+	<-asked
+	cancel()
+	if err := <-result; sinktest.ClassOf(err) != sinktest.Transient || !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want a transient one that is due to the stop", err)
+	}
+}
+
+// TestSplunkAckRefused: somebody switches acknowledgement off while events wait.
+func TestSplunkAckRefused(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true}}
+	var refused atomic.Bool
+	s := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/services/collector/ack" && !refused.Swap(true) {
+			w.WriteHeader(http.StatusBadRequest)
+			_ = json.NewEncoder(w).Encode(map[string]any{"text": "ACK is disabled s3cret-hec-token", "code": 14})
+			return
+		}
+		sim.ServeHTTP(w, r)
+	}), nil)
+	err := s.Send(t.Context(), sinktest.Events(1))
+	if !errors.Is(err, sinks.ErrConfig) || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("error %v, want ErrConfig without the token", err)
+	}
+}
+
+func TestSplunkRawLines(t *testing.T) {
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Indexes: []string{"endpoint"}}
+	srv := httptest.NewServer(sim)
+	defer srv.Close()
+	settings := splunkSettings(srv.URL)
+	settings.Endpoint, settings.Format, settings.Index, settings.Source, settings.Host = "raw", "cef", "endpoint", "er&x=1", "er.example.org"
+	s := closeAfter(t, openSIEM(t, "splunk", settings))
+	events := append(sinktest.Events(2), sinktest.Hostile())
+	if err := s.Send(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	got := sim.Lines()
+	if len(got) != len(events) {
+		t.Fatalf("%d lines for %d events: %q", len(got), len(events), got)
+	}
+	want := sinksim.HECLine{Host: "er.example.org", Source: "er&x=1", SourceType: "eclecticiq:er:cef", Index: "endpoint", Text: got[0].Text}
+	if got[0] != want || !strings.HasPrefix(got[0].Text, "CEF:0|") {
+		t.Errorf("line %+v, want %+v", got[0], want)
+	}
+}
+
+// TestSplunkAddress: a path of the user's own is kept.
+func TestSplunkAddress(t *testing.T) {
+	for path, want := range map[string]string{
+		"":                              "/services/collector/event",
+		"/":                             "/services/collector/event",
+		"/services/collector":           "/services/collector/event",
+		"/services/collector/raw/":      "/services/collector/event",
+		"/hec/services/collector/event": "/hec/services/collector/event",
+		"/in":                           "/in",
+	} {
+		var got string
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = r.URL.Path
+			_, _ = w.Write([]byte(`{"code":0}`))
+		}))
+		s := closeAfter(t, openSIEM(t, "splunk", splunkSettings(srv.URL+path)))
+		err := s.Send(t.Context(), sinktest.Events(1))
+		srv.Close()
+		if err != nil || got != want {
+			t.Errorf("url with path %q posts to %q (%v), want %q", path, got, err, want)
+		}
+	}
+}
