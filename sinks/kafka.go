@@ -1,0 +1,378 @@
+package sinks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks/format"
+)
+
+// KafkaSettings configure a sink for a topic of Kafka.
+type KafkaSettings struct {
+	// Brokers are where the cluster is asked for first, each as host:port. The
+	// other brokers of the cluster are found through them.
+	Brokers []string `yaml:"brokers" required:"true"`
+
+	// Topic is the topic to write to. It must exist: erbridge creates none.
+	Topic string `yaml:"topic" required:"true"`
+
+	// Format is how an event is written: json (the event as playbooks see it), ecs
+	// or another of the formats. The header schema of each record names it.
+	Format string `yaml:"format" enum:"json,ecs,cef"`
+
+	// Compression is that of the record batches.
+	Compression string `yaml:"compression" enum:"none,gzip,snappy,lz4,zstd"`
+
+	// MaxMessageBytes bounds a record, and what goes to one partition at once,
+	// before compression. It may not be above max.message.bytes of the topic. An
+	// event that is longer has its texts cut.
+	MaxMessageBytes int `yaml:"max_message_bytes"`
+
+	// TLS encrypts the connections to the brokers.
+	TLS bool `yaml:"tls"`
+
+	// SASL is how erbridge logs in: plain, scram-sha-256 or scram-sha-512, with
+	// username and password. Empty means without. plain shows the password to
+	// whoever listens, unless tls is on.
+	SASL string `yaml:"sasl" enum:"plain,scram-sha-256,scram-sha-512"`
+
+	// Username is that of sasl.
+	Username string `yaml:"username"`
+
+	// Password is that of sasl.
+	Password soar.Secret `yaml:"password"`
+
+	// Timeout is how long the brokers may take to acknowledge what was sent. It
+	// covers a change of leader, which takes about 5s.
+	Timeout time.Duration `yaml:"timeout"`
+
+	TLSSettings `yaml:",inline"`
+}
+
+// minKafkaBytes is the least that a record may be bounded to, and
+// kafkaOverhead what Kafka adds to key, value and headers of a record and to a
+// batch, generously (KIP-98, record batch format).
+const (
+	minKafkaBytes = 16 << 10
+	kafkaOverhead = 512
+)
+
+func init() {
+	Types.Add("kafka", Type{
+		Summary: "Topic of a Kafka cluster, in order for each host",
+		Settings: &KafkaSettings{
+			Format: "json", Compression: "snappy", MaxMessageBytes: 1_000_000, Timeout: 30 * time.Second,
+		},
+		Example: `type: kafka
+brokers: [kafka-1.example.org:9093, kafka-2.example.org:9093]
+topic: endpoint-alerts
+tls: true
+sasl: scram-sha-512
+username: erbridge
+password: {file: /run/secrets/kafka-password}
+`,
+		MaxBatch: 500,
+		Open: func(_ string, settings any, env Env) (Sink, error) {
+			return openKafka(*settings.(*KafkaSettings), env)
+		},
+	})
+}
+
+// Check implements Checker.
+func (s *KafkaSettings) Check(report func(setting, hint, format string, args ...any)) {
+	if len(s.Brokers) == 0 {
+		report("brokers", "for example [kafka-1.example.org:9092]", "at least one broker is needed")
+	}
+	for _, address := range s.Brokers {
+		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+			report("brokers", "for example kafka-1.example.org:9092", "expected host:port, found %q", address)
+		}
+	}
+	if s.Topic == "" {
+		report("topic", "", "expected the name of a topic")
+	}
+	if (s.SASL == "") != (s.Username == "") || (s.SASL == "") != !s.Password.IsSet() {
+		report("sasl username password", "", "sasl, username and password go together")
+	}
+	if !s.TLS && s.TLSSettings != (TLSSettings{}) {
+		report("tls", "set tls: true", "certificates are of use with tls only")
+	}
+	if s.MaxMessageBytes < minKafkaBytes || s.MaxMessageBytes > 1<<30 {
+		report("max_message_bytes", "", "expected a number from %d to %d", minKafkaBytes, 1<<30)
+	}
+	checkTimeout(s.Timeout, report)
+}
+
+// kafka keeps the order of the events of a host: they have the same key and so
+// the same partition, and what is sent at once is one record batch for each
+// partition, which its leader takes as a whole or not at all. Nothing more is sent
+// once events have failed that will be tried again.
+type kafka struct {
+	settings KafkaSettings
+	format   format.Formatter
+	options  []kgo.Opt
+	log      *slog.Logger
+
+	client *kgo.Client // nil until the first Send, and after a failure
+}
+
+func openKafka(s KafkaSettings, env Env) (*kafka, error) {
+	var mistakes []error
+	s.Check(func(setting, _, format string, args ...any) {
+		mistakes = append(mistakes, fmt.Errorf("%w: %s: %s", ErrConfig, setting, fmt.Sprintf(format, args...)))
+	})
+	if len(mistakes) > 0 {
+		return nil, errors.Join(mistakes...)
+	}
+	formatter, err := format.New(s.Format, format.Options{Version: env.Version})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	log := cmp.Or(env.Log, slog.New(slog.DiscardHandler))
+	options, err := kafkaOptions(s, log)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return &kafka{settings: s, format: formatter, options: options, log: log}, nil
+}
+
+// kafkaItem is one event of a batch on its way.
+type kafkaItem struct {
+	event *soar.Event
+	value []byte
+	err   error // why the record was not taken
+	// partition is where the record belongs; known once it was produced.
+	partition int32
+}
+
+var errNotTried = errors.New("not tried, because an event before it failed")
+
+// Send writes one record for each event and returns when all in-sync replicas have
+// them.
+func (s *kafka) Send(ctx context.Context, events []soar.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if err := s.connect(ctx); err != nil {
+		s.disconnect()
+		return fmt.Errorf("kafka: %w", err)
+	}
+	items := make([]*kafkaItem, len(events))
+	var ready []*kafkaItem
+	for i := range events {
+		items[i] = &kafkaItem{event: &events[i]}
+		if items[i].err = s.encode(items[i]); items[i].err == nil {
+			ready = append(ready, items[i])
+		}
+	}
+	for len(ready) > 0 {
+		n := s.fit(ready)
+		s.produce(ctx, ready[:n])
+		s.separate(ctx, ready[:n])
+		again := anyAgain(ready[:n])
+		ready = ready[n:]
+		if again {
+			// A client with failures behind it begins anew, and tells why more plainly.
+			s.disconnect()
+			for _, it := range ready {
+				it.err = errNotTried
+			}
+			break
+		}
+	}
+	return kafkaVerdict(items)
+}
+
+// encode fills the value of an item, with its texts cut if they are too long.
+func (s *kafka) encode(it *kafkaItem) (err error) {
+	if it.value, err = s.format(it.event); err == nil && s.size(it) > s.settings.MaxMessageBytes {
+		err = s.shorten(it)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrPermanent, err)
+	case s.size(it) > s.settings.MaxMessageBytes:
+		return fmt.Errorf("%w: %d bytes with its texts cut, max_message_bytes is %d", ErrTooLarge, s.size(it), s.settings.MaxMessageBytes)
+	}
+	return nil
+}
+
+func (s *kafka) shorten(it *kafkaItem) (err error) {
+	short := format.Shortened(*it.event, shortText)
+	it.value, err = s.format(&short)
+	return err
+}
+
+// record is made anew for each attempt: the client writes into it.
+func (s *kafka) record(it *kafkaItem) *kgo.Record {
+	header := func(key, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: key, Value: []byte(value)} }
+	r := &kgo.Record{
+		// The time of the record is when it is produced, and not that of the event:
+		// retention goes by it, and a late delivery would be deleted at once.
+		Topic: s.settings.Topic, Key: []byte(kafkaKey(it.event)), Value: it.value,
+		Headers: []kgo.RecordHeader{
+			header("event_id", it.event.ID), header("event_type", string(it.event.Type)), header("schema", s.settings.Format),
+			header("content-type", contentTypes[s.settings.Format]),
+		},
+	}
+	if it.event.Alert != nil {
+		r.Headers = append(r.Headers, header("alert_id", it.event.Alert.Ref()))
+	}
+	return r
+}
+
+// kafkaKey is the same for all events of a host, and for all that have none.
+func kafkaKey(ev *soar.Event) string {
+	var host soar.Host
+	switch {
+	case ev.Alert != nil:
+		host = ev.Alert.Host
+	case ev.Row != nil:
+		host = ev.Row.Host
+	}
+	return cmp.Or(host.Identifier, host.Name, "erbridge")
+}
+
+// contentTypes are those of formats that are no plain text.
+var contentTypes = map[string]string{"json": "application/json", "ecs": "application/json", "ocsf": "application/json"}
+
+func (s *kafka) size(it *kafkaItem) int {
+	n := kafkaOverhead + len(it.value) + len(kafkaKey(it.event)) + len(it.event.ID)
+	if it.event.Alert != nil {
+		n += len(it.event.Alert.Ref())
+	}
+	return n
+}
+
+// fit is how many items go into one record batch, should they all have the same
+// partition.
+func (s *kafka) fit(items []*kafkaItem) int {
+	bytes := 0
+	for i, it := range items {
+		if bytes += s.size(it); i > 0 && bytes > s.settings.MaxMessageBytes {
+			return i
+		}
+	}
+	return len(items)
+}
+
+// produce sends items, and sets err and partition of each.
+func (s *kafka) produce(ctx context.Context, items []*kafkaItem) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.settings.Timeout,
+		fmt.Errorf("the brokers did not acknowledge within %s", s.settings.Timeout))
+	defer cancel()
+	done := make(chan struct{}, len(items)) // one for each item, so that the client never waits for us
+	for _, it := range items {
+		if s.client == nil { // closed below, for items that stand alone
+			it.err = errNotTried
+			done <- struct{}{}
+			continue
+		}
+		s.client.Produce(ctx, s.record(it), func(r *kgo.Record, err error) {
+			it.err, it.partition = err, r.Partition
+			done <- struct{}{}
+		})
+	}
+	if s.client != nil && s.client.Flush(ctx) != nil {
+		// An idempotent producer never gives up a record whose fate is open. Closing
+		// it does: the records that may have been written are sent again, by a
+		// producer that the brokers do not confuse with this one.
+		s.disconnect()
+	}
+	for range items {
+		<-done
+	}
+	for _, it := range items {
+		if it.err != nil && ctx.Err() != nil {
+			it.err = context.Cause(ctx)
+		}
+		it.err = judgeKafka(it.err)
+	}
+}
+
+// separate finds those at fault in record batches that were refused: brokers say
+// no of the whole. Each of its items is sent alone, in order, and those that are
+// too large by themselves with their texts cut.
+func (s *kafka) separate(ctx context.Context, items []*kafkaItem) {
+	refused := map[int32][]*kafkaItem{}
+	for _, it := range items {
+		if isRefusal(it.err) {
+			refused[it.partition] = append(refused[it.partition], it)
+		}
+	}
+	for _, batch := range refused {
+		if len(batch) > 1 {
+			s.log.Warn("brokers refuse a batch of records, they are sent one by one", "events", len(batch),
+				"first", batch[0].event.ID, "max_message_bytes", s.settings.MaxMessageBytes, "err", batch[0].err)
+		}
+		var failed bool
+		for _, it := range batch {
+			if failed {
+				it.err = errNotTried
+				continue
+			}
+			alone := []*kafkaItem{it}
+			if len(batch) > 1 {
+				s.produce(ctx, alone)
+			}
+			if errors.Is(it.err, ErrTooLarge) {
+				refusal := it.err
+				if err := s.shorten(it); err != nil {
+					it.err = errors.Join(refusal, err)
+					continue
+				}
+				s.produce(ctx, alone)
+			}
+			failed = anyAgain(alone)
+		}
+	}
+}
+
+func isRefusal(err error) bool { return errors.Is(err, ErrPermanent) || errors.Is(err, ErrTooLarge) }
+
+// anyAgain reports whether there is an item that will be sent again.
+func anyAgain(items []*kafkaItem) bool {
+	for _, it := range items {
+		if it.err != nil && !isRefusal(it.err) {
+			return true
+		}
+	}
+	return false
+}
+
+// kafkaVerdict is what Send returns.
+func kafkaVerdict(items []*kafkaItem) error {
+	partial := &PartialError{Permanent: map[int]error{}, Transient: map[int]error{}}
+	for i, it := range items {
+		switch {
+		case it.err == nil:
+		case isRefusal(it.err):
+			partial.Permanent[i] = fmt.Errorf("kafka: %w", it.err)
+		default:
+			partial.Transient[i] = fmt.Errorf("kafka: %w", it.err)
+		}
+	}
+	switch {
+	case len(partial.Permanent)+len(partial.Transient) == 0:
+		return nil
+	case len(items) == 1:
+		return cmp.Or(partial.Permanent[0], partial.Transient[0])
+	case len(partial.Transient) == len(items):
+		return partial.Transient[0] // what came after it says less
+	}
+	return partial
+}
+
+// Close ends the connections. Nothing is under way then.
+func (s *kafka) Close() error {
+	s.disconnect()
+	return nil
+}
