@@ -358,26 +358,37 @@ func checkHosts(t *testing.T, records []*kgo.Record, want []soar.Event) {
 	}
 }
 
-// After an event has failed for now, no later one of its host is taken before it.
+// After an event has failed for now, no later one of its host is taken before it:
+// neither one of the same record batch, nor one of a later batch.
 func TestKafkaKeepsOrderOfHosts(t *testing.T) {
-	cluster := newKafka(t, 4)
-	failures := 0
-	cluster.refuse(func(ids []string) *kerr.Error {
-		if slices.Contains(ids, "er-40") && failures < 3 {
-			failures++
-			return kerr.UnknownServerError
-		}
-		return nil
-	})
-	settings := cluster.settings()
-	settings.MaxMessageBytes = 16 << 10 // a few records at once: what follows a failure is the point
-	s := closeAfter(t, openSIEM(t, "kafka", settings))
-	events := hostEvents(300, 7)
-	sendUntilTaken(t, s, events, 5)
-	if failures != 3 {
-		t.Errorf("%d failures, want 3", failures)
+	for _, tt := range []struct {
+		name, failing string
+		maxBytes      int
+	}{
+		{"the first of many", "er-1", 1_000_000},
+		{"in the middle of several batches", "er-40", 16 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cluster := newKafka(t, 4)
+			failures := 0
+			cluster.refuse(func(ids []string) *kerr.Error {
+				if slices.Contains(ids, tt.failing) && failures < 3 {
+					failures++
+					return kerr.UnknownServerError
+				}
+				return nil
+			})
+			settings := cluster.settings()
+			settings.MaxMessageBytes = tt.maxBytes
+			s := closeAfter(t, openSIEM(t, "kafka", settings))
+			events := hostEvents(300, 7)
+			sendUntilTaken(t, s, events, 5)
+			if failures != 3 {
+				t.Errorf("%d failures, want 3", failures)
+			}
+			checkHosts(t, cluster.records(t), events)
+		})
 	}
-	checkHosts(t, cluster.records(t), events)
 }
 
 // The answer to what was written is lost: it comes again, with the same id and in
