@@ -41,6 +41,14 @@ type CommonSettings struct {
 	// MaxBatchBytes bounds the size of one request, roughly. The default is 1 MiB.
 	MaxBatchBytes int `yaml:"max_batch_bytes"`
 
+	// MaxBatchAge is how long an event may wait for others to go into the same
+	// request. The default is 0: what there is goes out at once.
+	MaxBatchAge time.Duration `yaml:"max_batch_age"`
+
+	// MaxBacklog bounds what may wait for the sink, and says what happens beyond it.
+	// The default is {age: 24h, policy: keep}: everything is kept, and told of.
+	MaxBacklog BacklogSettings `yaml:"max_backlog"`
+
 	// MaxBackoff bounds the wait between two tries of a failing delivery; 1m when
 	// it is not set.
 	MaxBackoff time.Duration `yaml:"max_backoff"`
@@ -136,6 +144,10 @@ func (c *Config) check(report func(setting, hint, format string, args ...any)) {
 	if c.MaxBatchBytes < 0 {
 		report("max_batch_bytes", "", "expected a number above 0")
 	}
+	if c.MaxBatchAge < 0 {
+		report("max_batch_age", "", "expected a time such as 2s, or 0")
+	}
+	c.MaxBacklog.check(report)
 	if c.Events != nil && len(c.Events) == 0 {
 		report("events", "leave it out to get the default", "the sink would deliver nothing")
 	}
@@ -187,6 +199,10 @@ func (c *Config) Options(o ForwarderOptions) ForwarderOptions {
 		o.When = c.when
 	}
 	o.FromStart = c.FromStart
+	o.MaxBatchAge = c.MaxBatchAge
+	if o.Backlog = c.MaxBacklog; o.Backlog.Events == 0 && o.Backlog.Age == 0 {
+		o.Backlog.Age = defaultBacklogAge
+	}
 	if c.MaxBackoff > 0 {
 		o.MaxBackoff = c.MaxBackoff
 		o.MinBackoff = min(max(o.MinBackoff, time.Second), c.MaxBackoff)

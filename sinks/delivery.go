@@ -29,6 +29,7 @@ const (
 	waiting  itemState = iota // to be sent
 	settled                   // delivered, or not for this sink
 	setAside                  // becomes a dead letter
+	dropped                   // over the bound of the backlog
 )
 
 // item is one event on its way.
@@ -46,7 +47,12 @@ type item struct {
 type batch struct {
 	items  []*item // in the order of the feed; those in front that are recorded are gone
 	groups [][]*item
-	again  bool // redeliveries: no cursor to move
+	again  bool // redeliveries and replays: no cursor to move
+	// replay is how far a replay is when this batch is settled; nil for other batches.
+	replay *Replay
+
+	todo, bytes int       // of the waiting items, while the batch is collected
+	since       time.Time // when the first of them joined
 }
 
 func (b *batch) add(it *item) {
@@ -101,6 +107,9 @@ func (b *batch) settledItems() []*item {
 func (f *Forwarder) deliver(ctx context.Context, b *batch) error {
 	defer f.setOldest(time.Time{})
 	for {
+		if err := f.mayTry(ctx, b); err != nil {
+			return err
+		}
 		group := b.next(f.limit)
 		if group == nil {
 			return f.settle(ctx, b, false)
@@ -144,12 +153,19 @@ func (b *batch) oldest() time.Time {
 // A batch of which everything was skipped may wait for a later record.
 func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error {
 	var c soar.Change
+	var drops int64
 	for _, it := range b.settledItems() {
-		if it.state == setAside {
+		switch it.state {
+		case setAside:
 			c.DeadLetters = append(c.DeadLetters, f.deadLetter(it))
+		case dropped:
+			drops++
+			f.gap.add(&it.event)
+		}
+		if it.redelivery != 0 {
+			c.Redelivered = append(c.Redelivered, it.redelivery)
 		}
 		if b.again {
-			c.Redelivered = append(c.Redelivered, it.redelivery)
 			continue
 		}
 		if f.passed == f.saved {
@@ -157,8 +173,12 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 		}
 		f.passed = it.event.Pos
 	}
+	if drops > 0 {
+		f.tellGap(&c)
+	}
+	replayed := b.replay != nil && len(b.items) == 0 && f.keepReplay(&c, b.replay)
 	ahead := f.passed - f.saved
-	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 ||
+	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 || drops > 0 || replayed ||
 		ahead > 0 && (attempted || ahead >= flushSkippedAt || time.Since(f.unsavedFrom) >= flushSkipped)
 	if !worth {
 		return nil
@@ -169,6 +189,13 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 	if n := len(c.DeadLetters); n > 0 {
 		f.metrics.count(outcomeDeadLetter, n)
 		f.update(func(s *SinkStatus) { s.DeadLetters += int64(n) })
+	}
+	if drops > 0 {
+		f.metrics.count(outcomeDropped, int(drops))
+		f.update(func(s *SinkStatus) { s.Dropped += drops })
+	}
+	if replayed {
+		return f.replayed(ctx, b.replay)
 	}
 	return nil
 }
@@ -250,6 +277,8 @@ func (f *Forwarder) send(ctx context.Context, group []*item) (err error) {
 	case <-f.resume: // given before this attempt, which is what it asked for
 	default:
 	}
+	f.setTrying(true)
+	defer f.setTrying(false)
 	events := make([]soar.Event, len(group))
 	for i, it := range group {
 		events[i] = it.event
@@ -283,6 +312,11 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 		}
 	}
 	switch {
+	case errors.Is(err, ErrGone):
+		b.putBack(group)
+		f.metrics.count(outcomeRetried, len(group))
+		return 0, f.wentAway(ctx, err)
+
 	case errors.Is(err, ErrConfig):
 		b.putBack(group)
 		f.metrics.count(outcomeRetried, len(group))
@@ -307,28 +341,7 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 	}
 	b.putBack(group)
 	f.metrics.count(outcomeRetried, len(group))
-	f.limit = max(1, len(group)/2) // what is too much for a struggling receiver may be too much in one go
-	f.failures++
-	wait := f.backoff(f.failures)
-	if asked, ok := errors.AsType[*RetryAfter](err); ok {
-		wait = min(max(asked.Wait, f.o.MinBackoff), f.o.MaxRetryAfter)
-	}
-	if f.probes > 0 { // still paused: the receiver has not taken anything since
-		f.probes++
-		wait = max(wait, doubled(f.o.MinProbe, f.o.MaxProbe, f.probes))
-	}
-	level := f.log.Debug
-	if f.failures == 1 {
-		level = f.log.Warn
-	}
-	level("delivery failed, will try again", "events", len(group), "first", group[0].event.ID, "wait", wait, "err", err)
-	f.update(func(s *SinkStatus) {
-		if s.State == StateOK {
-			s.State = StateRetrying
-		}
-		s.LastError = oneLine(err.Error(), maxReasonBytes)
-	})
-	return wait, nil
+	return f.failed(group, err), nil
 }
 
 // partly settles what a PartialError settles. It returns the items to try again
@@ -355,6 +368,9 @@ func (f *Forwarder) partly(group []*item, partial *PartialError) ([]*item, error
 // whatever its error wraps.
 func graver(a, b error) error {
 	rank := func(err error) (int, time.Duration) {
+		if errors.Is(err, ErrGone) {
+			return 4, 0
+		}
 		if errors.Is(err, ErrConfig) {
 			return 3, 0
 		}
@@ -389,8 +405,8 @@ func (f *Forwarder) delivered(group []*item) {
 		it.state = settled
 	}
 	f.metrics.count(outcomeDelivered, len(group))
+	f.limit = min(f.limit*2, f.o.MaxBatch) // slow start: step by step, from the one event of the probe
 	f.recovered()
-	f.limit = min(f.limit*2, f.o.MaxBatch)
 	f.update(func(s *SinkStatus) {
 		s.Delivered += int64(len(group))
 		s.LastSuccess = f.o.Now().UTC()
@@ -405,64 +421,6 @@ func (f *Forwarder) setAside(it *item, reason error) {
 	it.state, it.reason = setAside, reason
 	f.log.Error("event set aside as a dead letter", "event", it.event.ID, "err", reason)
 	f.recovered()
-}
-
-func (f *Forwarder) recovered() {
-	if f.failures > 0 || f.probes > 0 {
-		f.log.Info("receiver answers again", "failures", f.failures+f.probes)
-	}
-	f.failures, f.probes = 0, 0
-	f.update(func(s *SinkStatus) { s.State, s.LastError, s.NextTry = StateOK, "", time.Time{} })
-}
-
-// stopped pauses the sink: a person has to mend something. Nothing is dropped;
-// one event is tried now and then, and the first that goes through ends it.
-func (f *Forwarder) stopped(ctx context.Context, cause error) (time.Duration, error) {
-	f.probes++
-	f.limit = 1
-	wait := doubled(f.o.MinProbe, f.o.MaxProbe, f.probes)
-	text := oneLine(cause.Error(), maxReasonBytes)
-	f.update(func(s *SinkStatus) { s.State, s.LastError = StatePaused, text })
-	if f.probes > 1 {
-		f.log.Debug("sink is still paused", "wait", wait, "err", cause)
-		return wait, nil
-	}
-	f.log.Error("sink is paused, its events are kept", "wait", wait, "err", cause)
-	now := f.o.Now().UTC()
-	if !f.lastTrouble.IsZero() && now.Sub(f.lastTrouble) < troubleEvery {
-		return wait, nil // a receiver that comes and goes is told about once in a while
-	}
-	f.lastTrouble = now
-	trouble := soar.Event{
-		ID:   fmt.Sprintf("%s%d", pausedPrefix(f.name), now.UnixMilli()),
-		Type: soar.EventTrouble,
-		At:   now,
-		Text: fmt.Sprintf("Sink %q is paused: %s. Its events are kept; it goes on by itself when the receiver accepts them.", f.name, text),
-	}
-	err := f.insist(ctx, "tell that the sink is paused", func() error {
-		return f.record(ctx, soar.Change{Events: []soar.Event{trouble}})
-	})
-	return wait, err
-}
-
-// pausedPrefix begins the ids of the events that tell of a sink's pause. They go
-// to all sinks but that one.
-func pausedPrefix(sink string) string { return "sink-paused-" + sink + "-" }
-
-// pause waits until the time is over or Resume is called.
-func (f *Forwarder) pause(ctx context.Context, wait time.Duration) error {
-	if wait <= 0 {
-		return nil
-	}
-	f.update(func(s *SinkStatus) { s.NextTry = f.o.Now().UTC().Add(wait) })
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-f.resume:
-		f.log.Info("told to try again now")
-	case <-time.After(wait):
-	}
-	return nil
 }
 
 // sizeOf estimates an event's size as JSON. Marshalling it for every sink just to

@@ -37,10 +37,18 @@ type ForwarderOptions struct {
 	// MaxBatchBytes bounds their size, roughly as JSON; 0 means 1 MiB. An event
 	// that is larger by itself is sent alone.
 	MaxBatchBytes int
+	// MaxBatchAge is how long an event may wait for others to be sent with it; 0
+	// sends what there is at once.
+	MaxBatchAge time.Duration
+	// Backlog bounds what waits for the sink; the zero value is no bound.
+	Backlog BacklogSettings
 	// Events are the types to deliver; nil means DefaultEvents.
 	Events []soar.EventType
 	// When decides about events that concern an alert; nil delivers all.
 	When Condition
+	// Routes decide about them as well, where they name the sink; nil means that
+	// there are none.
+	Routes Routes
 	// FromStart lets a sink without a cursor begin at the oldest event in the
 	// feed, and not with what happens from now on.
 	FromStart bool
@@ -73,35 +81,39 @@ const (
 	flushSkipped   = time.Second      // how long a cursor move that delivers nothing may wait for the disk
 	flushSkippedAt = 4096             // or how many events
 	commitGrace    = 5 * time.Second  // for recording what was delivered while stopping
-	troubleEvery   = 10 * time.Minute // at most, per sink
-)
-
-// The values of SinkStatus.State.
-const (
-	StateOK       = "ok"
-	StateRetrying = "retrying"
-	StatePaused   = "paused"
+	troubleEvery   = 10 * time.Minute // at most, per sink and kind
 )
 
 // SinkStatus is how a sink is doing.
 type SinkStatus struct {
-	Name  string `json:"name"`
-	State string `json:"state"` // ok, retrying or paused
+	Name string `json:"name"`
+	// State is one of the State constants.
+	State string `json:"state"`
+	// Circuit is how much is tried: closed is everything, half-open one event or
+	// smaller batches, open nothing for the moment.
+	Circuit string `json:"circuit"`
 	// LastError is why the sink is not ok.
 	LastError string `json:"last_error,omitempty"`
 	// NextTry is when a sink that is not ok tries again.
 	NextTry time.Time `json:"next_try,omitzero"`
+	// Held is who paused the sink, and why; nil when nobody did.
+	Held *Hold `json:"held,omitempty"`
 	// LastSuccess is when events were last delivered; zero if never since the start.
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	// Cursor is the position in the feed up to which all is delivered.
 	Cursor int64 `json:"cursor"`
 	// Backlog counts the events behind the cursor, those to be skipped included.
 	Backlog int64 `json:"backlog"`
+	// OverBacklog is set while the backlog exceeds its bound.
+	OverBacklog bool `json:"over_backlog,omitempty"`
 	// OldestAge is how long the oldest event in the sink's hands has waited.
 	OldestAge time.Duration `json:"oldest_age_ns,omitempty"`
-	// Delivered and DeadLetters count events since the start.
+	// Replay is what is being delivered again; nil when nothing is.
+	Replay *Replay `json:"replay,omitempty"`
+	// Delivered, DeadLetters and Dropped count events since the start.
 	Delivered   int64 `json:"delivered"`
 	DeadLetters int64 `json:"dead_letters"`
+	Dropped     int64 `json:"dropped"`
 }
 
 // Forwarder delivers the feed to one sink. It keeps a cursor over the feed, which
@@ -111,12 +123,14 @@ type SinkStatus struct {
 // receiver refused for the moment out of the middle of a batch (PartialError)
 // follow the rest of their batch; the next batch waits for them.
 //
-// Nothing is dropped. What a receiver will never take becomes a dead letter, in
-// the same transaction that moves the cursor past it.
+// What a receiver will never take becomes a dead letter, in the same transaction
+// that moves the cursor past it. Nothing is dropped, unless Options.Backlog says so;
+// then the count is kept, and told as trouble, to the receiver as well.
 type Forwarder struct {
 	name    string
 	sink    Sink
 	feed    Feed
+	kv      KV // of the feed; nil for one that keeps no values: then holds, gaps and replays end with the process
 	o       ForwarderOptions
 	route   route
 	metrics *metrics
@@ -134,15 +148,23 @@ type Forwarder struct {
 	saved       int64           // passed, as it is on disk
 	unsavedFrom time.Time       // since when passed is ahead of saved
 	redeliver   <-chan struct{} // nil: look for redeliveries; else look when it is closed
+	collecting  *batch          // waits for more events to go with it; nil when nothing does
 	limit       int             // events in the next Send; shrinks with failures
 	failures    int             // in a row
 	probes      int             // failed tries since the sink was paused
 	lastTrouble time.Time
+	gap         gap       // what was dropped and not told of yet
+	gapTold     time.Time // when drops were last told of
+	overTold    time.Time // when the backlog was last said to be too long
 
-	mu     sync.Mutex // guards what Status reads
+	mu     sync.Mutex // guards what Status reads, and what people order
 	status SinkStatus
 	head   int64
 	oldest time.Time
+	trying bool    // a Send is under way
+	held   *Hold   // a person paused the sink
+	gone   bool    // the receiver said for good that it is not there
+	replay *Replay // what is to be delivered again
 }
 
 // NewForwarder makes a forwarder; Run starts it. The name is that of the sink in
@@ -183,9 +205,10 @@ func NewForwarder(name string, sink Sink, feed Feed, o ForwarderOptions) (*Forwa
 	if err != nil {
 		return nil, fmt.Errorf("sink %s: metrics: %w", name, err)
 	}
+	kv, _ := feed.(KV)
 	return &Forwarder{
-		name: name, sink: sink, feed: feed, o: o, metrics: m,
-		route:  newRoute(name, o.Events, o.When),
+		name: name, sink: sink, feed: feed, kv: kv, o: o, metrics: m,
+		route:  newRoute(name, o.Events, o.When, o.Routes),
 		log:    o.Log.With("sink", name),
 		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		resume: make(chan struct{}, 1),
@@ -267,16 +290,40 @@ func (f *Forwarder) Prepare(ctx context.Context) error {
 		}
 		f.read, f.passed, f.saved = pos, pos, pos
 		f.update(func(s *SinkStatus) { s.Cursor = pos })
-		return nil
+		return f.remember(ctx)
 	})
 	f.prepared = err == nil
 	return err
 }
 
-// step delivers one batch of redeliveries, or else of the feed. It reports
+// remember reads what outlives a restart besides the cursor.
+func (f *Forwarder) remember(ctx context.Context) error {
+	if f.kv == nil {
+		return nil
+	}
+	held, errHeld := ReadHold(ctx, f.kv, f.name)
+	replay, errReplay := ReadReplay(ctx, f.kv, f.name)
+	_, errGap := readValue(ctx, f.kv, gapKey(f.name), &f.gap)
+	for _, err := range []error{errHeld, errReplay, errGap} {
+		if errors.Is(err, errBadValue) { // waiting does not mend it
+			f.log.Error("what was noted of the sink is forgotten", "err", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held, f.replay = held, replay
+	return nil
+}
+
+// step delivers one batch of redeliveries and one of the feed. It reports
 // whether there was anything to do, and fails only when ctx ends.
 func (f *Forwarder) step(ctx context.Context) (bool, error) {
 	again, err := f.redeliveries(ctx)
+	if again == nil && err == nil {
+		again, err = f.nextReplay(ctx)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -288,24 +335,35 @@ func (f *Forwarder) step(ctx context.Context) (bool, error) {
 	}
 	if len(f.page) == 0 {
 		err := f.insist(ctx, "read the feed", func() (err error) {
-			f.page, err = f.feed.Feed(ctx, f.read, min(max(f.o.MaxBatch, 32), maxPage))
+			f.page, err = f.feed.Feed(ctx, f.read, f.pageSize())
 			return err
 		})
 		if err != nil {
 			return false, err
 		}
-		if len(f.page) == 0 {
-			return again != nil, nil
+		if n := len(f.page); n > 0 {
+			f.read = f.page[n-1].Pos
 		}
-		f.read = f.page[len(f.page)-1].Pos
 	}
-	return true, f.deliver(ctx, f.nextBatch(ctx))
+	worked := again != nil || len(f.page) > 0
+	b := f.nextBatch(ctx)
+	if b == nil {
+		return worked, nil
+	}
+	return true, f.deliver(ctx, b)
 }
 
-// nextBatch takes the next events off the page, skipped ones included.
+func (f *Forwarder) pageSize() int { return min(max(f.o.MaxBatch, 32), maxPage) }
+
+// nextBatch takes the next events off the page, skipped ones included. It is nil
+// when there are none, or when they may wait for more.
 func (f *Forwarder) nextBatch(ctx context.Context) *batch {
-	b := &batch{}
-	todo, bytes := 0, 0
+	b := f.collecting
+	f.collecting = nil
+	if b == nil {
+		b = &batch{}
+	}
+	overdue := f.overdue()
 	for i := range f.page {
 		ev := &f.page[i]
 		it := &item{event: *ev}
@@ -317,20 +375,38 @@ func (f *Forwarder) nextBatch(ctx context.Context) *batch {
 			it.state, it.reason = setAside, fmt.Errorf("route error: %w", err)
 		case !wanted:
 			f.metrics.count(outcomeSkipped, 1)
-			it.state = settled
+			// Its place is all that is needed; a batch may pass very many of them.
+			it.state, it.event = settled, soar.Event{Pos: ev.Pos}
+		case overdue(ev):
+			it.state = dropped
 		default:
 			size := sizeOf(ev)
-			if todo > 0 && (todo == f.o.MaxBatch || bytes+size > f.o.MaxBatchBytes) {
+			if b.todo > 0 && (b.todo == f.o.MaxBatch || b.bytes+size > f.o.MaxBatchBytes) {
 				f.page = f.page[i:]
 				return b
 			}
-			todo++
-			bytes += size
+			if b.todo == 0 {
+				b.since = time.Now()
+			}
+			b.todo++
+			b.bytes += size
 		}
 		b.add(it)
 	}
 	f.page = nil
+	switch {
+	case len(b.items) == 0:
+		return nil
+	case b.mayWait(f.o):
+		f.collecting = b
+		return nil
+	}
 	return b
+}
+
+// mayWait reports whether more events may join a batch before it is sent.
+func (b *batch) mayWait(o ForwarderOptions) bool {
+	return b.todo > 0 && b.todo < o.MaxBatch && len(b.items) < flushSkippedAt && time.Since(b.since) < o.MaxBatchAge
 }
 
 // redeliveries are looked for at the start, after every batch of them, and when
@@ -362,7 +438,15 @@ func (f *Forwarder) redeliveries(ctx context.Context) (*batch, error) {
 
 // idle waits for something to do.
 func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
-	var flush <-chan time.Time
+	var flush, due, tell <-chan time.Time
+	if f.collecting != nil {
+		due = time.After(f.o.MaxBatchAge - time.Since(f.collecting.since))
+	} else {
+		f.caughtUp()
+	}
+	if f.gap.Events > 0 {
+		tell = time.After(troubleEvery - time.Since(f.gapTold))
+	}
 	if f.passed > f.saved {
 		// Counted from the first event that was skipped, and not from now: a feed in
 		// which something happens every moment must not put it off for ever.
@@ -373,8 +457,14 @@ func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
 		return context.Cause(ctx)
 	case <-grown:
 	case <-f.redeliver:
+	case <-f.resume: // or there is something to replay
+	case <-due:
 	case <-flush:
 		return f.save(ctx, soar.Change{})
+	case <-tell:
+		var c soar.Change
+		f.tellGap(&c)
+		return f.save(ctx, c)
 	}
 	return nil
 }
@@ -447,15 +537,6 @@ func (f *Forwarder) watch(ctx context.Context) {
 	}
 }
 
-// Resume ends the current wait: a paused or retrying sink tries at once. Safe
-// for concurrent use.
-func (f *Forwarder) Resume() {
-	select {
-	case f.resume <- struct{}{}:
-	default: // a token is there already
-	}
-}
-
 // Status tells how the sink is doing. Safe for concurrent use.
 func (f *Forwarder) Status() SinkStatus {
 	f.mu.Lock()
@@ -465,6 +546,15 @@ func (f *Forwarder) Status() SinkStatus {
 	if !f.oldest.IsZero() {
 		s.OldestAge = max(f.o.Now().Sub(f.oldest), 0)
 	}
+	if f.held != nil {
+		held := *f.held
+		s.State, s.Held, s.NextTry = StateHeld, &held, time.Time{}
+	}
+	if f.replay != nil {
+		replay := *f.replay
+		s.Replay = &replay
+	}
+	s.Circuit = circuitOf(s.State, f.trying)
 	return s
 }
 
@@ -478,23 +568,6 @@ func (f *Forwarder) setOldest(at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.oldest = at
-}
-
-// backoff is the wait after so many failures in a row.
-func (f *Forwarder) backoff(failures int) time.Duration {
-	return f.jitter(doubled(f.o.MinBackoff, f.o.MaxBackoff, failures))
-}
-
-// doubled is shortest, doubled for every try after the first, up to longest.
-func doubled(shortest, longest time.Duration, tries int) time.Duration {
-	d := shortest
-	for range tries - 1 {
-		if d >= longest/2 {
-			return longest
-		}
-		d *= 2
-	}
-	return min(d, longest)
 }
 
 // outlive makes a context that ends a while after its parent.

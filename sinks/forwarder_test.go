@@ -753,6 +753,10 @@ func TestForwarderMetrics(t *testing.T) {
 		synctest.Wait()
 		want := map[string]float64{
 			"erbridge_sink_backlog_events siem":           3,
+			"erbridge_sink_backlog_over siem":             0,
+			"erbridge_sink_circuit_open siem":             1,
+			"erbridge_sink_held siem":                     0,
+			"erbridge_sink_events_total dropped siem":     0,
 			"erbridge_sink_events_total dead_letter siem": 1,
 			"erbridge_sink_events_total delivered siem":   1,
 			"erbridge_sink_events_total retried siem":     4,
@@ -766,7 +770,7 @@ func TestForwarderMetrics(t *testing.T) {
 			t.Errorf("metrics\n got %v\nwant %v", got, want)
 		}
 		stop()
-		if got := gather(t, registry); len(got) != 6 {
+		if got := gather(t, registry); len(got) != 7 {
 			t.Errorf("metrics of a stopped forwarder: %v, want only the counters", got)
 		}
 		// A second forwarder of that name, as after a reload, goes on counting.

@@ -197,7 +197,7 @@ func judgeDial(err error) error {
 }
 
 // judge is the class of an answer by its status alone: nil for 2xx, a
-// *RetryAfter where the receiver names a time, ErrTooLarge, ErrConfig,
+// *RetryAfter where the receiver names a time, ErrTooLarge, ErrConfig, ErrGone,
 // ErrPermanent, or a plain error for what passes.
 func (r reply) judge(now time.Time) error {
 	switch status := r.Status; {
@@ -212,8 +212,10 @@ func (r reply) judge(now time.Time) error {
 		}
 		return err
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound,
-		status == http.StatusMethodNotAllowed, status == http.StatusProxyAuthRequired, status == http.StatusGone, status < 400:
+		status == http.StatusMethodNotAllowed, status == http.StatusProxyAuthRequired, status < 400:
 		return r.errorf(ErrConfig)
+	case status == http.StatusGone:
+		return r.errorf(ErrGone)
 	}
 	return r.errorf(ErrPermanent)
 }

@@ -14,6 +14,7 @@ const (
 	outcomeDeadLetter = "dead_letter" // refused for good, set aside
 	outcomeRouteError = "route_error" // `when` failed on it, set aside
 	outcomeSkipped    = "skipped"     // not meant for this sink
+	outcomeDropped    = "dropped"     // over max_backlog, passed over
 )
 
 // metrics are the counters of one forwarder. Forwarders share them by label, so
@@ -40,7 +41,7 @@ func newMetrics(r prometheus.Registerer, sink string) (*metrics, error) {
 		return nil, err
 	}
 	m := &metrics{events: events.MustCurryWith(prometheus.Labels{"sink": sink}), send: send.WithLabelValues(sink)}
-	for _, outcome := range []string{outcomeDelivered, outcomeRetried, outcomeDeadLetter, outcomeRouteError, outcomeSkipped} {
+	for _, outcome := range []string{outcomeDelivered, outcomeRetried, outcomeDeadLetter, outcomeRouteError, outcomeSkipped, outcomeDropped} {
 		m.events.WithLabelValues(outcome) // a counter that is not there cannot be alerted on
 	}
 	return m, nil
@@ -69,8 +70,8 @@ func register[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 // gauges tells a forwarder's state when Prometheus asks for it; nothing has to
 // keep them fresh in the meantime. They are registered while Run runs.
 type gauges struct {
-	f                       *Forwarder
-	backlog, oldest, paused *prometheus.Desc
+	f                                         *Forwarder
+	backlog, over, oldest, paused, held, open *prometheus.Desc
 }
 
 func newGauges(f *Forwarder) *gauges {
@@ -81,27 +82,37 @@ func newGauges(f *Forwarder) *gauges {
 		f:       f,
 		backlog: desc("erbridge_sink_backlog_events", "Events in the feed that the sink has not passed yet, those it will skip included."),
 		oldest:  desc("erbridge_sink_oldest_seconds", "Age of the oldest event that the sink is trying to deliver; 0 when there is none."),
-		paused:  desc("erbridge_sink_paused", "1 while the receiver refuses the sink's configuration."),
+		over:    desc("erbridge_sink_backlog_over", "1 while the backlog of the sink exceeds max_backlog."),
+		paused:  desc("erbridge_sink_paused", "1 while the receiver refuses the sink's configuration, or says that it is gone."),
+		held:    desc("erbridge_sink_held", "1 while a person has paused the sink."),
+		open:    desc("erbridge_sink_circuit_open", "1 while the receiver is down, or nothing may be sent to it: at most one event is tried now and then."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	ch <- g.backlog
-	ch <- g.oldest
-	ch <- g.paused
+	for _, d := range []*prometheus.Desc{g.backlog, g.over, g.oldest, g.paused, g.held, g.open} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	status := g.f.Status()
-	paused := 0.0
-	if status.State == StatePaused {
-		paused = 1
+	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	flag := func(d *prometheus.Desc, set bool) {
+		if set {
+			gauge(d, 1)
+		} else {
+			gauge(d, 0)
+		}
 	}
-	ch <- prometheus.MustNewConstMetric(g.backlog, prometheus.GaugeValue, float64(status.Backlog))
-	ch <- prometheus.MustNewConstMetric(g.oldest, prometheus.GaugeValue, status.OldestAge.Seconds())
-	ch <- prometheus.MustNewConstMetric(g.paused, prometheus.GaugeValue, paused)
+	gauge(g.backlog, float64(status.Backlog))
+	gauge(g.oldest, status.OldestAge.Seconds())
+	flag(g.over, status.OverBacklog)
+	flag(g.paused, status.State == StatePaused || status.State == StateGone)
+	flag(g.held, status.Held != nil)
+	flag(g.open, status.Circuit != CircuitClosed && status.State != StateRecovering)
 }
 
 // observe counts one attempt.

@@ -29,7 +29,7 @@ func TestRouteAsksWhenAboutRows(t *testing.T) {
 		{"a sink for rows gets no alerts", []soar.EventType{soar.EventTelemetry}, nil, soar.Event{Type: soar.EventAlertReceived, Alert: &soar.Alert{}}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRoute("siem", tt.events, tt.when)
+			r := newRoute("siem", tt.events, tt.when, nil)
 			if got, err := r.wants(t.Context(), &tt.ev); got != tt.want || err != nil {
 				t.Errorf("wants: %v, %v; expected %v", got, err, tt.want)
 			}

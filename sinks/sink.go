@@ -23,6 +23,7 @@ type Sink interface {
 	//	*RetryAfter    try the batch again, not before
 	//	ErrPermanent   the batch will never be taken: dead letters
 	//	ErrConfig      401, 403, 404, wrong certificate: pause the sink, keep everything
+	//	ErrGone        410: send nothing more until a person says so, keep everything
 	//	ErrTooLarge    send it in halves
 	//	anything else  transient: back off and try again
 	Send(ctx context.Context, events []soar.Event) error
@@ -35,6 +36,8 @@ var (
 	ErrPermanent = errors.New("will never be accepted")
 	ErrConfig    = errors.New("configuration is refused")
 	ErrTooLarge  = errors.New("too large")
+	// ErrGone is 410: the receiver asks not to be tried again. It wraps ErrConfig.
+	ErrGone = fmt.Errorf("receiver is gone: %w", ErrConfig)
 )
 
 // RetryAfter asks for a pause.

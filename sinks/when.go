@@ -20,22 +20,28 @@ func CompileWhen(src string) (Condition, error) {
 }
 
 // compile reads the setting when.
-func (c *Config) compile() *registry.Problem {
-	if c.When == (registry.Text{}) {
-		return nil
+func (c *Config) compile() (problem *registry.Problem) {
+	c.when, problem = compileWhen(c.When)
+	return problem
+}
+
+// compileWhen reads a condition of the configuration; an empty one is nil.
+func compileWhen(text registry.Text) (Condition, *registry.Problem) {
+	if text == (registry.Text{}) {
+		return nil, nil
 	}
-	var err error
-	if c.when, err = CompileWhen(c.When.Value); err == nil {
-		return nil
+	when, err := CompileWhen(text.Value)
+	if err == nil {
+		return when, nil
 	}
-	p := registry.Problem{Position: c.When.At, Code: "jq", Message: "when: " + err.Error()}
+	p := registry.Problem{Position: text.At, Code: "jq", Message: "when: " + err.Error()}
 	if bad, ok := errors.AsType[*jq.SyntaxError](err); ok {
 		p.Hint = bad.Hint
 		if bad.Offset > 0 {
 			p.Message = fmt.Sprintf("when: at character %d: %s", bad.Offset+1, bad.Msg)
 		}
 	}
-	return &p
+	return nil, &p
 }
 
 // atLeast is jq's at_least: .alert.severity | at_least("high").
