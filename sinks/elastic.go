@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,11 +23,17 @@ type ElasticSettings struct {
 	URL string `yaml:"url" required:"true"`
 
 	// Index is the index or data stream for all events. Empty means data streams
-	// named logs-eclecticiq_er.alert-NAMESPACE, -outcome- and -connector-.
+	// named logs-eclecticiq_er.alert-NAMESPACE, and likewise with .outcome,
+	// .connector and .telemetry.
 	Index string `yaml:"index"`
 
 	// Namespace is the last part of the data streams' names; not used with index.
 	Namespace string `yaml:"namespace"`
+
+	// InstallTemplate puts the index template logs-eclecticiq_er on the server before
+	// the first event, unless this version of it or a later one is there. It needs the
+	// cluster privilege manage_index_templates; not used with index.
+	InstallTemplate bool `yaml:"install_template"`
 
 	// APIKey is the base64 form of an API key, as Elasticsearch shows it under
 	// "encoded".
@@ -74,6 +81,7 @@ func init() {
 		Example: `type: elastic
 url: https://es.example.org:9200
 api_key: {file: /run/secrets/elastic-api-key}
+install_template: true
 ca_file: /etc/erbridge/es-ca.pem
 `,
 		MaxBatch: 500,
@@ -99,6 +107,9 @@ func (s *ElasticSettings) Check(report func(setting, hint, format string, args .
 	if (s.Username != "") != s.Password.IsSet() {
 		report("username password", "", "username and password go together")
 	}
+	if s.InstallTemplate && s.Index != "" {
+		report("install_template index", "", "the template is for the data streams that are used without index")
+	}
 	// Elasticsearch reference, "Data stream naming scheme".
 	if s.Index == "" && (s.Namespace == "" || s.Namespace != strings.ToLower(s.Namespace) || len(s.Namespace) > 100 ||
 		strings.ContainsAny(s.Namespace, `-\/*?"<>| ,#:`)) {
@@ -108,19 +119,24 @@ func (s *ElasticSettings) Check(report func(setting, hint, format string, args .
 
 type elastic struct {
 	client    *http.Client
-	url       string
+	base      *url.URL
+	url       string // of the bulk API
 	settings  *ElasticSettings
 	userAgent string
 	options   format.ECSOptions
+	log       *slog.Logger
 	now       func() time.Time
+
+	installed bool // the index template; owned by Send
 }
 
 func openElastic(s *ElasticSettings, env Env) (*elastic, error) {
-	u, err := parseURL(s.URL)
+	base, err := parseURL(s.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	u = u.JoinPath("_bulk")
+	base.RawQuery = ""
+	u := base.JoinPath("_bulk")
 	query := url.Values{"filter_path": {"errors,items.*.status,items.*.error"}}
 	if s.Pipeline != "" {
 		query.Set("pipeline", s.Pipeline)
@@ -134,7 +150,9 @@ func openElastic(s *ElasticSettings, env Env) (*elastic, error) {
 	if s.Index == "" {
 		options.Namespace = s.Namespace
 	}
-	return &elastic{client: client, url: u.String(), settings: s, userAgent: userAgent(env), options: options, now: env.Now}, nil
+	return &elastic{
+		client: client, base: base, url: u.String(), settings: s, userAgent: userAgent(env), options: options, log: env.Log, now: env.Now,
+	}, nil
 }
 
 // Send indexes the events with the event's id as document id, so that a repeat
@@ -142,6 +160,9 @@ func openElastic(s *ElasticSettings, env Env) (*elastic, error) {
 func (e *elastic) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
+	}
+	if err := e.install(ctx); err != nil {
+		return fmt.Errorf("elastic: install the index template: %w", err)
 	}
 	err := e.post(ctx, events)
 	if errors.Is(err, ErrTooLarge) && len(events) == 1 {

@@ -262,6 +262,7 @@ func TestSIEMSettingsAreChecked(t *testing.T) {
 		{"acks asked for all the time", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: 1}, "ack_interval: expected"},
 		{"no time-out", &sinks.SplunkSettings{URL: "https://hec"}, "timeout: expected a duration above 0"},
 		{"two ways to log in", &sinks.ElasticSettings{URL: "https://es", Namespace: "x", Timeout: 1, APIKey: soar.SecretValue("a"), Token: soar.SecretValue("b")}, "api_key username password token: set one of api_key, username with password, token"},
+		{"template for an index of the user", &sinks.ElasticSettings{URL: "https://es", Index: "er", Timeout: 1, InstallTemplate: true}, "install_template index: the template"},
 		{"user without password", &sinks.ElasticSettings{URL: "https://es", Namespace: "x", Timeout: 1, Username: "u"}, "username password: username and password go together"},
 		{"namespace with a dash", &sinks.ElasticSettings{URL: "https://es", Namespace: "a-b", Timeout: 1}, "namespace: expected at most 100"},
 		{"no port", &sinks.SyslogSettings{Address: "host", RFC: 5424, Timeout: 1}, "address: expected host:port"},

@@ -2,21 +2,26 @@ package sinksim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 )
 
-// Elastic is the bulk API of an Elasticsearch server. It knows the types of the
-// ECS fields that refuse a wrong value, and treats every index whose name begins
-// with logs- as a data stream. It is an http.Handler.
+// Elastic is the bulk API of an Elasticsearch or OpenSearch server, with its index
+// templates and look-ups by id. It knows the types of the ECS fields that refuse a
+// wrong value, and treats every index whose name begins with logs- as a data
+// stream. It is an http.Handler.
 type Elastic struct {
+	// OpenSearch makes it that product instead of Elasticsearch 8.
+	OpenSearch bool
 	// Authorization is the header that senders must have; empty takes all.
 	Authorization string
 	// MaxBytes bounds a request after decompression; 0 is 100 MiB.
@@ -31,6 +36,7 @@ type Elastic struct {
 	documents map[string]map[string]any // index and id
 	order     []string
 	repeats   int
+	templates map[string]json.RawMessage
 }
 
 // Next queues answers for the next requests.
@@ -67,13 +73,25 @@ type bulkError struct {
 }
 
 type bulkResult struct {
-	Status int        `json:"status"`
-	Error  *bulkError `json:"error,omitempty"`
+	Index   string     `json:"_index,omitempty"`
+	ID      string     `json:"_id,omitempty"`
+	Version int        `json:"_version,omitempty"`
+	Result  string     `json:"result,omitempty"`
+	Status  int        `json:"status"`
+	Error   *bulkError `json:"error,omitempty"`
 }
 
-// ServeHTTP answers as Elasticsearch 8 does.
+// bulkTypes are the content types that the bulk API reads.
+var bulkTypes = []string{
+	"application/x-ndjson", "application/json",
+	"application/vnd.elasticsearch+x-ndjson;compatible-with=8", "application/vnd.elasticsearch+json;compatible-with=8",
+}
+
+// ServeHTTP answers as Elasticsearch 8 does, or OpenSearch 2.
 func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Elastic-Product", "Elasticsearch")
+	if !e.OpenSearch {
+		w.Header().Set("X-Elastic-Product", "Elasticsearch")
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if e.answers.give(w, false) {
 		return
@@ -86,10 +104,13 @@ func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case e.Authorization != "" && r.Header.Get("Authorization") != e.Authorization:
 		e.refuse(w, http.StatusUnauthorized, "security_exception", "unable to authenticate")
 		return
-	case r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/_bulk"):
+	case !strings.HasSuffix(r.URL.Path, "/_bulk"):
+		e.serveOther(w, r)
+		return
+	case r.Method != http.MethodPost && r.Method != http.MethodPut:
 		e.refuse(w, http.StatusMethodNotAllowed, "illegal_argument_exception", "no handler found")
 		return
-	case r.Header.Get("Content-Type") != "application/x-ndjson" && r.Header.Get("Content-Type") != "application/json":
+	case !slices.Contains(bulkTypes, r.Header.Get("Content-Type")):
 		e.refuse(w, http.StatusNotAcceptable, "media_type_header_exception", "invalid Content-Type")
 		return
 	}
@@ -121,7 +142,13 @@ func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		for verb, to := range action {
-			result := e.store(verb, to.Index, to.ID, lines[i+1])
+			index := cmp.Or(to.Index, path.Base(strings.TrimSuffix(r.URL.Path, "/_bulk")))
+			result := e.store(verb, index, to.ID, lines[i+1])
+			if r.URL.Query().Get("filter_path") == "" {
+				result.Index, result.ID = index, to.ID
+			} else {
+				result.Version, result.Result = 0, ""
+			}
 			failed = failed || result.Error != nil
 			items = append(items, map[string]bulkResult{verb: result})
 		}
@@ -139,7 +166,7 @@ func (e *Elastic) refuse(w http.ResponseWriter, status int, kind, reason string)
 
 func (e *Elastic) store(verb, index, id string, line []byte) bulkResult {
 	no := func(status int, kind, format string, args ...any) bulkResult {
-		return bulkResult{status, &bulkError{kind, fmt.Sprintf(format, args...)}}
+		return bulkResult{Status: status, Error: &bulkError{kind, fmt.Sprintf(format, args...)}}
 	}
 	if verb != "create" && strings.HasPrefix(index, "logs-") {
 		return no(http.StatusBadRequest, "illegal_argument_exception", "only write ops with an op_type of create are allowed in data streams")
@@ -178,7 +205,7 @@ func (e *Elastic) store(verb, index, id string, line []byte) bulkResult {
 	}
 	e.documents[key] = doc
 	e.order = append(e.order, key)
-	return bulkResult{Status: http.StatusCreated}
+	return bulkResult{Status: http.StatusCreated, Version: 1, Result: "created"}
 }
 
 // The ECS fields whose mapping refuses a document with a wrong value.
@@ -218,18 +245,18 @@ func CheckECS(doc map[string]any) error {
 	return dotted(doc, "")
 }
 
-func dotted(doc map[string]any, path string) error {
+func dotted(doc map[string]any, at string) error {
 	for key, value := range doc {
 		if strings.TrimSpace(key) == "" || slices.Contains(strings.Split(key, "."), "") {
-			return fmt.Errorf("field name [%s%s] is blank or has an empty part", path, key)
+			return fmt.Errorf("field name [%s%s] is blank or has an empty part", at, key)
 		}
 		if head, _, found := strings.Cut(key, "."); found {
 			if _, clash := doc[head]; clash {
-				return fmt.Errorf("[%s%s] is both an object and a value", path, head)
+				return fmt.Errorf("[%s%s] is both an object and a value", at, head)
 			}
 		}
 		if inner, ok := value.(map[string]any); ok {
-			if err := dotted(inner, path+key+"."); err != nil {
+			if err := dotted(inner, at+key+"."); err != nil {
 				return err
 			}
 		}
