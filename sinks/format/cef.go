@@ -31,7 +31,7 @@ func cefEvent(ev *soar.Event, o Options, maxText int) []byte {
 	switch {
 	case maxText == minimal:
 		e.text("externalId", first(alertID(ev), ev.ID), 40)
-	case ev.Alert != nil && (ev.Type == soar.EventAlertReceived || ev.Type == soar.EventAlertUpdated):
+	case isFinding(ev), ev.Row != nil && ev.Alert == nil:
 		e.alert(ev)
 	default:
 		e.activity(ev)
@@ -51,7 +51,11 @@ func alertID(ev *soar.Event) string {
 func cefClass(ev *soar.Event) (class, name string) {
 	a := ev.Alert
 	switch ev.Type {
-	case soar.EventAlertReceived, soar.EventAlertUpdated:
+	case soar.EventTelemetry:
+		if ev.Row != nil {
+			return "telemetry:" + first(ev.Row.Query, "unknown"), first(ev.Row.Query, "telemetry")
+		}
+	case soar.EventAlertReceived, soar.EventAlertUpdated, soar.EventAlertGrouped:
 		switch {
 		case a == nil:
 			return "alert", "alert"
@@ -157,9 +161,9 @@ func (e *cef) labelledNumber(key, label, value string) {
 }
 
 func (e *cef) alert(ev *soar.Event) {
-	a := ev.Alert
+	a := subject(ev)
 	f := fieldsOf(a)
-	e.text("externalId", a.ID, 40)
+	e.text("externalId", first(a.ID, ev.ID), 40)
 	if usable(a.CreatedAt) {
 		e.pair("rt", millis(a.CreatedAt.UnixMilli()))
 	}
@@ -167,7 +171,10 @@ func (e *cef) alert(ev *soar.Event) {
 		e.pair("start", millis(f.time.UnixMilli()))
 	}
 	e.pair("type", "0")
-	e.text("cat", a.Source, 1023)
+	e.text("cat", first(a.Source, string(ev.Type)), 1023)
+	if g := ev.Group; g != nil && g.Count > 0 {
+		e.pair("cnt", strconv.Itoa(g.Count))
+	}
 	e.text("act", f.action, 63)
 	if a.Rule != nil {
 		e.text("reason", a.Rule.Description, 1023)

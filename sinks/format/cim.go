@@ -42,7 +42,7 @@ func HEC(ev *soar.Event, o HECOptions) []byte {
 	fields := object{}
 	fields.put("event_id", EventID(ev))
 	fields.put("event_type", string(ev.Type))
-	if a := ev.Alert; a != nil {
+	if a := subject(ev); a != nil {
 		envelope.put("host", plainLine(a.Host.Name))
 		fields.put("alert_id", a.ID)
 		fields.put("er_server", a.Server)
@@ -50,6 +50,46 @@ func HEC(ev *soar.Event, o HECOptions) []byte {
 	envelope.put("host", o.Host) // in place of the alert's
 	envelope["fields"] = fields
 	return marshal(envelope)
+}
+
+// cimSource is the source of all events in Splunk.
+const cimSource = "eclecticiq:er"
+
+// sourcetype is the kind of an event in Splunk.
+func sourcetype(ev *soar.Event) string {
+	switch ev.Type {
+	case soar.EventAlertReceived, soar.EventAlertUpdated, soar.EventAlertGrouped:
+		return "eclecticiq:er:alert"
+	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished:
+		return "eclecticiq:er:outcome"
+	case soar.EventTelemetry:
+		return "eclecticiq:er:telemetry"
+	}
+	return "eclecticiq:er:connector"
+}
+
+// hecTime is when it happened on the host for alerts and rows, else here.
+func hecTime(ev *soar.Event) time.Time {
+	switch ev.Type {
+	case soar.EventAlertReceived, soar.EventAlertUpdated:
+		if ev.Alert != nil {
+			return firstTime(ev.Alert.EventTime, ev.Alert.CreatedAt, ev.At)
+		}
+	}
+	return occurred(ev)
+}
+
+// CIM is the event with field names of the Common Information Model 8.5, as flat JSON on
+// one line, for ways into Splunk other than the HTTP Event Collector: time (seconds since
+// 1970), host, source and sourcetype stand beside the fields.
+func CIM(ev *soar.Event, o Options) []byte {
+	d := cimEvent(ev, o)
+	d["time"] = epoch(hecTime(ev))
+	d["source"], d["sourcetype"] = cimSource, sourcetype(ev)
+	if a := subject(ev); a != nil {
+		d.put("host", plainLine(a.Host.Name))
+	}
+	return marshal(d)
 }
 
 // epoch is seconds with their fraction. A float64 would not hold the
@@ -76,8 +116,16 @@ func cimEvent(ev *soar.Event, o Options) object {
 		"subject":        Summary(ev),
 	}
 	d.put("product_version", o.ServerVersion)
-	if a := ev.Alert; a != nil {
+	if a := subject(ev); a != nil {
 		cimAlert(d, ev, a, fieldsOf(a))
+	}
+	if r := ev.Row; r != nil {
+		d.put("query_action", r.Action)
+	}
+	if g := ev.Group; g != nil {
+		d.put("group_key", g.Key)
+		d.put("group_head", g.Head)
+		d["group_count"], d["group_hosts"] = g.Count, g.Hosts
 	}
 	if r := ev.Run; r != nil {
 		d.put("run_id", r.ID.String())
@@ -126,12 +174,14 @@ func cimEvent(ev *soar.Event, o Options) object {
 }
 
 func cimAlert(d object, ev *soar.Event, a *soar.Alert, f *fields) {
-	d.put("id", a.ID)
 	d.put("er_server", a.Server)
-	d.put("er_source", a.Source)
-	d.put("vendor_severity", first(a.SeverityText, string(a.Severity)))
-	d.put("severity_id", first(a.SeverityText, string(a.Severity)))
-	d.put("signature", a.Title())
+	if ev.Row == nil {
+		d.put("id", a.ID)
+		d.put("er_source", a.Source)
+		d.put("vendor_severity", first(a.SeverityText, string(a.Severity)))
+		d.put("severity_id", first(a.SeverityText, string(a.Severity)))
+		d.put("signature", a.Title())
+	}
 	if a.Rule != nil {
 		d.put("signature_id", strconv.FormatInt(a.Rule.ID, 10))
 		d.put("description", a.Rule.Description)
@@ -150,10 +200,12 @@ func cimAlert(d object, ev *soar.Event, a *soar.Alert, f *fields) {
 	if f.hostIP.IsValid() {
 		d.put("dvc_ip", f.hostIP.String())
 	}
-	if ev.Type != soar.EventAlertReceived && ev.Type != soar.EventAlertUpdated {
+	switch {
+	case isFinding(ev):
+		d["type"] = "alert"
+	case ev.Row == nil:
 		return // what was done about the alert; the event itself is in the alert's own
 	}
-	d["type"] = "alert"
 	d.put("user", f.proc.account())
 	d.put("user_name", first(f.proc.user, f.proc.userID))
 	d.put("process", first(f.proc.cmdline, f.proc.path))

@@ -40,8 +40,10 @@ type ECSOptions struct {
 // what erbridge says about itself have different fields and readers.
 func ECSDataset(ev *soar.Event) string {
 	switch ev.Type {
-	case soar.EventAlertReceived, soar.EventAlertUpdated:
+	case soar.EventAlertReceived, soar.EventAlertUpdated, soar.EventAlertGrouped:
 		return "eclecticiq_er.alert"
+	case soar.EventTelemetry:
+		return "eclecticiq_er.telemetry"
 	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished, soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventUndoSoon:
 		return "eclecticiq_er.outcome"
 	}
@@ -75,13 +77,35 @@ func ECS(ev *soar.Event, o ECSOptions) []byte {
 	if a := ev.Alert; a != nil {
 		f := fieldsOf(a)
 		ecsContext(d, a, f)
-		if ev.Type == soar.EventAlertReceived || ev.Type == soar.EventAlertUpdated {
+		switch ev.Type {
+		case soar.EventAlertReceived, soar.EventAlertUpdated:
 			at = f.time
 			ecsAlert(d, a, f)
 			if o.Original {
 				d.put("event.original", string(marshal(writable(a, true))))
 			}
+		case soar.EventAlertGrouped:
+			ecsAlert(d, a, f)
+			d.put("event.start", ecsDate(f.time))
 		}
+	} else if r := ev.Row; r != nil {
+		a := rowAlert(r)
+		f := fieldsOf(a)
+		at = f.time
+		ecsHost(d, a, f)
+		ecsSeen(d, a, f)
+		d.put("event.provider", r.Query)
+		d.put("observer.name", r.Server)
+		d.put("eclecticiq.er.row.query", r.Query)
+		d.put("eclecticiq.er.row.action", r.Action)
+		d.put("eclecticiq.er.row.server", r.Server)
+		d.put("event.created", ecsDate(ev.At))
+		if f.kind == kindOther {
+			d.put("event.category", []string{"host"})
+		}
+	}
+	if ev.Group != nil {
+		ecsGroup(d, ev.Group)
 	}
 	if ev.Change != nil {
 		ecsChange(d, ev.Change)
@@ -151,7 +175,10 @@ func ecsContext(d object, a *soar.Alert, f *fields) {
 		}
 	}
 	ecsThreat(d, a, f)
+	ecsHost(d, a, f)
+}
 
+func ecsHost(d object, a *soar.Alert, f *fields) {
 	h := a.Host
 	d.put("host.name", strings.ToLower(h.Name))
 	d.put("host.hostname", h.Name)
@@ -215,15 +242,20 @@ func ecsThreat(d object, a *soar.Alert, f *fields) {
 // ecsAlert is what only the alert itself has: the event that it was raised for.
 func ecsAlert(d object, a *soar.Alert, f *fields) {
 	d.put("event.kind", "alert")
+	d.put("event.created", ecsDate(a.CreatedAt))
+	if a.Rule != nil {
+		d.put("event.reason", a.Rule.Description)
+	}
+	ecsSeen(d, a, f)
+}
+
+// ecsSeen is what happened on the host.
+func ecsSeen(d object, a *soar.Alert, f *fields) {
 	category, types := ecsCategory(a, f)
 	d.put("event.category", category)
 	d.put("event.type", types)
 	d.put("event.action", strings.ReplaceAll(strings.ToLower(plainLine(f.action)), " ", "_"))
 	d.put("event.code", f.code.String())
-	d.put("event.created", ecsDate(a.CreatedAt))
-	if a.Rule != nil {
-		d.put("event.reason", a.Rule.Description)
-	}
 
 	p := f.proc
 	d.put("process.pid", p.pid)
@@ -429,6 +461,16 @@ func ecsRun(d object, ev *soar.Event) {
 	}
 	d.put("event.category", []string{"intrusion_detection"})
 	d.put("event.type", []string{"info"})
+}
+
+// ecsGroup counts the like alerts of which the document is one.
+func ecsGroup(d object, g *soar.Group) {
+	d.put("eclecticiq.er.group.key", g.Key)
+	d.put("eclecticiq.er.group.head", g.Head)
+	d.put("eclecticiq.er.group.count", int64(g.Count))
+	d.put("eclecticiq.er.group.hosts", int64(g.Hosts))
+	d.put("eclecticiq.er.group.first", ecsDate(g.First))
+	d.put("eclecticiq.er.group.last", ecsDate(g.Last))
 }
 
 func ecsApproval(d object, a *soar.Approval) {

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -35,6 +36,36 @@ func Summary(ev *soar.Event) string {
 				add("(" + strings.ReplaceAll(ev.Alert.Verdict, "_", " ") + ")")
 			}
 		} else if detail := detailOf(ev.Alert); detail != "" {
+			parts[len(parts)-1] += ":"
+			add(clip(detail, maxDetailRunes))
+		}
+	case soar.EventAlertGrouped:
+		if ev.Group == nil {
+			break
+		}
+		add(strconv.Itoa(ev.Group.Count), "alerts like")
+		if ev.Alert != nil {
+			add(ev.Alert.Title())
+		} else {
+			add(ev.Group.Head)
+		}
+		if ev.Group.Hosts > 1 {
+			add("on", strconv.Itoa(ev.Group.Hosts), "hosts")
+		} else if ev.Alert != nil && ev.Alert.Host.Name != "" {
+			add("on", ev.Alert.Host.Name)
+		}
+	case soar.EventTelemetry:
+		if ev.Row == nil {
+			break
+		}
+		add(first(ev.Row.Query, "a query"))
+		if ev.Row.Action != "" {
+			add(ev.Row.Action)
+		}
+		if ev.Row.Host.Name != "" {
+			add("on", ev.Row.Host.Name)
+		}
+		if detail := detailOf(rowAlert(ev.Row)); detail != "" {
 			parts[len(parts)-1] += ":"
 			add(clip(detail, maxDetailRunes))
 		}
