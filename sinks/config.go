@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -38,11 +39,12 @@ type CommonSettings struct {
 	// type's own bound.
 	MaxBatch int `yaml:"max_batch"`
 
-	// MaxBatchBytes bounds the size of one request, roughly. The default is 1 MiB.
+	// MaxBatchBytes bounds the size of one request, roughly. The default is 1 MiB,
+	// for s3 16 MiB.
 	MaxBatchBytes int `yaml:"max_batch_bytes"`
 
 	// MaxBatchAge is how long an event may wait for others to go into the same
-	// request. The default is 0: what there is goes out at once.
+	// request. The default is 0: what there is goes out at once; for s3 it is 1m.
 	MaxBatchAge time.Duration `yaml:"max_batch_age"`
 
 	// MaxBacklog bounds what may wait for the sink, and says what happens beyond it.
@@ -185,9 +187,7 @@ func (c *Config) Options(o ForwarderOptions) ForwarderOptions {
 	if c.MaxBatch > 0 {
 		o.MaxBatch = c.MaxBatch
 	}
-	if c.MaxBatchBytes > 0 {
-		o.MaxBatchBytes = c.MaxBatchBytes
-	}
+	o.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, c.kind.MaxBatchBytes)
 	o.Events = c.kind.Events
 	if c.Events != nil {
 		o.Events = nil
@@ -199,7 +199,7 @@ func (c *Config) Options(o ForwarderOptions) ForwarderOptions {
 		o.When = c.when
 	}
 	o.FromStart = c.FromStart
-	o.MaxBatchAge = c.MaxBatchAge
+	o.MaxBatchAge = cmp.Or(c.MaxBatchAge, c.kind.MaxBatchAge)
 	if o.Backlog = c.MaxBacklog; o.Backlog.Events == 0 && o.Backlog.Age == 0 {
 		o.Backlog.Age = defaultBacklogAge
 	}

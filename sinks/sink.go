@@ -92,6 +92,11 @@ type Type struct {
 	Example string
 	// MaxBatch bounds the events of one Send; 1 for chat.
 	MaxBatch int
+	// MaxBatchBytes and MaxBatchAge are used when the configuration does not say:
+	// how large a batch may be (0 is 1 MiB), and how long its first event waits for
+	// others. Receivers of files want few large ones.
+	MaxBatchBytes int
+	MaxBatchAge   time.Duration
 	// Events are what a sink of this type gets when its configuration does not
 	// say; nil means DefaultEvents.
 	Events []soar.EventType
