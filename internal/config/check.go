@@ -49,6 +49,7 @@ func (c *checker) check() {
 	c.checkPlaybooks()
 	c.checkGuard()
 	c.checkListeners()
+	c.checkRoutes()
 	cfg := c.cfg
 	if cfg.Store.Path == "" {
 		c.addf([]string{"store", "path"}, "missing", "", "the store needs a folder")

@@ -17,6 +17,7 @@ import (
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks/guard"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 // Config is the whole file. Paths in it are relative to the file, not to where
@@ -42,6 +43,10 @@ type Config struct {
 
 	// Sinks are the places to which alerts and outcomes go, by a name of your own.
 	Sinks Sinks `yaml:"sinks"`
+
+	// Routes say which sinks get the events of which alerts, where the settings of the
+	// sinks do not say enough. The first route that takes an event decides.
+	Routes sinks.Routes `yaml:"routes"`
 
 	// Console is the HTTP listener for metrics and health.
 	Console Console `yaml:"console"`

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"maps"
+	"strconv"
 
 	"gopkg.in/yaml.v3"
 
@@ -73,6 +74,13 @@ func (s Sinks) Names() []string {
 		names[i] = s[i].Name
 	}
 	return names
+}
+
+func (c *checker) checkRoutes() {
+	report := func(route int, setting, hint, format string, args ...any) {
+		c.addf([]string{"routes", strconv.Itoa(route), setting}, "invalid", hint, format, args...)
+	}
+	c.problems = append(c.problems, c.cfg.Routes.Check(c.cfg.Sinks.Names(), report)...)
 }
 
 // Section is what a part of the file says, in a form in which two files can be

@@ -45,8 +45,16 @@ type Change struct {
 	Redeliver []Redelivery
 	// Redelivered removes entries of that queue, by Redelivery.ID.
 	Redelivered []int64
+	// EditDeadLetters gives dead letters another payload.
+	EditDeadLetters []DeadLetterEdit
 	// DropDeadLetters removes dead letters, by DeadLetter.ID.
 	DropDeadLetters []int64
+}
+
+// DeadLetterEdit is another payload for a dead letter. One that is gone stays gone.
+type DeadLetterEdit struct {
+	ID      int64
+	Payload []byte
 }
 
 // Committed tells what a Change did, where the caller cannot know it.

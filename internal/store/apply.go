@@ -35,7 +35,7 @@ type writer struct {
 
 	updateAlert, updateBody, loadBody, updateRun, evaluateAgain, findPending, pendAgain *stmt
 	putCursor, putPlaybook, putKV, dropKV, putSink, dropSink, findEntry                 *stmt
-	addDead, dropDead, addRedelivery, dropRedelivery                                    *stmt
+	addDead, editDead, dropDead, addRedelivery, dropRedelivery                          *stmt
 	stmts                                                                               []*stmt
 }
 
@@ -92,6 +92,7 @@ func newWriter(c *conn, now func() time.Time) (*writer, error) {
 	prepare(&w.putSink, `INSERT OR REPLACE INTO sink (name, pos) VALUES (?, ?)`)
 	prepare(&w.dropSink, `DELETE FROM sink WHERE name = ?`)
 	prepare(&w.addDead, `INSERT INTO dead_letter (origin, at, reason, event_id, payload) VALUES (?, ?, ?, ?, ?)`)
+	prepare(&w.editDead, `UPDATE dead_letter SET payload = ? WHERE id = ?`)
 	prepare(&w.dropDead, `DELETE FROM dead_letter WHERE id = ?`)
 	prepare(&w.addRedelivery, `INSERT INTO redelivery (sink, alert_key, body) VALUES (?, ?, ?)`)
 	prepare(&w.dropRedelivery, `DELETE FROM redelivery WHERE id = ?`)
@@ -444,6 +445,11 @@ func (w *writer) applySinks(group []*request) error {
 				return fmt.Errorf("redelivery %d: %w", id, err)
 			}
 			w.tally[numRedeliveries] -= n
+		}
+		for _, edit := range c.EditDeadLetters {
+			if _, err := w.editDead.exec(edit.Payload[:min(len(edit.Payload), maxPayload)], edit.ID); err != nil {
+				return fmt.Errorf("dead letter %d: %w", edit.ID, err)
+			}
 		}
 		for _, id := range c.DropDeadLetters {
 			n, err := w.dropDead.exec(id)

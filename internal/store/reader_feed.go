@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -105,6 +106,19 @@ func (r *Reader) FeedHead(ctx context.Context) (int64, error) {
 	return head, err
 }
 
+// FeedSince is the position of the first event that is not older than a time; the
+// one behind the head when all are.
+func (r *Reader) FeedSince(ctx context.Context, since time.Time) (int64, error) {
+	pos, err := one(ctx, r, "SELECT pos FROM feed WHERE at >= ? ORDER BY pos LIMIT 1", []any{micros(since)}, func(row *sql.Rows) (pos int64, err error) {
+		return pos, row.Scan(&pos)
+	})
+	if !errors.Is(err, soar.ErrNotFound) {
+		return pos, err
+	}
+	head, err := r.FeedHead(ctx)
+	return head + 1, err
+}
+
 // SinkCursor is how far a sink has delivered; known is false for a sink that
 // never moved its cursor.
 func (r *Reader) SinkCursor(ctx context.Context, sink string) (pos int64, known bool, err error) {
@@ -149,8 +163,10 @@ func (r *Reader) Redeliveries(ctx context.Context, sink string, limit int) ([]so
 // DeadLetterFilter chooses dead letters. Empty fields choose all.
 type DeadLetterFilter struct {
 	Origin string
-	Before int64 // ids below, for the next page
-	Limit  int   // zero: as many as one query may return
+	Reason string    // a part of the reason, in capital or small letters
+	Since  time.Time // set aside then or later
+	Before int64     // ids below, for the next page
+	Limit  int       // zero: as many as one query may return
 }
 
 const selectDeadLetters = "SELECT id, origin, at, reason, event_id, payload FROM dead_letter"
@@ -168,10 +184,36 @@ func (r *Reader) DeadLetters(ctx context.Context, f DeadLetterFilter) ([]soar.De
 	if f.Origin != "" {
 		w.add("origin = ?", f.Origin)
 	}
+	if f.Reason != "" {
+		w.add("instr(lower(reason), lower(?)) > 0", f.Reason)
+	}
+	if !f.Since.IsZero() {
+		w.add("at >= ?", micros(f.Since))
+	}
 	if f.Before > 0 {
 		w.add("id < ?", f.Before)
 	}
 	return list(ctx, r, selectDeadLetters+w.where()+" ORDER BY id DESC LIMIT ?", append(w.args, limited(f.Limit)), scanDeadLetter)
+}
+
+// DeadLetterCount is what is kept of one origin.
+type DeadLetterCount struct {
+	Origin string
+	Count  int64
+	Oldest time.Time // when the oldest of them was set aside
+}
+
+// DeadLetterCounts counts the dead letters of each origin that has any, by origin. It
+// reads no payload.
+func (r *Reader) DeadLetterCounts(ctx context.Context) ([]DeadLetterCount, error) {
+	return list(ctx, r, `SELECT c.origin, c.n, d.at
+		FROM (SELECT origin, count(*) AS n, min(id) AS oldest FROM dead_letter GROUP BY origin) c JOIN dead_letter d ON d.id = c.oldest ORDER BY c.origin`,
+		nil, func(row *sql.Rows) (c DeadLetterCount, err error) {
+			var at int64
+			err = row.Scan(&c.Origin, &c.Count, &at)
+			c.Oldest = fromMicros(at)
+			return c, err
+		})
 }
 
 // DeadLetter returns one dead letter.

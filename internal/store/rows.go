@@ -151,7 +151,7 @@ func makeEvent(ev *soar.Event) (eventRow, error) {
 func (r *rows) empty() bool {
 	c := r.Change
 	return len(c.Alerts)+len(c.Noted)+len(c.Cursors)+len(c.Playbooks)+len(c.Evaluated)+len(c.Runs)+len(c.Entries)+len(c.Events)+len(c.KV)+
-		len(c.Sinks)+len(c.DeadLetters)+len(c.Redeliver)+len(c.Redelivered)+len(c.DropDeadLetters)+len(c.Acts) == 0
+		len(c.Sinks)+len(c.DeadLetters)+len(c.Redeliver)+len(c.Redelivered)+len(c.EditDeadLetters)+len(c.DropDeadLetters)+len(c.Acts) == 0
 }
 
 // identity finds an alert by server and id. It need not be unique: a hit is a

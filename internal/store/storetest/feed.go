@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,63 @@ func testFeed(t *testing.T, open Opener) {
 		}
 		if n := must(b.Counts(t.Context()))(t).DeadLetters; n != 3 {
 			t.Errorf("counted %d", n)
+		}
+	})
+
+	t.Run("dead letters are chosen, counted and edited", func(t *testing.T) {
+		b := open(t, store.Options{})
+		at := func(minutes int) time.Time { return epoch.Add(time.Duration(minutes) * time.Minute) }
+		commit(t, b, soar.Change{DeadLetters: []soar.DeadLetter{
+			{Origin: "sink:siem", At: at(3), Reason: "status 400: Mapping conflict", EventID: "e1", Payload: []byte(`{"id":"e1"}`)},
+			{Origin: "sink:soc", At: at(1), Reason: "too large", EventID: "e2"},
+			{Origin: "sink:siem", At: at(5), Reason: "too large", EventID: "e3"},
+		}})
+		for _, tt := range []struct {
+			filter store.DeadLetterFilter
+			want   string
+		}{
+			{store.DeadLetterFilter{Reason: "MAPPING con"}, "e1"},
+			{store.DeadLetterFilter{Reason: "%"}, ""},
+			{store.DeadLetterFilter{Since: at(3)}, "e3 e1"},
+			{store.DeadLetterFilter{Since: at(3), Reason: "large", Origin: "sink:siem"}, "e3"},
+			{store.DeadLetterFilter{Origin: "sink:soc", Since: at(2)}, ""},
+		} {
+			var got []string
+			for _, d := range must(b.DeadLetters(t.Context(), tt.filter))(t) {
+				got = append(got, d.EventID)
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%+v: %q, want %s", tt.filter, got, tt.want)
+			}
+		}
+		want := []store.DeadLetterCount{{Origin: "sink:siem", Count: 2, Oldest: at(3)}, {Origin: "sink:soc", Count: 1, Oldest: at(1)}}
+		if got := must(b.DeadLetterCounts(t.Context()))(t); !reflect.DeepEqual(got, want) {
+			t.Errorf("counts\n got %v\nwant %v", got, want)
+		}
+		before := must(b.DeadLetters(t.Context(), store.DeadLetterFilter{Reason: "mapping"}))(t)[0]
+		commit(t, b, soar.Change{EditDeadLetters: []soar.DeadLetterEdit{{ID: before.ID, Payload: []byte(`{"id":"e1","text":"x"}`)}, {ID: 999, Payload: []byte("{}")}}})
+		want1 := before
+		want1.Payload = []byte(`{"id":"e1","text":"x"}`)
+		if got := must(b.DeadLetter(t.Context(), before.ID))(t); !reflect.DeepEqual(got, want1) {
+			t.Errorf("edited\n got %+v\nwant %+v", got, want1)
+		}
+		if n := must(b.Counts(t.Context()))(t).DeadLetters; n != 3 {
+			t.Errorf("counted %d after an edit", n)
+		}
+	})
+
+	t.Run("the feed since a time", func(t *testing.T) {
+		b := open(t, store.Options{})
+		if got := must(b.FeedSince(t.Context(), epoch))(t); got != 1 {
+			t.Errorf("of an empty feed: %d", got)
+		}
+		for i, minute := range []int{10, 20, 5, 30} { // a clock that went back for a moment
+			commit(t, b, soar.Change{Events: []soar.Event{{ID: strconv.Itoa(i), Type: soar.EventTest, At: epoch.Add(time.Duration(minute) * time.Minute)}}})
+		}
+		for minute, want := range map[int]int64{0: 1, 10: 1, 11: 2, 21: 4, 31: 5} {
+			if got := must(b.FeedSince(t.Context(), epoch.Add(time.Duration(minute)*time.Minute)))(t); got != want {
+				t.Errorf("since minute %d: %d, want %d", minute, got, want)
+			}
 		}
 	})
 }

@@ -48,6 +48,8 @@ type Backend interface {
 	Redeliveries(ctx context.Context, sink string, limit int) ([]soar.Redelivery, error)
 	DeadLetters(ctx context.Context, f store.DeadLetterFilter) ([]soar.DeadLetter, error)
 	DeadLetter(ctx context.Context, id int64) (soar.DeadLetter, error)
+	DeadLetterCounts(ctx context.Context) ([]store.DeadLetterCount, error)
+	FeedSince(ctx context.Context, since time.Time) (int64, error)
 	Counts(ctx context.Context) (store.Counts, error)
 
 	VerifyAudit(ctx context.Context, check store.AuditCheck) (store.AuditReport, error)
