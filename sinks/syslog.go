@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ type SyslogSettings struct {
 	Transport string `yaml:"transport" enum:"udp,tcp,tls"`
 
 	// Framing says how messages are told apart on tcp and tls: octet (the length
-	// in front of each) or lf (a line each). The default is octet, except for cef
-	// and RFC 3164 on tcp, where many collectors read lines only. tls takes octet
+	// in front of each) or lf (a line each). The default is octet, except for cef,
+	// leef and RFC 3164 on tcp, where many collectors read lines only. tls takes octet
 	// only, udp none.
 	Framing string `yaml:"framing" enum:"octet,lf"`
 
@@ -37,9 +38,10 @@ type SyslogSettings struct {
 	// the older one.
 	RFC int `yaml:"rfc"`
 
-	// Payload is the message itself: json (the event as playbooks see it), cef or
-	// text (one line for people).
-	Payload string `yaml:"payload" enum:"json,cef,text"`
+	FormatSettings `yaml:",inline"`
+
+	// Payload is the older name of format.
+	Payload string `yaml:"payload" enum:"json,cef,leef,text"`
 
 	// Facility is the syslog facility.
 	Facility string `yaml:"facility" enum:"kern,user,mail,daemon,auth,syslog,lpr,news,uucp,cron,authpriv,ftp,local0,local1,local2,local3,local4,local5,local6,local7"`
@@ -57,8 +59,10 @@ type SyslogSettings struct {
 	EnterpriseNumber int64 `yaml:"enterprise_number"`
 
 	// MaxMessageBytes bounds a message, without framing; what is longer is
-	// shortened and marked with …. 0 means what receivers take for sure: 1472 on
-	// udp (1452 on IPv6), 1024 for RFC 3164, else 8192.
+	// shortened and marked with …, and set aside as a dead letter where even that is
+	// too long, which happens to documents (ecs, ocsf, cim, asim, udm, template) at
+	// small bounds. 0 means what receivers take for sure: 1472 on udp (1452 on IPv6),
+	// 1024 for RFC 3164, else 8192.
 	MaxMessageBytes int `yaml:"max_message_bytes"`
 
 	// ResendWindow is for how long a message on tcp or tls is kept after it was
@@ -67,7 +71,7 @@ type SyslogSettings struct {
 	ResendWindow time.Duration `yaml:"resend_window"`
 
 	// ServerVersion is the release of the Endpoint Response server, for the header
-	// of cef.
+	// of cef and leef.
 	ServerVersion string `yaml:"server_version"`
 
 	// Timeout bounds the connection, and each wait in which the collector takes
@@ -82,16 +86,16 @@ const minMessageBytes = 480
 
 func init() {
 	Types.Add("syslog", Type{
-		Summary: "Syslog collector over UDP, TCP or TLS, with JSON or CEF inside",
+		Summary: "Syslog collector over UDP, TCP or TLS, with JSON, CEF, LEEF or another format inside",
 		Settings: &SyslogSettings{
-			Transport: "tcp", RFC: 5424, Payload: "json", Facility: "local0", AppName: "erbridge", Hostname: "endpoint",
+			Transport: "tcp", RFC: 5424, FormatSettings: FormatSettings{Format: "json"}, Facility: "local0", AppName: "erbridge", Hostname: "endpoint",
 			EnterpriseNumber: 32473, ResendWindow: 30 * time.Second, Timeout: 10 * time.Second,
 		},
 		Example: `type: syslog
 address: collector.example.org:6514
 transport: tls
 ca_file: /etc/erbridge/collector-ca.pem
-payload: cef
+format: cef
 `,
 		MaxBatch: 500,
 		Open: func(name string, settings any, env Env) (Sink, error) {
@@ -132,12 +136,20 @@ func (s *SyslogSettings) Check(report func(setting, hint, format string, args ..
 	if s.ResendWindow < 0 {
 		report("resend_window", "", "expected 0 or a longer time")
 	}
+	if s.Payload != "" && s.Format != "json" && s.Format != "" && s.Format != s.Payload {
+		report("payload format", "leave payload out", "payload is the older name of format, and the two say different things")
+	}
+	s.checkFormat(report)
 	checkTimeout(s.Timeout, report)
 }
+
+// format is the name of the format, whichever way it was given.
+func (s *SyslogSettings) format() string { return cmp.Or(s.Payload, s.Format, "json") }
 
 // syslogSink renders events and hands them to a transport.
 type syslogSink struct {
 	header format.Syslog
+	body   format.Formatter // nil: header.Payload, whose forms can be cut to any length
 	rfc    int
 	limit  int // of a message; 0 on udp means what fits a datagram
 	octet  bool
@@ -164,9 +176,16 @@ func openSyslog(s *SyslogSettings, env Env) (*syslogSink, error) {
 			Options:  format.Options{Version: env.Version, ServerVersion: s.ServerVersion},
 			Facility: max(slices.Index(facilities, s.Facility), 0), AppName: s.AppName, ProcID: strconv.Itoa(os.Getpid()),
 			Hostname: own, OwnHost: s.Hostname == "erbridge", Enterprise: s.EnterpriseNumber,
-			Payload: format.Payload(s.Payload), Location: time.Local,
+			Payload: format.Payload(s.format()), Location: time.Local,
 		},
 		rfc: s.RFC, limit: s.MaxMessageBytes, log: env.Log,
+	}
+	switch sink.header.Payload {
+	case format.PayloadJSON, format.PayloadCEF, format.PayloadLEEF, format.PayloadText:
+	default:
+		if sink.body, err = s.formatter(sink.header.Options); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case sink.limit == 0 && s.RFC == 3164:
@@ -178,7 +197,7 @@ func openSyslog(s *SyslogSettings, env Env) (*syslogSink, error) {
 		sink.datagrams = &datagrams{address: s.Address, timeout: s.Timeout, now: env.Now}
 		return sink, nil
 	}
-	sink.octet = s.Framing == "octet" || s.Framing == "" && (s.Transport == "tls" || s.RFC == 5424 && s.Payload != "cef")
+	sink.octet = s.Framing == "octet" || s.Framing == "" && (s.Transport == "tls" || s.RFC == 5424 && s.format() != "cef" && s.format() != "leef")
 	sink.stream = newStream(s.Address, s.Timeout, s.ResendWindow, env)
 	if s.Transport == "tls" {
 		config, err := s.TLSSettings.config()
@@ -199,27 +218,50 @@ func (s *syslogSink) Send(ctx context.Context, events []soar.Event) error {
 	if s.datagrams != nil {
 		return s.sendDatagrams(ctx, events)
 	}
-	frames := make([][]byte, len(events))
+	frames := make([][]byte, 0, len(events))
+	partial := &PartialError{Permanent: map[int]error{}}
 	short := 0
 	for i := range events {
-		message, cut := s.render(&events[i], s.limit)
+		message, cut, err := s.render(&events[i], s.limit)
+		if err != nil {
+			partial.Permanent[i] = err
+			continue
+		}
 		if cut {
 			short++
 		}
-		frames[i] = s.frame(message)
+		frames = append(frames, s.frame(message))
 	}
 	s.logShort(short)
-	if err := s.stream.send(ctx, frames); err != nil {
-		return fmt.Errorf("syslog: %w", err)
+	if len(frames) > 0 {
+		if err := s.stream.send(ctx, frames); err != nil {
+			return fmt.Errorf("syslog: %w", err)
+		}
+	}
+	if len(partial.Permanent) > 0 {
+		return partial
 	}
 	return nil
 }
 
-func (s *syslogSink) render(ev *soar.Event, limit int) ([]byte, bool) {
-	if s.rfc == 3164 {
-		return format.RFC3164(ev, s.header, limit)
+// render makes a message. An error is permanent: the event has no form in the format, or
+// none that is short enough.
+func (s *syslogSink) render(ev *soar.Event, limit int) (message []byte, short bool, err error) {
+	switch {
+	case s.body != nil:
+		message, short, err = s.header.Around(s.rfc, ev, s.body, limit)
+	case s.rfc == 3164:
+		message, short = format.RFC3164(ev, s.header, limit)
+	default:
+		message, short = format.RFC5424(ev, s.header, limit)
 	}
-	return format.RFC5424(ev, s.header, limit)
+	switch {
+	case errors.Is(err, format.ErrTooLong):
+		err = fmt.Errorf("syslog: %w: %w; a higher max_message_bytes lets it through", ErrPermanent, err)
+	case err != nil:
+		err = fmt.Errorf("syslog: %w: %w", ErrPermanent, err)
+	}
+	return message, short, err
 }
 
 // frame makes a message one of a stream (RFC 6587, section 3.4). The formats
@@ -248,7 +290,11 @@ func (s *syslogSink) sendDatagrams(ctx context.Context, events []soar.Event) err
 	partial := &PartialError{Permanent: map[int]error{}}
 	short := 0
 	for i := range events {
-		message, cut := s.render(&events[i], limit)
+		message, cut, err := s.render(&events[i], limit)
+		if err != nil {
+			partial.Permanent[i] = err
+			continue
+		}
 		if cut {
 			short++
 		}

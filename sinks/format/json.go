@@ -2,7 +2,6 @@ package format
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -33,34 +32,37 @@ func jsonEvent(ev *soar.Event, intel bool, maxText int) []byte {
 	doc := struct {
 		soar.Event
 		Summary string `json:"summary"`
-	}{*ev, Summary(ev)}
-	dropColumns := maxText == bare
-	maxText = textLimit(maxText)
-	if ev.Alert != nil {
-		doc.Alert = writable(ev.Alert, intel)
-		if maxText > 0 {
-			shorten(doc.Alert, maxText)
-		}
-		if dropColumns {
-			doc.Alert.Event, doc.Alert.Host.Tags = nil, nil
-		}
-	}
-	doc.At = writableTime(doc.At)
-	doc.Change = ShortChange(doc.Change, cmp.Or(maxText, math.MaxInt))
-	if maxText > 0 {
-		doc.Text, doc.Summary = clip(doc.Text, maxText), clip(doc.Summary, maxText)
-		if doc.Outcome != nil {
-			o := *doc.Outcome
-			o.Summary, o.Error = clip(o.Summary, maxText), clip(o.Error, maxText)
-			doc.Outcome = &o
-		}
-		if doc.Run != nil {
-			r := *doc.Run
-			r.Error = clip(r.Error, maxText)
-			doc.Run = &r
-		}
+	}{writableEvent(ev, intel), Summary(ev)}
+	if maxText != 0 {
+		doc.Event, doc.Summary = cutEvent(doc.Event, maxText), clip(doc.Summary, textLimit(maxText))
 	}
 	return marshal(doc)
+}
+
+// writableEvent is a copy of the event that has a JSON form, whatever came in.
+func writableEvent(ev *soar.Event, intel bool) soar.Event {
+	c := *ev
+	c.At = writableTime(c.At)
+	c.Change = ShortChange(c.Change, math.MaxInt)
+	if c.Alert != nil {
+		c.Alert = writable(c.Alert, intel)
+	}
+	if c.Row != nil {
+		r := *c.Row
+		r.At, r.Host.LastSeen = writableTime(r.At), writableTime(r.Host.LastSeen)
+		c.Row = &r
+	}
+	if c.Group != nil {
+		g := *c.Group
+		g.First, g.Last = writableTime(g.First), writableTime(g.Last)
+		c.Group = &g
+	}
+	if c.Undo != nil {
+		u := *c.Undo
+		u.At = writableTime(u.At)
+		c.Undo = &u
+	}
+	return c
 }
 
 // writable is a copy of the alert that has a JSON form, whatever came in.
@@ -85,16 +87,55 @@ func writableTime(t time.Time) time.Time {
 // Shortened is the event with its texts cut to that many characters and without
 // the vendor's answer, for a receiver that finds it too large on its own.
 func Shortened(ev soar.Event, maxText int) soar.Event {
-	ev.Text = clip(ev.Text, maxText)
-	ev.Change = ShortChange(ev.Change, maxText)
+	return cutEvent(writableEvent(&ev, false), max(maxText, 1))
+}
+
+// cutEvent cuts the texts of an event, which it may change, to one of caps: that many
+// characters; bare and minimal leave out what the event on the host was.
+func cutEvent(ev soar.Event, maxText int) soar.Event {
+	drop := maxText < 0
+	limit := textLimit(maxText)
+	ev.Text = clip(ev.Text, limit)
+	ev.Change = ShortChange(ev.Change, limit)
+	if ev.Alert != nil {
+		a := *ev.Alert
+		shorten(&a, limit)
+		if drop {
+			a.Event, a.Host.Tags, a.Intel = nil, nil, nil
+		}
+		ev.Alert = &a
+	}
+	if ev.Row != nil {
+		r := *ev.Row
+		r.Columns = cutColumns(r.Columns, limit)
+		r.Query, r.Host.Name, r.Host.OS = clip(r.Query, limit), clip(r.Host.Name, limit), clip(r.Host.OS, limit)
+		if drop {
+			r.Columns, r.Host.Tags = nil, nil
+		}
+		ev.Row = &r
+	}
+	if ev.Outcome != nil {
+		o := *ev.Outcome
+		o.Summary, o.Error = clip(o.Summary, limit), clip(o.Error, limit)
+		ev.Outcome = &o
+	}
+	if ev.Run != nil {
+		r := *ev.Run
+		r.Error = clip(r.Error, limit)
+		ev.Run = &r
+	}
 	if ev.Approval != nil {
 		a := *ev.Approval
-		a.Text, a.With = clip(a.Text, maxText), nil
+		a.Text, a.Why, a.With = clip(a.Text, limit), clip(a.Why, limit), nil
 		ev.Approval = &a
 	}
-	if ev.Alert != nil {
-		ev.Alert = writable(ev.Alert, false)
-		shorten(ev.Alert, maxText)
+	if ev.Group != nil {
+		g := *ev.Group
+		g.Key = clip(g.Key, limit)
+		if drop {
+			g.Names, g.Runs, g.Steps = nil, nil, nil
+		}
+		ev.Group = &g
 	}
 	return ev
 }
@@ -102,14 +143,7 @@ func Shortened(ev soar.Event, maxText int) soar.Event {
 // shorten cuts the parts of an alert that have no bound of their own. It works
 // on a copy: the alert's maps are not touched.
 func shorten(a *soar.Alert, maxText int) {
-	a.Event = maps.Clone(a.Event)
-	for name, value := range a.Event {
-		if short := clip(name, maxText); short != name {
-			delete(a.Event, name)
-			name = short
-		}
-		a.Event[name] = clip(value, maxText)
-	}
+	a.Event = cutColumns(a.Event, maxText)
 	a.Comment, a.QueryName, a.URL = clip(a.Comment, maxText), clip(a.QueryName, maxText), clip(a.URL, maxText)
 	a.Host.Name, a.Host.OS = clip(a.Host.Name, maxText), clip(a.Host.OS, maxText)
 	if a.Rule != nil {
@@ -117,6 +151,19 @@ func shorten(a *soar.Alert, maxText int) {
 		r.Name, r.Description = clip(r.Name, maxText), clip(r.Description, maxText)
 		a.Rule = &r
 	}
+}
+
+// cutColumns cuts names and values, in a copy.
+func cutColumns(columns map[string]string, maxText int) map[string]string {
+	columns = maps.Clone(columns)
+	for name, value := range columns {
+		if short := clip(name, maxText); short != name {
+			delete(columns, name)
+			name = short
+		}
+		columns[name] = clip(value, maxText)
+	}
+	return columns
 }
 
 // marshal writes JSON on one line, with < > & as they are and every hidden

@@ -11,6 +11,18 @@ import (
 // RFC3164 is one message in the older BSD form, without framing. RFC 3164 allows
 // 1024 bytes; what is longer is shortened as in RFC5424.
 func RFC3164(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
+	head := s.header3164(ev)
+	return fit(limit, func(room, maxText int) []byte {
+		rest := 0
+		if room > 0 {
+			rest = room - len(head)
+		}
+		return slices.Concat(head, s.payload(ev, rest, maxText))
+	})
+}
+
+// header3164 is all before the message.
+func (s Syslog) header3164(ev *soar.Event) []byte {
 	at := s.time(ev)
 	if s.Location != nil {
 		at = at.In(s.Location)
@@ -26,13 +38,7 @@ func RFC3164(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
 	if s.ProcID != "" {
 		head += "[" + printASCII(s.ProcID, 32) + "]"
 	}
-	return fit(limit, func(room, maxText int) []byte {
-		rest := 0
-		if room > 0 {
-			rest = room - len(head) - 2
-		}
-		return slices.Concat([]byte(head), []byte(": "), s.payload(ev, rest, maxText))
-	})
+	return []byte(head + ": ")
 }
 
 // host3164 is a name without what could end it for a lenient reader: a colon

@@ -19,6 +19,7 @@ const (
 	PayloadText Payload = "text" // Summary
 	PayloadJSON Payload = "json" // JSON, without the vendor's answer
 	PayloadCEF  Payload = "cef"
+	PayloadLEEF Payload = "leef"
 )
 
 // Syslog is the header of syslog messages and what they carry.
@@ -45,13 +46,9 @@ type Syslog struct {
 // cut; in the end an event's columns are left out. short reports that this
 // happened.
 func RFC5424(ev *soar.Event, s Syslog, limit int) (message []byte, short bool) {
-	head := s.head5424(ev)
-	params := s.params(ev)
+	head := s.header5424(ev)
 	return fit(limit, func(room, maxText int) []byte {
-		var b bytes.Buffer
-		b.WriteString(head)
-		writeSD(&b, s.sdID(), params, maxText)
-		b.WriteByte(' ')
+		b := bytes.NewBuffer(head(maxText))
 		rest := 0
 		if room > 0 {
 			rest = room - b.Len()
@@ -127,6 +124,8 @@ func (s Syslog) payload(ev *soar.Event, room, maxText int) []byte {
 		return jsonEvent(ev, false, maxText)
 	case PayloadCEF:
 		return cefEvent(ev, s.Options, maxText)
+	case PayloadLEEF:
+		return leefEvent(ev, s.Options, maxText)
 	}
 	text := []byte(Summary(ev))
 	if room > len(mark) {
@@ -144,12 +143,12 @@ func (s Syslog) time(ev *soar.Event) time.Time {
 	if a := ev.Alert; a != nil && (ev.Type == soar.EventAlertReceived || ev.Type == soar.EventAlertUpdated) {
 		return firstTime(a.EventTime, a.CreatedAt, ev.At)
 	}
-	return firstTime(ev.At)
+	return occurred(ev)
 }
 
 func (s Syslog) host(ev *soar.Event) string {
-	if !s.OwnHost && ev.Alert != nil && ev.Alert.Host.Name != "" {
-		return ev.Alert.Host.Name
+	if a := subject(ev); !s.OwnHost && a != nil && a.Host.Name != "" {
+		return a.Host.Name
 	}
 	return s.Hostname
 }
@@ -160,6 +159,18 @@ const time5424 = "2006-01-02T15:04:05.000000Z07:00"
 func (s Syslog) head5424(ev *soar.Event) string {
 	return s.priority(ev) + "1 " + s.time(ev).Format(time5424) + " " + printASCII(s.host(ev), 255) + " " +
 		printASCII(s.AppName, 48) + " " + printASCII(s.ProcID, 128) + " " + messageID(ev.Type) + " "
+}
+
+// header5424 is all before the message, with its parameters cut to one of caps.
+func (s Syslog) header5424(ev *soar.Event) func(maxText int) []byte {
+	head, params := s.head5424(ev), s.params(ev)
+	return func(maxText int) []byte {
+		var b bytes.Buffer
+		b.WriteString(head)
+		writeSD(&b, s.sdID(), params, maxText)
+		b.WriteByte(' ')
+		return b.Bytes()
+	}
 }
 
 func messageID(t soar.EventType) string {
@@ -176,6 +187,14 @@ func messageID(t soar.EventType) string {
 		return "APPROVAL"
 	case soar.EventUndoSoon:
 		return "UNDO"
+	case soar.EventAlertGrouped:
+		return "GROUP"
+	case soar.EventDigest:
+		return "DIGEST"
+	case soar.EventHeartbeat:
+		return "HEARTBEAT"
+	case soar.EventTelemetry:
+		return "TELEMETRY"
 	case soar.EventTrouble:
 		return "TROUBLE"
 	case soar.EventTest:
@@ -230,6 +249,16 @@ func (s Syslog) params(ev *soar.Event) []param {
 		add("host", a.Host.Name)
 		add("host_identifier", a.Host.Identifier)
 		add("console_url", a.URL)
+	}
+	if r := ev.Row; r != nil {
+		add("server", r.Server)
+		add("query", r.Query)
+		add("host", r.Host.Name)
+		add("host_identifier", r.Host.Identifier)
+	}
+	if g := ev.Group; g != nil {
+		add("group_head", g.Head)
+		add("group_count", strconv.Itoa(g.Count))
 	}
 	if r := ev.Run; r != nil {
 		add("run", r.ID.String())
