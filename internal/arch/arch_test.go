@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"internal/console":  {"internal/soar"},
 	"internal/evidence": {"internal/soar"},
 	"internal/scripts":  {"internal/soar", "internal/registry"},
+	"internal/redact":   {"internal/soar"},
 
 	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
 	"playbooks/playtest": {"playbooks", "playbooks/guard", "internal/store", "internal/soar", "internal/registry"},
@@ -58,14 +59,14 @@ var arrows = map[string][]string{
 	"sinks/sinktest":           {"sinks", "sinks/sinksim", "internal/soar", "internal/registry"},
 
 	// What puts the parts together.
-	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "internal/evidence", "connector", "sinks", "playbooks/guard", "playbooks/library"},
+	"internal/config": {"internal/soar", "internal/registry", "internal/jq", "internal/evidence", "internal/redact", "connector", "sinks", "playbooks/guard", "playbooks/library"},
 	"internal/daemon": {"internal/soar", "internal/registry", "internal/config", "internal/store", "internal/console", "internal/evidence", "internal/scripts",
-		"internal/jq", "connector", "playbooks", "playbooks/actions", "playbooks/guard", "playbooks/library", "sinks"},
+		"internal/redact", "internal/jq", "connector", "playbooks", "playbooks/actions", "playbooks/guard", "playbooks/library", "sinks"},
 	"internal/doctor": {"internal/soar", "internal/config", "connector", "connector/catalogue"},
 	"internal/gendocs": {"internal/soar", "internal/registry", "internal/config", "internal/daemon", "internal/jq", "connector",
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
-	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/evidence", "internal/store", "internal/jq",
+	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/evidence", "internal/redact", "internal/store", "internal/jq",
 		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/guard", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
 }
 
