@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/erbridge/erbridge/sinks/format"
 )
@@ -66,16 +64,6 @@ func (e *elastic) install(ctx context.Context) error {
 	}
 	e.installed = true
 	return nil
-}
-
-// judgeSetup judges the answer to a request that has no event in it: what is
-// refused for good is a matter of the configuration.
-func (r reply) judgeSetup(now time.Time) error {
-	err := r.judge(now)
-	if errors.Is(err, ErrPermanent) || errors.Is(err, ErrTooLarge) {
-		return r.errorf(ErrConfig)
-	}
-	return err
 }
 
 // exchange sends a request other than bulk.

@@ -220,6 +220,16 @@ func (r reply) judge(now time.Time) error {
 	return r.errorf(ErrPermanent)
 }
 
+// judgeSetup judges the answer to a request that has no event in it: what is
+// refused for good is a matter of the configuration.
+func (r reply) judgeSetup(now time.Time) error {
+	err := r.judge(now)
+	if errors.Is(err, ErrPermanent) || errors.Is(err, ErrTooLarge) {
+		return r.errorf(ErrConfig)
+	}
+	return err
+}
+
 // errorf is an error of the given class that quotes the answer.
 func (r reply) errorf(class error) error {
 	text := fmt.Sprintf("%s: status %d", r.From, r.Status)
