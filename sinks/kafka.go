@@ -122,6 +122,7 @@ type kafka struct {
 	log      *slog.Logger
 
 	client *kgo.Client // nil until the first Send, and after a failure
+	proven bool        // the client has written something
 }
 
 func openKafka(s KafkaSettings, env Env) (*kafka, error) {
@@ -178,6 +179,7 @@ func (s *kafka) Send(ctx context.Context, events []soar.Event) error {
 		s.produce(ctx, ready[:n])
 		s.separate(ctx, ready[:n])
 		again := anyAgain(ready[:n])
+		s.proven = s.proven || ready[0].err == nil
 		ready = ready[n:]
 		if again {
 			// A client with failures behind it begins anew, and tells why more plainly.
@@ -253,8 +255,12 @@ func (s *kafka) size(it *kafkaItem) int {
 }
 
 // fit is how many items go into one record batch, should they all have the same
-// partition.
+// partition. A new client gets one item first: while it does not know the
+// partitions, it would begin to send before all items are in their batch.
 func (s *kafka) fit(items []*kafkaItem) int {
+	if !s.proven {
+		return 1
+	}
 	bytes := 0
 	for i, it := range items {
 		if bytes += s.size(it); i > 0 && bytes > s.settings.MaxMessageBytes {

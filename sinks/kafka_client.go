@@ -87,7 +87,7 @@ func (s *kafka) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s.client = client
+	s.client, s.proven = client, false
 	ctx, cancel := context.WithTimeoutCause(ctx, s.settings.Timeout, fmt.Errorf("no answer within %s", s.settings.Timeout))
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()
