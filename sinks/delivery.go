@@ -37,7 +37,8 @@ type item struct {
 	event      soar.Event
 	redelivery int64 // Redelivery.ID; 0 for an event of the feed
 	state      itemState
-	reason     error // of setAside
+	effects    []effect // on the groups of the sink
+	reason     error    // of setAside
 	panics     int
 }
 
@@ -155,6 +156,7 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 	var c soar.Change
 	var drops int64
 	for _, it := range b.settledItems() {
+		f.grouper.settled(it.effects)
 		switch it.state {
 		case setAside:
 			c.DeadLetters = append(c.DeadLetters, f.deadLetter(it))
@@ -249,7 +251,7 @@ func shorten(text string, limit int) string {
 // deadLetter keeps the whole event, so that it can be looked at and replayed; one
 // that is too large for the store keeps what fits.
 func (f *Forwarder) deadLetter(it *item) soar.DeadLetter {
-	ev := it.event
+	ev := f.redacted(it.event)
 	payload, err := fitPayload(ev)
 	if err != nil { // an event that came out of JSON goes into JSON; its id is enough to find the alert
 		f.log.Error("dead letter without its event", "event", ev.ID, "err", err)
@@ -281,7 +283,7 @@ func (f *Forwarder) send(ctx context.Context, group []*item) (err error) {
 	defer f.setTrying(false)
 	events := make([]soar.Event, len(group))
 	for i, it := range group {
-		events[i] = it.event
+		events[i] = f.redacted(it.event)
 	}
 	ctx, cancel := outlive(ctx, f.o.Drain)
 	defer cancel()

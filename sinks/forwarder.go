@@ -49,6 +49,11 @@ type ForwarderOptions struct {
 	// Routes decide about them as well, where they name the sink; nil means that
 	// there are none.
 	Routes Routes
+	// Group says which alerts are put together, and which are silenced.
+	Group GroupOptions
+	// Redact takes out of an event what must not leave; nil takes out nothing. It
+	// changes a copy.
+	Redact func(soar.Event) soar.Event
 	// FromStart lets a sink without a cursor begin at the oldest event in the
 	// feed, and not with what happens from now on.
 	FromStart bool
@@ -135,6 +140,7 @@ type Forwarder struct {
 	route   route
 	metrics *metrics
 	log     *slog.Logger
+	grouper *grouper
 	jitter  func(time.Duration) time.Duration
 	resume  chan struct{} // one token: the next wait ends at once
 
@@ -149,6 +155,7 @@ type Forwarder struct {
 	unsavedFrom time.Time       // since when passed is ahead of saved
 	redeliver   <-chan struct{} // nil: look for redeliveries; else look when it is closed
 	collecting  *batch          // waits for more events to go with it; nil when nothing does
+	undecided   bool            // the first event of page may be part of a storm: more has to be known
 	limit       int             // events in the next Send; shrinks with failures
 	failures    int             // in a row
 	probes      int             // failed tries since the sink was paused
@@ -208,12 +215,13 @@ func NewForwarder(name string, sink Sink, feed Feed, o ForwarderOptions) (*Forwa
 	kv, _ := feed.(KV)
 	return &Forwarder{
 		name: name, sink: sink, feed: feed, kv: kv, o: o, metrics: m,
-		route:  newRoute(name, o.Events, o.When, o.Routes),
-		log:    o.Log.With("sink", name),
-		jitter: func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
-		resume: make(chan struct{}, 1),
-		limit:  o.MaxBatch,
-		status: SinkStatus{Name: name, State: StateOK},
+		route:   newRoute(name, o.Events, o.When, o.Routes),
+		log:     o.Log.With("sink", name),
+		grouper: newGrouper(name, o.Group, o.Log.With("sink", name)),
+		jitter:  func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
+		resume:  make(chan struct{}, 1),
+		limit:   o.MaxBatch,
+		status:  SinkStatus{Name: name, State: StateOK},
 	}, nil
 }
 
@@ -255,7 +263,9 @@ func (f *Forwarder) Run(ctx context.Context) error {
 // mean looking at those events again.
 func (f *Forwarder) ended(ctx context.Context, err error) error {
 	if f.passed > f.saved {
-		if recorded := f.record(ctx, soar.Change{Sinks: []soar.SinkCursor{{Sink: f.name, Pos: f.passed}}}); recorded == nil {
+		c := soar.Change{Sinks: []soar.SinkCursor{{Sink: f.name, Pos: f.passed}}}
+		f.grouper.keep(&c, f.o.Now())
+		if recorded := f.record(ctx, c); recorded == nil {
 			f.saved = f.passed
 		}
 	}
@@ -301,10 +311,11 @@ func (f *Forwarder) remember(ctx context.Context) error {
 	if f.kv == nil {
 		return nil
 	}
+	errGroups := f.grouper.load(ctx, f.kv)
 	held, errHeld := ReadHold(ctx, f.kv, f.name)
 	replay, errReplay := ReadReplay(ctx, f.kv, f.name)
 	_, errGap := readValue(ctx, f.kv, gapKey(f.name), &f.gap)
-	for _, err := range []error{errHeld, errReplay, errGap} {
+	for _, err := range []error{errGroups, errHeld, errReplay, errGap} {
 		if errors.Is(err, errBadValue) { // waiting does not mend it
 			f.log.Error("what was noted of the sink is forgotten", "err", err)
 		} else if err != nil {
@@ -333,19 +344,24 @@ func (f *Forwarder) step(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	if len(f.page) == 0 {
+	undecided := f.undecided
+	if len(f.page) == 0 || undecided {
+		var more []soar.Event
 		err := f.insist(ctx, "read the feed", func() (err error) {
-			f.page, err = f.feed.Feed(ctx, f.read, f.pageSize())
+			more, err = f.feed.Feed(ctx, f.read, f.pageSize())
 			return err
 		})
 		if err != nil {
 			return false, err
 		}
-		if n := len(f.page); n > 0 {
-			f.read = f.page[n-1].Pos
+		if n := len(more); n > 0 {
+			f.page, f.read, undecided = append(f.page, more...), more[n-1].Pos, false
 		}
 	}
-	worked := again != nil || len(f.page) > 0
+	if err := f.tick(ctx); err != nil {
+		return false, err
+	}
+	worked := again != nil || len(f.page) > 0 && !undecided
 	b := f.nextBatch(ctx)
 	if b == nil {
 		return worked, nil
@@ -364,6 +380,7 @@ func (f *Forwarder) nextBatch(ctx context.Context) *batch {
 		b = &batch{}
 	}
 	overdue := f.overdue()
+	f.undecided = false
 	for i := range f.page {
 		ev := &f.page[i]
 		it := &item{event: *ev}
@@ -384,6 +401,16 @@ func (f *Forwarder) nextBatch(ctx context.Context) *batch {
 			if b.todo > 0 && (b.todo == f.o.MaxBatch || b.bytes+size > f.o.MaxBatchBytes) {
 				f.page = f.page[i:]
 				return b
+			}
+			what, effects := f.look(ctx, &it.event, f.page[i+1:])
+			if it.effects = effects; what == onHold {
+				f.page, f.undecided = f.page[i:], true
+				return b.orNil()
+			}
+			if what == counted {
+				f.metrics.count(outcomeGrouped, 1)
+				it.state, it.event = settled, soar.Event{Pos: ev.Pos}
+				break
 			}
 			if b.todo == 0 {
 				b.since = time.Now()
@@ -438,7 +465,10 @@ func (f *Forwarder) redeliveries(ctx context.Context) (*batch, error) {
 
 // idle waits for something to do.
 func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
-	var flush, due, tell <-chan time.Time
+	var flush, due, tell, groups <-chan time.Time
+	if wait := f.nextLook(); wait > 0 {
+		groups = time.After(wait)
+	}
 	if f.collecting != nil {
 		due = time.After(f.o.MaxBatchAge - time.Since(f.collecting.since))
 	} else {
@@ -459,6 +489,7 @@ func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
 	case <-f.redeliver:
 	case <-f.resume: // or there is something to replay
 	case <-due:
+	case <-groups:
 	case <-flush:
 		return f.save(ctx, soar.Change{})
 	case <-tell:
@@ -474,8 +505,10 @@ func (f *Forwarder) save(ctx context.Context, c soar.Change) error {
 	if f.passed > f.saved {
 		c.Sinks = []soar.SinkCursor{{Sink: f.name, Pos: f.passed}}
 	}
+	f.grouper.keep(&c, f.o.Now())
 	err := f.insist(ctx, "move the cursor", func() error { return f.record(ctx, c) })
 	if err == nil {
+		f.grouper.saved()
 		f.saved = f.passed
 		f.update(func(s *SinkStatus) { s.Cursor = f.saved })
 	}

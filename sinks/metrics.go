@@ -15,6 +15,7 @@ const (
 	outcomeRouteError = "route_error" // `when` failed on it, set aside
 	outcomeSkipped    = "skipped"     // not meant for this sink
 	outcomeDropped    = "dropped"     // over max_backlog, passed over
+	outcomeGrouped    = "grouped"     // counted with others or silenced, and not delivered by itself
 )
 
 // metrics are the counters of one forwarder. Forwarders share them by label, so
@@ -41,7 +42,7 @@ func newMetrics(r prometheus.Registerer, sink string) (*metrics, error) {
 		return nil, err
 	}
 	m := &metrics{events: events.MustCurryWith(prometheus.Labels{"sink": sink}), send: send.WithLabelValues(sink)}
-	for _, outcome := range []string{outcomeDelivered, outcomeRetried, outcomeDeadLetter, outcomeRouteError, outcomeSkipped, outcomeDropped} {
+	for _, outcome := range []string{outcomeDelivered, outcomeRetried, outcomeDeadLetter, outcomeRouteError, outcomeSkipped, outcomeDropped, outcomeGrouped} {
 		m.events.WithLabelValues(outcome) // a counter that is not there cannot be alerted on
 	}
 	return m, nil

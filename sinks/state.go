@@ -20,7 +20,7 @@ func NewState(kv KV, sink string, now func() time.Time) State {
 	if now == nil {
 		now = time.Now
 	}
-	return &state{kv: kv, prefix: "sink/" + url.PathEscape(sink) + "/", now: now}
+	return &state{kv: kv, prefix: statePrefix(sink), now: now}
 }
 
 type state struct {
