@@ -32,9 +32,7 @@ type SplunkSettings struct {
 	// takes apart by the rules of the source type.
 	Endpoint string `yaml:"endpoint" enum:"event,raw"`
 
-	// Format is the form of the lines for endpoint raw, such as json, cef or ecs.
-	// Empty means json.
-	Format string `yaml:"format"`
+	FormatSettings `yaml:",inline"`
 
 	// Index is the index to write to. Empty means the token's own.
 	Index string `yaml:"index"`
@@ -85,7 +83,7 @@ func init() {
 	Types.Add("splunk", Type{
 		Summary: "Splunk through the HTTP Event Collector, with CIM field names",
 		Settings: &SplunkSettings{
-			Endpoint: "event", Source: "eclecticiq:er", AckTimeout: 2 * time.Minute, AckInterval: time.Second,
+			Endpoint: "event", FormatSettings: FormatSettings{Format: "json"}, Source: "eclecticiq:er", AckTimeout: 2 * time.Minute, AckInterval: time.Second,
 			Compress: true, Timeout: 30 * time.Second,
 		},
 		Example: `type: splunk
@@ -108,12 +106,10 @@ const maxAckTimeout = 4 * time.Minute
 func (s *SplunkSettings) Check(report func(setting, hint, format string, args ...any)) {
 	checkURL(s.URL, report)
 	checkTimeout(s.Timeout, report)
-	if s.Format != "" {
-		if s.Endpoint != "raw" {
-			report("format endpoint", "endpoint: raw sends lines of any format", "events of endpoint event have CIM field names")
-		} else if _, err := format.New(s.Format, format.Options{}); err != nil {
-			report("format", "", "%v", err)
-		}
+	if s.Endpoint != "raw" && s.Format != "json" {
+		report("format endpoint", "endpoint: raw sends lines of any format", "events of endpoint event have CIM field names")
+	} else {
+		s.checkFormat(report)
 	}
 	if !s.Ack {
 		return
@@ -148,9 +144,10 @@ type splunk struct {
 	token     soar.Secret
 	compress  bool
 	userAgent string
-	body      func(events []soar.Event) ([]byte, error)
-	acks      *splunkAcks // nil: not asked for
-	channel   string      // of endpoint raw without acks
+	hec       format.HECOptions
+	lines     format.Formatter // of endpoint raw; nil for events
+	acks      *splunkAcks      // nil: not asked for
+	channel   string           // of endpoint raw without acks
 	log       *slog.Logger
 	now       func() time.Time
 }
@@ -167,17 +164,13 @@ func openSplunk(s *SplunkSettings, env Env) (*splunk, error) {
 	}
 	sink := &splunk{client: client, token: s.Token, compress: s.Compress, userAgent: userAgent(env), log: env.Log, now: env.Now}
 	options := format.Options{Version: env.Version, ServerVersion: s.ServerVersion}
+	sink.hec = format.HECOptions{Options: options, Index: s.Index, Source: s.Source, SourceType: s.SourceType, Host: s.Host}
 	if s.Endpoint == "raw" {
-		lines, err := format.New(cmp.Or(s.Format, "json"), options)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		if sink.lines, err = s.formatter(options); err != nil {
+			return nil, err
 		}
-		sink.body = func(events []soar.Event) ([]byte, error) { return rawLines(events, lines) }
 		sink.channel = newChannel()
 		u.RawQuery = rawQuery(s).Encode()
-	} else {
-		options := format.HECOptions{Options: options, Index: s.Index, Source: s.Source, SourceType: s.SourceType, Host: s.Host}
-		sink.body = func(events []soar.Event) ([]byte, error) { return hecObjects(events, options), nil }
 	}
 	if s.Ack {
 		if !known {
@@ -194,16 +187,6 @@ func openSplunk(s *SplunkSettings, env Env) (*splunk, error) {
 	return sink, nil
 }
 
-// hecObjects puts one object after the other: no array, no commas.
-func hecObjects(events []soar.Event, o format.HECOptions) []byte {
-	var body bytes.Buffer
-	for i := range events {
-		body.Write(format.HEC(&events[i], o))
-		body.WriteByte('\n')
-	}
-	return body.Bytes()
-}
-
 // Send posts all events in one request, and with acks waits for the indexers to
 // have them. The collector has no way to recognise a repeat: events carry
 // event_id for a search to drop them by.
@@ -211,9 +194,9 @@ func (s *splunk) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := s.post(ctx, events)
+	err := s.send(ctx, events)
 	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
-		err = s.post(ctx, []soar.Event{format.Shortened(events[0], shortText)})
+		err = s.send(ctx, []soar.Event{format.Shortened(events[0], shortText)})
 	}
 	if partial, ok := errors.AsType[*PartialError](err); ok {
 		return partial
@@ -224,13 +207,23 @@ func (s *splunk) Send(ctx context.Context, events []soar.Event) error {
 	return nil
 }
 
-func (s *splunk) post(ctx context.Context, events []soar.Event) error {
-	body, err := s.body(events)
-	if err != nil {
-		return err
+func (s *splunk) send(ctx context.Context, events []soar.Event) error {
+	if s.lines != nil {
+		return s.sendRaw(ctx, events)
 	}
+	// One object after the other: no array, no commas.
+	var body bytes.Buffer
+	for i := range events {
+		body.Write(format.HEC(&events[i], s.hec))
+		body.WriteByte('\n')
+	}
+	return s.post(ctx, body.Bytes(), len(events))
+}
+
+// post sends the body of n events.
+func (s *splunk) post(ctx context.Context, body []byte, n int) error {
 	if len(body) > maxSplunkBytes {
-		return fmt.Errorf("%w: %d events of %d bytes", ErrTooLarge, len(events), len(body))
+		return fmt.Errorf("%w: %d events of %d bytes", ErrTooLarge, n, len(body))
 	}
 	client, channel := s.client, s.channel
 	if s.acks != nil {
@@ -243,13 +236,13 @@ func (s *splunk) post(ctx context.Context, events []soar.Event) error {
 	r, err := exchange(client, req, maxReplyBytes)
 	if errors.Is(err, errReplyLost) && r.Status == http.StatusOK && s.acks == nil {
 		// The status says that the events are taken, and a repeat would double them.
-		s.log.Warn("reply broke off after its status, events count as delivered", "events", len(events), "err", err)
+		s.log.Warn("reply broke off after its status, events count as delivered", "events", n, "err", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	ack, err := s.judge(r, len(events))
+	ack, err := s.judge(r, n)
 	if err != nil || s.acks == nil {
 		return err
 	}

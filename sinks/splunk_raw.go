@@ -3,16 +3,16 @@ package sinks
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"net/url"
 
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/sinks/format"
 )
 
 // rawQuery is what the raw endpoint is told about all lines of a request (Splunk
 // Enterprise REST API, services/collector/raw).
 func rawQuery(s *SplunkSettings) url.Values {
-	query := url.Values{"sourcetype": {cmp.Or(s.SourceType, "eclecticiq:er:"+cmp.Or(s.Format, "json"))}}
+	query := url.Values{"sourcetype": {cmp.Or(s.SourceType, "eclecticiq:er:"+s.Format)}}
 	for name, value := range map[string]string{"source": s.Source, "host": s.Host, "index": s.Index} {
 		if value != "" {
 			query.Set(name, value)
@@ -21,20 +21,9 @@ func rawQuery(s *SplunkSettings) url.Values {
 	return query
 }
 
-// rawLines is one line for each event. A line end inside one, which only a user's
-// own template can make, would let alert text pass for another event.
-func rawLines(events []soar.Event, lines format.Formatter) ([]byte, error) {
-	var body bytes.Buffer
-	for i := range events {
-		line, err := lines(&events[i])
-		if err != nil {
-			return nil, oneRefused(i, len(events), err)
-		}
-		for _, end := range []string{"\r", "\n"} {
-			line = bytes.ReplaceAll(line, []byte(end), []byte(" "))
-		}
-		body.Write(line)
-		body.WriteByte('\n')
-	}
-	return body.Bytes(), nil
+// sendRaw posts one line for each event.
+func (s *splunk) sendRaw(ctx context.Context, events []soar.Event) error {
+	return sendFormatted(events, s.lines, func(lines [][]byte) error {
+		return s.post(ctx, append(bytes.Join(lines, []byte("\n")), '\n'), len(lines))
+	})
 }

@@ -64,7 +64,7 @@ func plainBody(t *testing.T, r *http.Request, body []byte) []byte {
 
 func splunkSettings(url string) *sinks.SplunkSettings {
 	return &sinks.SplunkSettings{
-		URL: url, Token: soar.SecretValue("s3cret-hec-token"), Endpoint: "event", Compress: true, Timeout: 5 * time.Second,
+		URL: url, Token: soar.SecretValue("s3cret-hec-token"), Endpoint: "event", FormatSettings: sinks.FormatSettings{Format: "json"}, Compress: true, Timeout: 5 * time.Second,
 		AckTimeout: time.Minute, AckInterval: time.Millisecond,
 	}
 }
@@ -253,14 +253,14 @@ func TestSIEMSettingsAreChecked(t *testing.T) {
 		settings sinks.Checker
 		want     string
 	}{
-		{"not a URL", &sinks.SplunkSettings{URL: "hec:8088", Timeout: 1}, "url: expected http:// or https:// and a host"},
-		{"password in the URL", &sinks.SplunkSettings{URL: "https://u:p@hec", Timeout: 1}, "url: no user name or password here, there are settings for them"},
-		{"format of an endpoint that has its own", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Endpoint: "event", Format: "cef"}, "format endpoint: events of"},
-		{"format that is none", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Endpoint: "raw", Format: "xml"}, `format: format "xml"`},
-		{"acks behind a path of a proxy", &sinks.SplunkSettings{URL: "https://hec/in", Timeout: 1, Ack: true, AckTimeout: 1, AckInterval: 1}, "ack url: a path"},
-		{"acks that take too long", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: time.Hour, AckInterval: 1}, "ack_timeout: expected"},
-		{"acks asked for all the time", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: 1}, "ack_interval: expected"},
-		{"no time-out", &sinks.SplunkSettings{URL: "https://hec"}, "timeout: expected a duration above 0"},
+		{"not a URL", &sinks.SplunkSettings{FormatSettings: sinks.FormatSettings{Format: "json"}, URL: "hec:8088", Timeout: 1}, "url: expected http:// or https:// and a host"},
+		{"password in the URL", &sinks.SplunkSettings{FormatSettings: sinks.FormatSettings{Format: "json"}, URL: "https://u:p@hec", Timeout: 1}, "url: no user name or password here, there are settings for them"},
+		{"format of an endpoint that has its own", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Endpoint: "event", FormatSettings: sinks.FormatSettings{Format: "cef"}}, "format endpoint: events of"},
+		{"template that is missing", &sinks.SplunkSettings{URL: "https://hec", Timeout: 1, Endpoint: "raw", FormatSettings: sinks.FormatSettings{Format: "template"}}, "format: format: template needs"},
+		{"acks behind a path of a proxy", &sinks.SplunkSettings{FormatSettings: sinks.FormatSettings{Format: "json"}, URL: "https://hec/in", Timeout: 1, Ack: true, AckTimeout: 1, AckInterval: 1}, "ack url: a path"},
+		{"acks that take too long", &sinks.SplunkSettings{FormatSettings: sinks.FormatSettings{Format: "json"}, URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: time.Hour, AckInterval: 1}, "ack_timeout: expected"},
+		{"acks asked for all the time", &sinks.SplunkSettings{FormatSettings: sinks.FormatSettings{Format: "json"}, URL: "https://hec", Timeout: 1, Ack: true, AckTimeout: 1}, "ack_interval: expected"},
+		{"no time-out", &sinks.SplunkSettings{FormatSettings: sinks.FormatSettings{Format: "json"}, URL: "https://hec"}, "timeout: expected a duration above 0"},
 		{"two ways to log in", &sinks.ElasticSettings{URL: "https://es", Namespace: "x", Timeout: 1, APIKey: soar.SecretValue("a"), Token: soar.SecretValue("b")}, "api_key username password token: set one of api_key, username with password, token"},
 		{"template for an index of the user", &sinks.ElasticSettings{URL: "https://es", Index: "er", Timeout: 1, InstallTemplate: true}, "install_template index: the template"},
 		{"user without password", &sinks.ElasticSettings{URL: "https://es", Namespace: "x", Timeout: 1, Username: "u"}, "username password: username and password go together"},
