@@ -29,7 +29,7 @@ test: ## run every test that needs no installed service; say what was left out
 
 .PHONY: race
 race: ## run the tests under the race detector
-	$(GO) test -race ./...
+	MODEL_SEQUENCES=60 $(GO) test -race -timeout 30m ./...
 
 .PHONY: model
 model: ## play SEQUENCES random sequences of alerts, crashes and faults, and judge what the guard promises

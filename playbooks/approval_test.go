@@ -420,6 +420,36 @@ func TestKillSwitchAfterApproval(t *testing.T) {
 	})
 }
 
+// slowAnswers tells of its commits late: others have read long since what is in them.
+type slowAnswers struct{ *memJournal }
+
+func (j slowAnswers) Commit(ctx context.Context, c soar.Change) (soar.Committed, error) {
+	committed, err := j.memJournal.Commit(ctx, c)
+	time.Sleep(time.Second)
+	return committed, err
+}
+
+// Who reads of a question in the feed may answer it at once.
+func TestApprovalIsAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, server := newMemJournal(), newFakeServer()
+		actions := server.actions()
+		e, stop := running(t, slowAnswers{j}, actions, loadText(t, actions, oneAgreed), EngineOptions{Guard: approvers(t, fromLeads)})
+		j.put(t, testAlert("1"))
+		var asked []soar.Event
+		for len(asked) == 0 {
+			time.Sleep(10 * time.Millisecond)
+			asked = j.events(soar.EventApprovalRequested)
+		}
+		agree(t, e, asked[0].Approval.ID, "ann")
+		time.Sleep(time.Minute)
+		stop()
+		if server.called("fake.once") != 1 {
+			t.Errorf("%d calls", server.called("fake.once"))
+		}
+	})
+}
+
 // An answer that cannot be kept does not count.
 func TestApprovalAnswerThatIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -467,6 +467,11 @@ const (
 // start resumes a run in a worker; false means that ctx ended first.
 func (p *pool) start(ctx context.Context, run soar.Run, why occasionToGoOn) bool {
 	if !p.e.takeRun(run.ID) {
+		if why == whenPoked {
+			// Whoever has it may have come for nothing, as with a wake time that has moved
+			// since, and leave without having asked the guard.
+			p.e.holds.putBack(run.ID, p.e.busy)
+		}
 		return true
 	}
 	select {

@@ -75,6 +75,19 @@ func (h *holds) work(id soar.RunID) {
 	}
 }
 
+// putBack has a run wait again that was taken out while somebody else had it. Whoever
+// that is tells of leaving it, unless that has happened already.
+func (h *holds) putBack(id soar.RunID, busy func(soar.RunID) bool) {
+	h.mu.Lock()
+	if _, ok := h.runs[id]; !ok {
+		h.runs[id] = held{steps: h.counted[id]}
+	}
+	h.mu.Unlock()
+	if !busy(id) {
+		h.left(id)
+	}
+}
+
 // sort puts runs that wait behind those that do not, the most urgent first.
 func (h *holds) sort(runs []soar.Run) {
 	h.mu.Lock()

@@ -46,6 +46,50 @@ func TestHeldRunIsKeptBesideAnOldRow(t *testing.T) {
 	})
 }
 
+// A run that waits for the guard is not forgotten when somebody looks at an old row of it
+// at the very moment at which the guard changes its mind.
+func TestHeldRunIsPokedThoughSomebodyHasIt(t *testing.T) {
+	for _, leaves := range []string{"before it is put back", "after it was put back"} {
+		t.Run(leaves, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j, server := newMemJournal(), newFakeServer()
+				actions := server.actions()
+				e, stop := running(t, j, actions, loadText(t, actions, oneHit), EngineOptions{Hosts: anyHost})
+				if _, err := e.Pause(t.Context(), "ann", "lunch"); err != nil {
+					t.Fatal(err)
+				}
+				j.put(t, testAlert("1"))
+				time.Sleep(time.Second)
+				run := j.all()[0]
+				news := func(soar.RunID, uint64) bool { return true }
+				if ids := e.holds.take(news, e.busy); len(ids) != 1 || ids[0] != run.ID {
+					t.Fatalf("taken: %v", ids)
+				}
+				if err := e.Resume(t.Context(), "ann"); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // whoever looks at what is held, has looked
+				if !e.takeRun(run.ID) {
+					t.Fatal("somebody has it already")
+				}
+				if leaves == "before it is put back" {
+					e.dropRun(run.ID)
+					e.holds.putBack(run.ID, e.busy)
+				} else {
+					p := &pool{e: e, ctx: t.Context()}
+					p.start(t.Context(), run, whenPoked)
+					e.dropRun(run.ID)
+				}
+				time.Sleep(time.Second)
+				if n := server.called("fake.once"); n != 1 {
+					t.Errorf("%d calls were sent", n)
+				}
+				stop()
+			})
+		})
+	}
+}
+
 // flaky is an action whose host cannot be looked at, for a reason that is worded in another
 // way each time, as errors with the numbers of ports are.
 type flaky struct {

@@ -364,7 +364,7 @@ type Decided struct {
 
 // Decide takes a person's answer to an approval. Errors wrap soar.ErrNotFound when there
 // is none, ErrMayNot when the person may not decide, ErrDecided when nobody can any
-// more, and soar.ErrBusy while another answer is being written down.
+// more, and soar.ErrBusy while the question, or another answer, is being written down.
 func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -372,8 +372,11 @@ func (g *Guard) Decide(id string, v soar.Vote) (*Decided, error) {
 	v.By, v.Reason, v.Via = name, shown(v.Reason), shown(v.Via)
 	t := g.approvals
 	a := t.byID[id]
-	if a == nil || !a.kept {
+	if a == nil {
 		return nil, fmt.Errorf("approval %q: %w", id, soar.ErrNotFound)
+	}
+	if !a.kept { // who reads the feed can know of it before whoever asks is told that it is on disk
+		return nil, fmt.Errorf("approval %s: the question is being written down: %w", id, soar.ErrBusy)
 	}
 	if a.moving {
 		return nil, fmt.Errorf("approval %s: another answer is being written down: %w", id, soar.ErrBusy)

@@ -54,8 +54,8 @@ func TestApproversAreThoseOfNow(t *testing.T) {
 	if len(events) != 1 || len(g.Approvals(now)) != 0 {
 		t.Fatalf("%d events, approvals %+v before they are kept", len(events), g.Approvals(now))
 	}
-	if _, err := g.Decide(events[0].Approval.ID, soar.Vote{By: "ann", Agree: true, At: now}); !errors.Is(err, soar.ErrNotFound) {
-		t.Errorf("an answer to what is not kept: %v", err)
+	if _, err := g.Decide(events[0].Approval.ID, soar.Vote{By: "ann", Agree: true, At: now}); !errors.Is(err, soar.ErrBusy) {
+		t.Errorf("an answer to what is not kept yet: %v", err)
 	}
 	settle(true)
 	if err := g.Configure(Settings{Approvers: map[string][]string{"leads": {"ben"}}, Approval: ApprovalSettings{From: []string{"leads"}}}); err != nil {
