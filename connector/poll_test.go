@@ -272,7 +272,7 @@ func TestPushMakesThePollerFetchAtOnce(t *testing.T) {
 	var p *Poller
 	settings := DefaultPush()
 	settings.Listen = "127.0.0.1:0"
-	push, err := NewPush(settings, func() { p.Ring() }, SourceEnv{Intake: in})
+	push, err := NewPush("er", settings, func() { p.Ring() }, SourceEnv{Intake: in})
 	if err != nil {
 		t.Fatal(err)
 	}

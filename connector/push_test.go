@@ -147,6 +147,17 @@ func (s *intake) AlertByRef(_ context.Context, ref string) (soar.StoredAlert, er
 	return soar.StoredAlert{Key: s.keys[ref], Alert: a}, nil
 }
 
+func (s *intake) TelemetryRows(context.Context) (n int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ev := range s.events {
+		if ev.Type == soar.EventTelemetry {
+			n++
+		}
+	}
+	return n, nil
+}
+
 func (s *intake) alert(t *testing.T, ref string) soar.Alert {
 	t.Helper()
 	s.mu.Lock()
@@ -168,7 +179,7 @@ const (
 	pushResult35 = `{"@version": 1, "@host_identifier": "EC2A", "@timestamp": "1", "log_type": "result", "action": "added", "query_name": "q"}`
 )
 
-func TestClassifyPush(t *testing.T) {
+func TestParsePush(t *testing.T) {
 	for _, tt := range []struct {
 		name, line string
 		want       pushKind
@@ -189,7 +200,7 @@ func TestClassifyPush(t *testing.T) {
 		{"an array in a kind", `{"_event_type": ["alert"]}`, "", "neither"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := classifyPush([]byte(tt.line))
+			got, _, err := parsePush([]byte(tt.line))
 			if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("got %q, %v; want %q, %q", got, err, tt.want, tt.err)
 			}
@@ -197,12 +208,12 @@ func TestClassifyPush(t *testing.T) {
 	}
 }
 
-func FuzzClassifyPush(f *testing.F) {
+func FuzzParsePush(f *testing.F) {
 	for _, line := range []string{pushRule40, pushIntel40, pushResult40, pushRule35, pushOver35, pushResult35, "{", "<13>{}"} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		kind, err := classifyPush(line)
+		kind, _, err := parsePush(line)
 		if (kind == "") != (err != nil) {
 			t.Errorf("kind %q with error %v", kind, err)
 		}
@@ -215,7 +226,7 @@ func startPush(t *testing.T, in *intake) (dial func() net.Conn, rings chan struc
 	settings := DefaultPush()
 	settings.Listen = "127.0.0.1:0"
 	rings = make(chan struct{}, 1000)
-	p, err := NewPush(settings, func() { rings <- struct{}{} }, SourceEnv{Intake: in})
+	p, err := NewPush("er", settings, func() { rings <- struct{}{} }, SourceEnv{Intake: in})
 	if err != nil {
 		t.Fatal(err)
 	}

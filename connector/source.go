@@ -30,6 +30,8 @@ type Intake interface {
 	KV(ctx context.Context, prefix string) ([]soar.KV, error)
 	// AlertByRef finds a stored alert; soar.ErrNotFound.
 	AlertByRef(ctx context.Context, ref string) (soar.StoredAlert, error)
+	// TelemetryRows is how many rows of telemetry are stored.
+	TelemetryRows(ctx context.Context) (int64, error)
 }
 
 // SourceEnv is what every source gets from the daemon.

@@ -53,6 +53,7 @@ authentication and listens on loopback only.`,
 	f.StringVar(&s.options.Username, "username", "admin", "the administrator's account")
 	f.StringVar(&s.options.Password, "password", "admin", "the administrator's password; this is a simulator")
 	f.StringVar(&s.options.PushAddress, "push", "", "host:port to which alerts are pushed as lines, as the server's rsyslog alerter does")
+	f.BoolVar(&s.options.PushResults, "push-results", false, "push the result row behind each alert as well, as the server does with RSYSLOG_FORWARDING=true")
 	f.DurationVar(&s.options.CommandDelay, "command-delay", 0, "about how long an agent takes for a command (default 300ms)")
 	f.DurationVar(&s.options.AggregationWindow, "aggregation-window", 0, "how long an alert absorbs further matches; negative for never (default 1m)")
 	f.StringSliceVar(&s.scenarios, "scenario", nil, "scenarios to play at the start, one after the other; list shows them")

@@ -68,6 +68,7 @@ func (s *Server) planned() int {
 //	POST /sim/hosts/{host}/online    {"online": false}
 //	POST /sim/hosts/{host}/response  {"enabled": false}
 //	POST /sim/push                   {"address": "127.0.0.1:5514"}
+//	POST /sim/rows                   ResultRows: {"host": "1", "query": "win_dns_events", "rows": [{"domain_name": "example.org"}]}
 //	GET  /sim/state                  State; ?without=alerts,hosts leaves parts out
 //	GET  /sim/calls                  calls per endpoint
 func (s *Server) controlHandler() http.Handler {
@@ -100,6 +101,17 @@ func (s *Server) controlHandler() http.Handler {
 			s.SetPushAddress(in.Address)
 			reply(w, http.StatusOK, obj{})
 		}
+	})
+	mux.HandleFunc("POST /sim/rows", func(w http.ResponseWriter, r *http.Request) {
+		var in ResultRows
+		if !readControl(w, r, &in) {
+			return
+		}
+		if err := s.PushRows(in); err != nil {
+			reply(w, http.StatusBadRequest, obj{"error": err.Error()})
+			return
+		}
+		reply(w, http.StatusAccepted, obj{"rows": len(in.Rows)})
 	})
 	mux.HandleFunc("GET /sim/state", s.controlState)
 	mux.HandleFunc("GET /sim/calls", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.Calls()) })

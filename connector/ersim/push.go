@@ -36,13 +36,12 @@ func (s *Server) pushAlert(a *alert, columns map[string]string) {
 		return
 	}
 	line := s.pushLine4
-	result := s.resultLine4
 	if !s.profile.v4 {
-		line, result = s.pushLine2, s.resultLine2
+		line = s.pushLine2
 	}
 	job := pushJob{address: s.opts.PushAddress}
 	if s.opts.PushResults {
-		job.lines = append(job.lines, encodeJSON(result(a, columns)))
+		job.lines = append(job.lines, s.resultLine(a.host, a.query, "added", a.createdAt, columns))
 	}
 	job.lines = append(job.lines, encodeJSON(line(a, columns)))
 	s.pushed++
@@ -95,32 +94,6 @@ func (s *Server) pushLine2(a *alert, columns map[string]string) obj {
 		line[name] = value
 	}
 	line["platform"], line["is_active"], line["last_ip"], line["osname"] = a.host.role.platform, a.host.online, a.host.ip, a.host.role.os
-	return line
-}
-
-// resultLine4 is a result row as RSYSLOG_FORWARDING sends it, release 4.0.
-func (s *Server) resultLine4(a *alert, columns map[string]string) obj {
-	line := obj{
-		"_version": 2, "_host_identifier": a.host.identifier, "_timestamp": a.createdAt.Format(time.RFC3339), "_event_type": "log",
-		"_log_type": "result", "_action": "added", "_query_name": a.query, "_created": pyISO(s.now()),
-	}
-	for name, value := range columns {
-		line[name] = value
-	}
-	line["_platform"] = a.host.role.platform
-	return line
-}
-
-// resultLine2 is the same of releases up to 3.5.1.
-func (s *Server) resultLine2(a *alert, columns map[string]string) obj {
-	line := obj{
-		"@version": 1, "@host_identifier": a.host.identifier, "@timestamp": a.createdAt.Format(time.RFC3339),
-		"log_type": "result", "action": "added", "query_name": a.query, "created": pyISO(s.now()),
-	}
-	for name, value := range columns {
-		line[name] = value
-	}
-	line["platform"] = a.host.role.platform
 	return line
 }
 

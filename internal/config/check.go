@@ -48,6 +48,7 @@ func (c *checker) check() {
 	c.checkSources()
 	c.checkPlaybooks()
 	c.checkGuard()
+	c.checkPeople()
 	c.checkListeners()
 	c.checkRoutes()
 	cfg := c.cfg
@@ -65,6 +66,7 @@ func (c *checker) check() {
 	c.positive(cfg.Store.Retention.Alerts, "store", "retention", "alerts")
 	c.positive(cfg.Store.Retention.Runs, "store", "retention", "runs")
 	c.positive(cfg.Store.Retention.DeadLetters, "store", "retention", "dead_letters")
+	c.positive(cfg.Store.Retention.Telemetry, "store", "retention", "telemetry")
 	if cfg.Store.Retention.Audit < 0 {
 		c.addf([]string{"store", "retention", "audit"}, "out-of-range", "0 keeps the audit record for ever", "audit must not be below 0")
 	}

@@ -48,6 +48,10 @@ type Config struct {
 	// sinks do not say enough. The first route that takes an event decides.
 	Routes sinks.Routes `yaml:"routes"`
 
+	// People links accounts of chats to people, by the names that approvers have.
+	// Somebody who is not linked can read in a chat, and decide nothing there.
+	People People `yaml:"people"`
+
 	// Console is the HTTP listener for metrics and health.
 	Console Console `yaml:"console"`
 
@@ -203,6 +207,10 @@ type Retention struct {
 	// Audit is for the audit record, from when each record was made; 0 keeps it for
 	// ever. Journals that outlive their records cannot be compared with them.
 	Audit time.Duration `yaml:"audit"`
+
+	// Telemetry is for rows of telemetry that every sink has passed, from when they
+	// were taken in. It is how far back they can be delivered again.
+	Telemetry time.Duration `yaml:"telemetry"`
 }
 
 // Log is what erbridge says about itself.
@@ -253,7 +261,7 @@ func Default() Config {
 		Console:   Console{Listen: "127.0.0.1:8088"},
 		Store: Store{
 			Path:      "/var/lib/erbridge",
-			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day, Audit: 365 * day},
+			Retention: Retention{Alerts: 90 * day, Runs: 365 * day, DeadLetters: 30 * day, Audit: 365 * day, Telemetry: time.Hour},
 		},
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: Limits{Workers: 256, Calls: 8, Queue: 4096, Shutdown: 30 * time.Second, Settle: 5 * time.Minute, Hold: day},

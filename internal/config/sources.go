@@ -1,8 +1,13 @@
 package config
 
 import (
+	"slices"
+	"time"
+
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/jq"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 // Sources are the ways in which alerts come in.
@@ -53,9 +58,37 @@ func (c *checker) checkSources() {
 	if p := c.cfg.Sources.Push; p != nil {
 		c.within(p.MaxConnections, 1, 65536, "sources", "push", "max_connections")
 		c.positive(p.IdleTimeout, "sources", "push", "idle_timeout")
+		if p.Telemetry != nil {
+			c.checkTelemetry(p.Telemetry)
+		}
 	}
 	if w := c.cfg.Sources.Webhook; w != nil {
 		c.checkWebhook(w)
+	}
+}
+
+func (c *checker) checkTelemetry(t *connector.TelemetrySettings) {
+	at := []string{"sources", "push", "telemetry"}
+	before := len(c.problems)
+	c.within(t.MaxRate, 1, 100_000, append(at, "max_rate")...)
+	c.within(t.MaxQueue, 1, 1<<20, append(at, "max_queue")...)
+	c.within(t.MaxRowBytes, 1, 1<<20, append(at, "max_row_bytes")...)
+	if t.When.Value != "" {
+		if _, err := jq.Compile(t.When.Value); err != nil {
+			c.problems.Addf(t.When.At, "jq", "", "when: %v", err)
+		}
+	}
+	wanted := slices.ContainsFunc(c.cfg.Sinks, func(s sinks.Config) bool { return slices.Contains(s.Events, string(soar.EventTelemetry)) })
+	if !wanted {
+		c.addf(at, "unused", "add events: [telemetry] to a sink", "no sink delivers telemetry, so that it would be stored for nobody")
+	}
+	if len(c.problems) > before {
+		return
+	}
+	keep := c.cfg.Store.Retention.Telemetry
+	if need := int64(t.MaxRate) * int64(keep/time.Second); t.MaxStored < need {
+		c.addf(append(at, "max_stored"), "out-of-range", "raise max_stored, or lower max_rate or store.retention.telemetry",
+			"max_stored is %d, and %d rows a second for %s are %d", t.MaxStored, t.MaxRate, keep, need)
 	}
 }
 

@@ -71,7 +71,7 @@ func storeOptions(cfg *config.Config, o Options) store.Options {
 	r := cfg.Store.Retention
 	return store.Options{
 		Log: o.Log, Registerer: o.Metrics, Now: o.Now, QueueSize: cfg.Limits.Queue,
-		Retention: store.Retention{Alerts: r.Alerts, Runs: r.Runs, DeadLetters: r.DeadLetters, Audit: r.Audit},
+		Retention: store.Retention{Alerts: r.Alerts, Runs: r.Runs, DeadLetters: r.DeadLetters, Audit: r.Audit, Telemetry: r.Telemetry},
 	}
 }
 
@@ -87,7 +87,7 @@ type sinkPart struct {
 
 // openSink makes a sink; it opens no connection.
 func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error) {
-	sink, err := c.Open(sinks.Env{Log: d.log.With("sink", c.Name), Version: d.o.Version, State: sinks.NewState(d.store, c.Name, d.o.Now), Now: d.o.Now})
+	sink, err := c.Open(sinks.Env{Log: d.log.With("sink", c.Name), Version: d.o.Version, State: sinks.NewState(d.store, c.Name, d.o.Now), Now: d.o.Now, Desk: d.desk()})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -98,7 +98,13 @@ func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error
 	return &sinkPart{name: c.Name, settings: cfg.Section("sinks", c.Name), sink: sink, forwarder: f}, nil
 }
 
-func (s *sinkPart) start(g *group) { s.part = g.start("sink "+s.name, s.forwarder.Run) }
+func (s *sinkPart) start(d *Daemon, g *group) {
+	run := s.forwarder.Run
+	if runner, ok := s.sink.(sinks.Runner); ok {
+		run = beside(run, func(ctx context.Context) { d.keepRunning(ctx, s.name, runner) })
+	}
+	s.part = g.start("sink "+s.name, run)
+}
 
 // close closes the sink, unless a Send that did not end still uses it.
 func (s *sinkPart) close() error {
@@ -139,7 +145,7 @@ func (d *Daemon) buildSources(cfg *config.Config) ([]*source, error) {
 	all := []*source{{name: "poll", settings: cfg.Section("sources", "poll"), run: poller.Run, replay: unnamed(poller.Replay), poller: poller, metrics: metrics}}
 	if s := cfg.Sources.Push; s != nil {
 		pushEnv, metrics := env("push")
-		push, err := connector.NewPush(s.PushSettings, d.ring, pushEnv)
+		push, err := connector.NewPush(cfg.Server.Name, s.PushSettings, d.ring, pushEnv)
 		if err != nil {
 			return nil, fmt.Errorf("%w: source push: %w", ErrConfig, err)
 		}

@@ -391,6 +391,9 @@ func (w *writer) applyEvents(group []*request) error {
 func (w *writer) feed(kind string, at int64, alertKey, id any, body []byte) error {
 	w.tally[lastFeedPos]++
 	w.tally[numFeed]++
+	if kind == string(soar.EventTelemetry) {
+		w.tally[numTelemetry]++
+	}
 	w.touched[soar.SignalFeed] = true
 	var packed driver.Value
 	if body != nil {

@@ -43,6 +43,7 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { s.checkpointer(helpers, c) })
 	wg.Go(func() { s.retain(helpers) })
+	wg.Go(func() { s.retainTelemetry(helpers) })
 	s.commitUntil(ctx)
 	return nil
 }

@@ -106,6 +106,17 @@ func (r *Reader) FeedHead(ctx context.Context) (int64, error) {
 	return head, err
 }
 
+// TelemetryRows is how many events of the feed are rows of telemetry.
+func (r *Reader) TelemetryRows(ctx context.Context) (int64, error) {
+	n, err := one(ctx, r, "SELECT value FROM meta WHERE name = ?", []any{tallyNames[numTelemetry]}, func(row *sql.Rows) (n int64, err error) {
+		return n, row.Scan(&n)
+	})
+	if errors.Is(err, soar.ErrNotFound) {
+		return 0, nil
+	}
+	return n, err
+}
+
 // FeedSince is the position of the first event that is not older than a time; the
 // one behind the head when all are.
 func (r *Reader) FeedSince(ctx context.Context, since time.Time) (int64, error) {

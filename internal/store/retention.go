@@ -43,6 +43,9 @@ func (s *Store) retain(ctx context.Context) {
 //   - a run that has not ended or that a person still has to settle.
 func (s *Store) Retain(ctx context.Context) error {
 	now := s.now()
+	if err := s.RetainTelemetry(ctx); err != nil {
+		return err
+	}
 	if s.keep.Alerts > 0 {
 		if err := s.upkeep(ctx, s.ageFeed(now.Add(-s.keep.Alerts))); err != nil {
 			return fmt.Errorf("remove old events: %w", err)

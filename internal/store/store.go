@@ -65,6 +65,8 @@ type Retention struct {
 	DeadLetters time.Duration
 	// Audit is counted from when a record was made.
 	Audit time.Duration
+	// Telemetry is counted from when a row was taken in. Zero: as long as Alerts.
+	Telemetry time.Duration
 }
 
 const (
@@ -89,6 +91,7 @@ type Store struct {
 	sinceCheckpoint int           // pages written; owned by Run
 	logPages        atomic.Int64  // length of the write-ahead log at the last checkpoint
 	auditHead       atomic.Int64  // number of the newest audit record
+	rowsFrom        int64         // no telemetry is left in the feed up to here; owned by Run
 	running         atomic.Bool
 
 	trouble atomic.Pointer[error] // why nothing is accepted; nil when all is well

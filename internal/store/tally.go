@@ -14,6 +14,7 @@ const (
 	numDeadLetters
 	numRedeliveries
 	lastAuditSeq
+	numTelemetry
 	firstRunState // followed by the other run states
 	numTallies    = firstRunState + 6
 )
@@ -23,7 +24,7 @@ var runStates = [numTallies - firstRunState]soar.RunState{
 }
 
 var tallyNames = func() (names [numTallies]string) {
-	copy(names[:], []string{"last_alert_key", "last_feed_pos", "alerts", "pending", "feed", "dead_letters", "redeliveries", "last_audit_seq"})
+	copy(names[:], []string{"last_alert_key", "last_feed_pos", "alerts", "pending", "feed", "dead_letters", "redeliveries", "last_audit_seq", "telemetry"})
 	for i, state := range runStates {
 		names[firstRunState+i] = "runs_" + string(state)
 	}
@@ -59,12 +60,13 @@ type Counts struct {
 	DeadLetters  int64
 	Redeliveries int64
 	AuditHead    int64 // number of the newest audit record
+	Telemetry    int64 // events kept that are rows of telemetry
 }
 
 func (t *tally) counts() Counts {
 	c := Counts{
 		Alerts: t[numAlerts], Pending: t[numPending], RunsByState: make(map[soar.RunState]int64, len(runStates)),
-		Feed: t[numFeed], FeedHead: t[lastFeedPos], DeadLetters: t[numDeadLetters], Redeliveries: t[numRedeliveries], AuditHead: t[lastAuditSeq],
+		Feed: t[numFeed], FeedHead: t[lastFeedPos], DeadLetters: t[numDeadLetters], Redeliveries: t[numRedeliveries], AuditHead: t[lastAuditSeq], Telemetry: t[numTelemetry],
 	}
 	for i, state := range runStates {
 		c.RunsByState[state] = t[firstRunState+i]
