@@ -1,10 +1,15 @@
 package sinks
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -25,12 +30,19 @@ const (
 	slackBlocksMax  = 12000
 
 	// What we use of it, so that the sum stays below slackBlocksMax whatever an
-	// alert holds: 150 + 10*300 + 2900 + 2000 + 600 is 8,650.
+	// alert holds: 150 + 10*300 + 1500 + 2000 + 1500 + 1200 + 600 is 9,950, and the
+	// texts of the buttons, with what they ask before they act, stay below 2,000.
 	cardFieldMax    = 300
-	cardCodeMax     = 2900
+	cardCodeMax     = 1500
 	cardOutcomesMax = 2000
+	cardGroupMax    = 1500
+	cardWaitingMax  = 1200
 	cardContextMax  = 600
 	cardOutcomes    = 10
+
+	// A reply with many outcomes has one line for each: 30*300 is 9,000.
+	cardLines   = 30
+	cardLineMax = 300
 )
 
 // card is a message: blocks, and the text of its notification.
@@ -55,6 +67,26 @@ func (c *card) context(markup string) {
 	c.add(slack.NewContextBlock("", mrkdwn(markup)))
 }
 
+// actions adds a row of buttons, if there are any.
+func (c *card) actions(elements []slack.BlockElement) {
+	if len(elements) > 0 {
+		c.add(slack.NewActionBlock("", elements...))
+	}
+}
+
+// fingerprint tells two messages apart.
+func (c *card) fingerprint() string {
+	data, err := json.Marshal(struct {
+		Text   string
+		Blocks []slack.Block
+	}{c.text, c.blocks})
+	if err != nil { // blocks are texts
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
 // mrkdwn takes markup whose parts are escaped. Verbatim keeps Slack from making
 // links, channels and mentions out of plain words.
 func mrkdwn(markup string) *slack.TextBlockObject {
@@ -62,11 +94,8 @@ func mrkdwn(markup string) *slack.TextBlockObject {
 }
 
 // alertCard is the head message of an alert.
-func alertCard(a *soar.Alert, outcomes []shownOutcome) card {
-	name := a.Host.Name
-	if name == "" {
-		name = a.Host.Identifier
-	}
+func alertCard(a *soar.Alert, t *thread, b slackButtons) card {
+	name := hostCalled(a)
 	title := fmt.Sprintf("%s %s: %s", severitySign(a.Severity), strings.ToUpper(string(a.Severity)), a.Title())
 	c := card{text: fit(title+" on "+name, slackTextMax)}
 	c.header(title)
@@ -95,15 +124,59 @@ func alertCard(a *soar.Alert, outcomes []shownOutcome) card {
 	if cmdline := a.Event["cmdline"]; cmdline != "" {
 		c.section("```" + fitLines(cmdline, cardCodeMax) + "```")
 	}
-	if len(outcomes) > 0 {
+	if t.Group != nil {
+		c.section(likeText(t.Group))
+	}
+	if text := waitingText(t.Waiting); text != "" {
+		c.section(text)
+	}
+	if len(t.Outcomes) > 0 {
 		var lines []string
-		for _, o := range outcomes[max(0, len(outcomes)-cardOutcomes):] {
+		for _, o := range t.Outcomes[max(0, len(t.Outcomes)-cardOutcomes):] {
 			lines = append(lines, o.Sign+" "+fit(o.Text, cardOutcomesMax/cardOutcomes-8))
 		}
 		c.section(strings.Join(lines, "\n"))
 	}
-	c.context(alertContext(a))
+	c.context(fit(a.Ref(), 200))
+	c.actions(b.alert(a, t))
 	return c
+}
+
+// likeText tells of like alerts that have no message of their own.
+func likeText(g *soar.Group) string {
+	text := fmt.Sprintf("🔁 *%d more like this* on %s", max(g.Count-1, 0), countOf(g.Hosts, "host"))
+	if len(g.Names) > 0 {
+		text += ": " + fit(strings.Join(g.Names, ", "), 300)
+		if g.Hosts > len(g.Names) {
+			text += ", …"
+		}
+	}
+	if !g.Last.IsZero() {
+		text += "\nthe last one at " + g.Last.UTC().Format("15:04:05 UTC")
+	}
+	if g.Closed {
+		text += "; the next one gets a message of its own"
+	}
+	if counts := countsLine(g.Runs, g.Steps); counts != "" {
+		if len(counts) > cardGroupMax-600 { // a dozen of names, each of them long
+			counts = countsLine(g.Runs, nil)
+		}
+		text += "\n" + counts
+	}
+	return text
+}
+
+// waitingText lists the questions that people have not answered.
+func waitingText(waiting map[string]string) string {
+	var lines []string
+	for _, id := range slices.Sorted(maps.Keys(waiting)) {
+		if len(lines) == 3 {
+			lines = append(lines, fmt.Sprintf("and %d more questions", len(waiting)-3))
+			break
+		}
+		lines = append(lines, "❓ *waits for people:* "+fit(waiting[id], 300))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func alertStatus(a *soar.Alert) string {
@@ -120,23 +193,14 @@ func slackTime(a *soar.Alert) string {
 	return a.EventTime.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// alertContext names the alert and links to the server's console.
-func alertContext(a *soar.Alert) string {
-	text := fit(a.Ref(), 200)
-	if link := slackLink(a.URL); link != "" {
-		text += "  ·  <" + link + "|open in the console>"
-	}
-	return text
-}
-
-// slackLink is a URL fit for <url|text>, or empty. Its special characters are
-// percent-encoded, so that it cannot end the link.
+// slackLink is the alert's page in the console, or empty where it is none that a
+// button can have.
 func slackLink(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || len(raw) > cardContextMax-300 {
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || len(u.String()) > slackURLMax {
 		return ""
 	}
-	return strings.NewReplacer("<", "%3C", ">", "%3E", "|", "%7C", " ", "%20", "&", "&amp;").Replace(u.String())
+	return u.String()
 }
 
 // shownOutcome is one line of a head message. Text is not escaped yet.
@@ -151,7 +215,7 @@ func outcomeOf(ev *soar.Event) shownOutcome {
 	line := shownOutcome{ID: ev.ID}
 	switch {
 	case ev.Approval != nil:
-		line.Sign, line.Text = approvalSign(ev.Approval.State), ev.Text
+		line.Sign, line.Text = approvalSign(ev.Approval.State), approvalLine(ev.Approval)
 	case ev.Undo != nil:
 		line.Sign, line.Text = "⏳", ev.Text
 	case ev.Outcome != nil:
@@ -164,6 +228,28 @@ func outcomeOf(ev *soar.Event) shownOutcome {
 		line.Sign, line.Text = "ℹ️", ev.Text
 	}
 	return line
+}
+
+// approvalLine is a question and what became of it, in one line.
+func approvalLine(a *soar.Approval) string {
+	if a.State == soar.ApprovalWaiting {
+		return a.Text
+	}
+	return string(a.State) + decidedBy(a) + ": " + a.Text
+}
+
+// decidedBy names those whose answers made the decision.
+func decidedBy(a *soar.Approval) string {
+	var names []string
+	for _, v := range a.Votes {
+		if v.Agree == (a.State == soar.ApprovalApproved) {
+			names = append(names, v.By)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " by " + strings.Join(names, ", ")
 }
 
 func approvalSign(s soar.ApprovalState) string {
@@ -180,13 +266,12 @@ func approvalSign(s soar.ApprovalState) string {
 
 // eventCard is every message that is not the head of an alert. withAlert names
 // the alert, for messages outside its thread.
-func eventCard(ev *soar.Event, withAlert bool) card {
+func eventCard(ev *soar.Event, withAlert bool, b slackButtons) card {
 	var lines []string
 	line := outcomeOf(ev)
 	switch {
 	case ev.Approval != nil:
-		a := ev.Approval
-		lines = append(lines, line.Sign+" *"+fit(a.Text, 1000)+"*", fitLines(ev.Text, 1500))
+		lines = approvalLines(ev.Approval, ev.Text)
 	case ev.Undo != nil:
 		lines = append(lines, line.Sign+" "+fitLines(ev.Text, 2500))
 	case ev.Outcome != nil:
@@ -217,6 +302,8 @@ func eventCard(ev *soar.Event, withAlert bool) card {
 		}
 	case ev.Type == soar.EventTrouble:
 		lines = append(lines, "⚠️ *erbridge needs attention*", fitLines(ev.Text, 2500))
+	case ev.Type == soar.EventAlertGrouped && ev.Group != nil:
+		lines = append(lines, likeText(ev.Group))
 	default:
 		text := ev.Text
 		if text == "" {
@@ -230,11 +317,131 @@ func eventCard(ev *soar.Event, withAlert bool) card {
 	}
 	c.section(strings.Join(lines, "\n"))
 	if withAlert && ev.Alert != nil {
-		c.context(fit(ev.Alert.Title(), 200) + "  ·  " + alertContext(ev.Alert))
+		c.context(fit(ev.Alert.Title(), 200) + "  ·  " + fit(hostCalled(ev.Alert), 100) + "  ·  " + fit(ev.Alert.Ref(), 200))
 	}
 	if ev.Outcome != nil && ev.Run != nil {
 		c.context(fit(fmt.Sprintf("%s, step %s, run %s", ev.Run.Playbook, ev.Outcome.Step, ev.Run.ID), 300))
 	}
+	c.actions(b.event(ev, withAlert))
+	return c
+}
+
+// approvalLines are a question, and what people have said so far. words name the
+// commands that answer it.
+func approvalLines(a *soar.Approval, words string) []string {
+	lines := []string{approvalSign(a.State) + " *" + fit(a.Text, 1000) + "*"}
+	if a.State != soar.ApprovalWaiting {
+		said := string(a.State) + decidedBy(a)
+		if a.Why != "" {
+			said += ": " + a.Why
+		}
+		lines = append(lines, fit(said, 500))
+	} else {
+		if len(a.Hosts) > 0 {
+			lines = append(lines, "on "+fit(strings.Join(a.Hosts, ", "), 300))
+		}
+		if a.Count > 1 {
+			lines = append(lines, fmt.Sprintf("%d of %d people have agreed", a.Agreed(), a.Count))
+		}
+		if words != "" {
+			lines = append(lines, fitLines(words, 900))
+		}
+	}
+	for _, v := range a.Votes[max(0, len(a.Votes)-5):] {
+		word := "denied it"
+		if v.Agree {
+			word = "agreed"
+		}
+		vote := v.By + " " + word
+		if v.Reason != "" {
+			vote += ": " + v.Reason
+		}
+		lines = append(lines, "• "+fit(vote, 200))
+	}
+	return lines
+}
+
+// outcomesCard is a reply that tells what ended, one line for each. One that stands
+// alone has all that is known of it; of very many, those that went well are counted.
+func outcomesCard(events []*soar.Event) card {
+	if len(events) == 1 {
+		return eventCard(events[0], false, slackButtons{})
+	}
+	shown := events
+	var rest slackDigest
+	if len(events) > cardLines {
+		shown = nil
+		for _, ev := range events {
+			if wentWrong(ev) && len(shown) < cardLines-2 {
+				shown = append(shown, ev)
+			} else {
+				rest.count(ev)
+			}
+		}
+	}
+	var c card
+	for chunk := range slices.Chunk(shown, slackSectionMax/cardLineMax-1) {
+		var lines []string
+		for _, ev := range chunk {
+			line := outcomeOf(ev)
+			text := line.Text
+			if ev.Outcome != nil {
+				if ev.Outcome.Target != "" {
+					text += " (" + targetName(ev) + ")"
+				}
+				text += outcomeTook(ev.Outcome)
+			}
+			lines = append(lines, line.Sign+" "+fit(text, cardLineMax-10))
+		}
+		c.section(strings.Join(lines, "\n"))
+	}
+	if counts := countsLine(rest.Runs, rest.Steps); counts != "" {
+		c.section(counts)
+	}
+	last := outcomeOf(events[len(events)-1])
+	c.text = fit(fmt.Sprintf("%s %s, and %d more", last.Sign, last.Text, len(events)-1), slackTextMax)
+	return c
+}
+
+// wentWrong reports whether people want to know of an end by itself.
+func wentWrong(ev *soar.Event) bool {
+	switch {
+	case ev.Outcome != nil:
+		return failedStep(ev.Outcome.State)
+	case ev.Run != nil:
+		return ev.Run.State == soar.RunFailed || ev.Run.State == soar.RunUnknown
+	}
+	return false
+}
+
+// rowsCard lists rows of results.
+func rowsCard(events []*soar.Event) card {
+	title := countOf(len(events), "row") + " of results"
+	c := card{text: title}
+	lines := []string{"*" + title + "*"}
+	for _, ev := range events[:min(len(events), cardOutcomes)] {
+		row := ev.Row
+		var columns []string
+		for _, name := range slices.Sorted(maps.Keys(row.Columns)) {
+			columns = append(columns, name+"="+row.Columns[name])
+		}
+		lines = append(lines, "• "+fit(fmt.Sprintf("%s %s on %s: %s", row.Query, row.Action, row.Host.Name, strings.Join(columns, " ")), 270))
+	}
+	if more := len(events) - cardOutcomes; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	c.section(strings.Join(lines, "\n"))
+	return c
+}
+
+// beatCard says that erbridge is alive.
+func beatCard(ev *soar.Event) card {
+	text := "💓 erbridge is alive, at " + ev.At.UTC().Format("2006-01-02 15:04:05 UTC")
+	if ev.Text != "" {
+		text += ": " + fit(ev.Text, 500)
+	}
+	c := card{text: text}
+	c.context(text)
 	return c
 }
 
@@ -347,6 +554,7 @@ func isDirection(r rune) bool {
 var (
 	schemes = regexp.MustCompile(`(?i)\b(h)tt(ps?|p)(:|%3a)//([^/\s"'<>|]*)`)
 	mails   = regexp.MustCompile(`([\w.+-]+)@([\w-]+(?:\.[\w-]+)+)`)
+	sixes   = regexp.MustCompile(`(?i)\b[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){2,7}`)
 	quads   = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
 	other   = regexp.MustCompile(`(?i)\b(ftp|file|smb|ldaps?|mailto|tel|slack|ms-[a-z]+)(:/?/?)`)
 )
@@ -366,6 +574,12 @@ func defang(text string) string {
 		return name + "[@]" + dots(host)
 	})
 	text = other.ReplaceAllStringFunc(text, func(found string) string { return strings.Replace(found, ":", "[:]", 1) })
+	text = sixes.ReplaceAllStringFunc(text, func(found string) string {
+		if addr, err := netip.ParseAddr(found); err != nil || !addr.Is6() {
+			return found // a time, a MAC address, a path
+		}
+		return strings.ReplaceAll(found, ":", "[:]")
+	})
 	return quads.ReplaceAllStringFunc(text, func(found string) string {
 		if _, err := netip.ParseAddr(found); err != nil {
 			return found // a version number such as 10.0.19041.1

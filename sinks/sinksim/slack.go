@@ -9,13 +9,23 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf16"
 )
 
 // SlackOptions say how a simulated workspace behaves.
 type SlackOptions struct {
 	// Token is the bot token that is accepted; empty means xoxb-demo.
 	Token string
+	// AppToken is the app-level token for Socket Mode; empty means xapp-demo.
+	AppToken string
+	// Scopes are those of the bot token; nil means chat:write and channels:read.
+	Scopes []string
+	// Outside are the ids of public channels that the bot is no member of.
+	Outside []string
+	// URL is where the workspace is reached, for the addresses at which clicks are
+	// answered; empty means that of Slack.
+	URL string
+	// Redeliver is how soon an envelope comes again that nobody acknowledged; 0 means 3s.
+	Redeliver time.Duration
 	// Channels are names and their ids; nil means #soc as C000000001.
 	Channels map[string]string
 	// Interval refuses messages that come faster to one channel, with 429; 0 does not.
@@ -26,11 +36,14 @@ type SlackOptions struct {
 	OnMessage func(SlackMessage)
 }
 
-// Slack is a workspace that takes chat.postMessage, chat.update, auth.test and an
-// incoming webhook at HookPath, with Slack's own limits and errors. It is an
+// Slack is a workspace that takes chat.postMessage, chat.update, chat.delete, auth.test,
+// conversations.info, apps.connections.open with its WebSocket, the answers to clicks and
+// an incoming webhook at HookPath, with Slack's own limits and errors. It is an
 // http.Handler; the Web API is under /api/.
 type Slack struct {
 	o SlackOptions
+
+	socket socketMode
 
 	mu       sync.Mutex
 	messages []SlackMessage
@@ -49,6 +62,7 @@ type SlackMessage struct {
 	Blocks    json.RawMessage
 	Metadata  json.RawMessage
 	Updates   int
+	Broadcast bool // a reply that is shown in the channel as well
 	ByWebhook bool
 }
 
@@ -66,7 +80,16 @@ func NewSlack(o SlackOptions) *Slack {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Slack{o: o, last: map[string]time.Time{}, calls: map[string]int{}}
+	if o.AppToken == "" {
+		o.AppToken = "xapp-demo"
+	}
+	if o.Scopes == nil {
+		o.Scopes = []string{"chat:write", "channels:read"}
+	}
+	if o.Redeliver == 0 {
+		o.Redeliver = 3 * time.Second
+	}
+	return &Slack{o: o, last: map[string]time.Time{}, calls: map[string]int{}, socket: newSocketMode()}
 }
 
 // Messages are what stands in the channels, in the order of posting.
@@ -112,8 +135,14 @@ func (s *Slack) Delete(ts string) {
 // ServeHTTP implements http.Handler.
 func (s *Slack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	method := strings.TrimPrefix(r.URL.Path, "/api/")
-	if r.URL.Path == HookPath {
+	switch {
+	case r.URL.Path == HookPath:
 		method = "webhook"
+	case strings.HasPrefix(r.URL.Path, answerPath):
+		method = "response_url"
+	case r.URL.Path == linkPath:
+		s.link(w, r)
+		return
 	}
 	s.mu.Lock()
 	s.calls[method]++
@@ -145,8 +174,12 @@ func (s *Slack) serve(w http.ResponseWriter, r *http.Request, method string) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
-	if method == "webhook" {
+	switch method {
+	case "webhook":
 		s.hook(w, r)
+		return
+	case "response_url":
+		s.answer(w, r)
 		return
 	}
 	call, err := readCall(r)
@@ -154,17 +187,36 @@ func (s *Slack) serve(w http.ResponseWriter, r *http.Request, method string) {
 		refuse(w, "invalid_form_data")
 		return
 	}
+	needed := map[string]string{"chat.postMessage": "chat:write", "chat.update": "chat:write", "chat.delete": "chat:write", "conversations.info": "channels:read"}
+	token, app := call["token"], method == "apps.connections.open"
 	switch {
-	case call["token"] == "":
+	case token == "":
 		refuse(w, "not_authed")
-	case call["token"] != s.o.Token:
+		return
+	case app && token == s.o.Token, !app && token == s.o.AppToken:
+		refuse(w, "not_allowed_token_type")
+		return
+	case app && token != s.o.AppToken, !app && token != s.o.Token:
 		refuse(w, "invalid_auth")
-	case method == "auth.test":
-		accept(w, map[string]any{"team": "Demo", "user": "erbridge", "bot_id": "B000000001"})
-	case method == "chat.postMessage":
+		return
+	case needed[method] != "" && !slices.Contains(s.o.Scopes, needed[method]):
+		writeJSON(w, map[string]any{"ok": false, "error": "missing_scope", "needed": needed[method], "provided": strings.Join(s.o.Scopes, ",")})
+		return
+	}
+	w.Header().Set("X-OAuth-Scopes", strings.Join(s.o.Scopes, ","))
+	switch method {
+	case "auth.test":
+		accept(w, map[string]any{"team": "Demo", "team_id": "T000000001", "user": "erbridge", "user_id": "U00000BOT", "bot_id": "B000000001", "url": "https://demo.slack.com/"})
+	case "chat.postMessage":
 		s.post(w, call)
-	case method == "chat.update":
+	case "chat.update":
 		s.update(w, call)
+	case "chat.delete":
+		s.remove(w, call)
+	case "conversations.info":
+		s.info(w, call)
+	case "apps.connections.open":
+		s.openSocket(w, r)
 	default:
 		refuse(w, "unknown_method")
 	}
@@ -218,7 +270,14 @@ func (s *Slack) post(w http.ResponseWriter, call map[string]string) {
 		refuse(w, "channel_not_found")
 		return
 	}
-	m := SlackMessage{Channel: id, ThreadTS: call["thread_ts"], Text: call["text"], Blocks: []byte(call["blocks"]), Metadata: []byte(call["metadata"])}
+	if slices.Contains(s.o.Outside, id) && !slices.Contains(s.o.Scopes, "chat:write.public") {
+		refuse(w, "not_in_channel")
+		return
+	}
+	m := SlackMessage{
+		Channel: id, ThreadTS: call["thread_ts"], Text: call["text"], Blocks: []byte(call["blocks"]), Metadata: []byte(call["metadata"]),
+		Broadcast: call["reply_broadcast"] == "true",
+	}
 	if name, detail := checkMessage(m.Text, m.Blocks); name != "" {
 		refuse(w, name, detail)
 		return
@@ -255,6 +314,30 @@ func (s *Slack) update(w http.ResponseWriter, call map[string]string) {
 		s.o.OnMessage(*m)
 	}
 	accept(w, map[string]any{"channel": m.Channel, "ts": m.TS, "text": m.Text})
+}
+
+func (s *Slack) remove(w http.ResponseWriter, call map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.find(call["ts"])
+	if m == nil || m.Channel != call["channel"] {
+		refuse(w, "message_not_found")
+		return
+	}
+	ts, channel := m.TS, m.Channel
+	s.messages = slices.DeleteFunc(s.messages, func(m SlackMessage) bool { return m.TS == ts })
+	accept(w, map[string]any{"channel": channel, "ts": ts})
+}
+
+func (s *Slack) info(w http.ResponseWriter, call map[string]string) {
+	id := call["channel"] // takes no name
+	for name, known := range s.o.Channels {
+		if known == id {
+			accept(w, map[string]any{"channel": map[string]any{"id": id, "name": strings.TrimPrefix(name, "#"), "is_member": !slices.Contains(s.o.Outside, id)}})
+			return
+		}
+	}
+	refuse(w, "channel_not_found")
 }
 
 func (s *Slack) hook(w http.ResponseWriter, r *http.Request) {
@@ -310,97 +393,6 @@ func (s *Slack) add(m SlackMessage) string {
 	return m.TS
 }
 
-// textObject is text in Block Kit.
-type textObject struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
-}
-
-// checkMessage applies the limits of Block Kit
-// (https://docs.slack.dev/reference/block-kit/blocks). It returns Slack's name of
-// the error and what is wrong.
-func checkMessage(text string, rawBlocks json.RawMessage) (name, detail string) {
-	var blocks []struct {
-		Type     string       `json:"type"`
-		BlockID  string       `json:"block_id"`
-		Text     *textObject  `json:"text"`
-		Fields   []textObject `json:"fields"`
-		Elements []textObject `json:"elements"`
-	}
-	if len(rawBlocks) > 0 && string(rawBlocks) != "null" {
-		if err := json.Unmarshal(rawBlocks, &blocks); err != nil {
-			return "invalid_blocks_format", err.Error()
-		}
-	}
-	if text == "" && len(blocks) == 0 {
-		return "no_text", ""
-	}
-	if units(text) > 40_000 {
-		return "msg_too_long", ""
-	}
-	if len(blocks) > 50 {
-		return "invalid_blocks", "more than 50 blocks"
-	}
-	total, ids := 0, map[string]bool{}
-	for i, b := range blocks {
-		fault := func(format string, args ...any) (string, string) {
-			return "invalid_blocks", fmt.Sprintf(format, args...) + fmt.Sprintf(" [json-pointer:/%d]", i)
-		}
-		if len(b.BlockID) > 255 || b.BlockID != "" && ids[b.BlockID] {
-			return fault("block_id")
-		}
-		ids[b.BlockID] = true
-		var texts []textObject
-		limit := 3000
-		switch b.Type {
-		case "header":
-			if b.Text == nil || b.Text.Type != "plain_text" {
-				return fault("a header needs plain_text")
-			}
-			limit = 150
-		case "section":
-			if b.Text == nil && len(b.Fields) == 0 {
-				return fault("a section needs text or fields")
-			}
-			if len(b.Fields) > 10 {
-				return fault("more than 10 fields")
-			}
-			for _, f := range b.Fields {
-				if n := units(f.Text); n < 1 || n > 2000 {
-					return fault("a field has %d characters", n)
-				}
-			}
-			texts = append(texts, b.Fields...)
-		case "context":
-			if n := len(b.Elements); n < 1 || n > 10 {
-				return fault("%d elements", n)
-			}
-			texts = append(texts, b.Elements...)
-		case "divider", "actions", "image":
-		default:
-			return fault("unsupported block type %q", b.Type)
-		}
-		if b.Text != nil {
-			if n := units(b.Text.Text); n < 1 || n > limit {
-				return fault("text has %d characters, the limit is %d", n, limit)
-			}
-			texts = append(texts, *b.Text)
-		}
-		for _, t := range texts {
-			if t.Type != "plain_text" && t.Type != "mrkdwn" {
-				return fault("text of type %q", t.Type)
-			}
-			total += units(t.Text)
-		}
-	}
-	if total > 13_000 {
-		return "msg_blocks_too_long", ""
-	}
-	return "", ""
-}
-
-func units(text string) int { return len(utf16.Encode([]rune(text))) }
-
 func accept(w http.ResponseWriter, fields map[string]any) {
 	fields["ok"] = true
 	writeJSON(w, fields)
@@ -419,6 +411,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // the client has gone, which is its own business
 }
 
+// send answers with something that is not JSON of the Web API.
 func send(w http.ResponseWriter, status int, header http.Header, body string) {
 	for k, v := range header {
 		w.Header()[k] = v
