@@ -70,15 +70,16 @@ type Daemon struct {
 	stopping  atomic.Bool // set before shutdown waits for reloading
 	replaying sync.Mutex  // held while dead letters are read and replayed
 
-	mu      sync.Mutex // guards everything below, which Run and Reload set
-	cfg     *config.Config
-	set     *playbooks.Set
-	store   *store.Store
-	engine  *playbooks.Engine
-	group   *group
-	sinks   []*sinkPart
-	sources []*source
-	console net.Addr
+	mu       sync.Mutex // guards everything below, which Run and Reload set
+	cfg      *config.Config
+	set      *playbooks.Set
+	store    *store.Store
+	engine   *playbooks.Engine
+	group    *group
+	sinks    []*sinkPart
+	silences *sinks.Silences // of all sinks
+	sources  []*source
+	console  net.Addr
 }
 
 // New builds a daemon. It reads the playbooks, and opens no connection. An error
@@ -188,9 +189,13 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	g := newGroup(ctx)
 	d.mu.Lock()
 	d.store, d.group = st, g
+	d.silences = sinks.NewSilences(st, d.o.Now)
 	d.mu.Unlock()
 
 	running := &stages{store: g.start("store", st.Run)}
+	if err := d.silences.Load(ctx); err != nil {
+		d.log.Error("some silences are left out", "err", err)
+	}
 	err = d.start(ctx, g, running)
 	if err == nil {
 		d.log.Info("erbridge is running", "version", d.o.Version, "server", cfg.Server.URL, "playbooks", len(d.set.Playbooks()), "sinks", len(cfg.Sinks))
@@ -227,7 +232,7 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 		d.mu.Unlock()
 		// A new sink has its place before the first alert comes in.
 		err = s.forwarder.Prepare(ctx)
-		s.start(g)
+		s.start(d, g)
 		if err != nil {
 			return err
 		}

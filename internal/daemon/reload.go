@@ -227,7 +227,7 @@ func (d *Daemon) replace(ctx context.Context, next plan) (Reloaded, error) {
 
 	for _, s := range next.sinks {
 		if s.part == nil {
-			s.start(g)
+			s.start(d, g)
 			result.Started = append(result.Started, "sink "+s.name)
 		}
 	}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks"
+	"github.com/erbridge/erbridge/sinks"
+)
+
+// desk carries out what people decide in a chat. Everything goes the way that a command
+// takes: the engine checks, keeps and guards it.
+type desk struct{ d *Daemon }
+
+func (d *Daemon) desk() sinks.Desk { return desk{d} }
+
+// Person goes by the configuration of this moment: a reload takes links in, and away.
+func (k desk) Person(chat, account string) (name string, ok bool) {
+	k.d.mu.Lock()
+	defer k.d.mu.Unlock()
+	return k.d.cfg.People.Named(chat, account)
+}
+
+func (k desk) Approval(ctx context.Context, id string) (soar.Approval, error) {
+	engine, err := k.d.startedEngine(ctx)
+	if err != nil {
+		return soar.Approval{}, err
+	}
+	all, err := engine.Approvals(ctx)
+	if err != nil {
+		return soar.Approval{}, err
+	}
+	for _, a := range all {
+		if a.ID == id {
+			return a, nil
+		}
+	}
+	return soar.Approval{}, fmt.Errorf("approval %q: %w", id, soar.ErrNotFound)
+}
+
+func (k desk) Decide(ctx context.Context, id string, v soar.Vote) (soar.Approval, error) {
+	engine, err := k.d.startedEngine(ctx)
+	if err != nil {
+		return soar.Approval{}, err
+	}
+	return engine.Decide(ctx, id, v)
+}
+
+func (k desk) Undo(ctx context.Context, run soar.RunID, step, by, reason string) (string, error) {
+	engine, err := k.d.startedEngine(ctx)
+	if err != nil {
+		return "", err
+	}
+	undoing, err := engine.Undo(ctx, playbooks.UndoOrder{Run: run, Step: step, By: by, Reason: reason})
+	if errors.Is(err, playbooks.ErrNotUndone) && underWay(&undoing) {
+		err = nil // a click that came twice, or somebody was faster
+	}
+	if err != nil {
+		return "", err
+	}
+	words := make([]string, len(undoing.Steps))
+	for i, s := range undoing.Steps {
+		words[i] = fmt.Sprintf("step %s: %s", s.Step, s.Words)
+	}
+	return strings.Join(words, "\n"), nil
+}
+
+// underWay reports whether all that an order asks for is being done, or was.
+func underWay(u *playbooks.Undoing) bool {
+	for _, s := range u.Steps {
+		if s.State != playbooks.UndoUnderWay && s.State != playbooks.UndoDone {
+			return false
+		}
+	}
+	return len(u.Steps) > 0
+}
+
+func (k desk) Extend(ctx context.Context, run soar.RunID, step string, until time.Time, by, reason string) (string, error) {
+	engine, err := k.d.startedEngine(ctx)
+	if err != nil {
+		return "", err
+	}
+	steps, err := engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, Until: until, By: by, Reason: reason})
+	if err != nil {
+		return "", err
+	}
+	var words []string
+	for _, s := range steps {
+		if s.Due.IsZero() {
+			words = append(words, fmt.Sprintf("step %s: %s", s.Step, s.Words))
+		} else {
+			words = append(words, fmt.Sprintf("step %s is taken back at %s", s.Step, s.Due.UTC().Format("2006-01-02 15:04 UTC")))
+		}
+	}
+	return strings.Join(words, "\n"), nil
+}
+
+func (k desk) Resolve(ctx context.Context, alert, verdict, by, reason string) (string, error) {
+	engine, err := k.d.startedEngine(ctx)
+	if err != nil {
+		return "", err
+	}
+	stored, err := k.d.Store().AlertByRef(ctx, alert)
+	if err != nil {
+		return "", err
+	}
+	if stored.Alert.Status == soar.StatusResolved {
+		return strings.TrimSpace(fmt.Sprintf("alert %s is resolved already: %s", alert, strings.ReplaceAll(stored.Alert.Verdict, "_", " "))), nil
+	}
+	run, err := engine.StartSingle(ctx, playbooks.Single{
+		Action: "alert.resolve", With: map[string]any{"verdict": verdict, "comment": "resolved by " + by}, Alert: &stored, By: by, Reason: reason,
+	})
+	if err != nil {
+		return "", err
+	}
+	words := fmt.Sprintf("alert %s is being resolved as %s, by run %s", alert, strings.ReplaceAll(verdict, "_", " "), run.ID)
+	switch {
+	case k.d.guard.Paused() != nil:
+		words += ". It waits: everything is paused"
+	case run.Mode == soar.ModeObserve:
+		words = fmt.Sprintf("run %s only observes, so alert %s stays as it is", run.ID, alert)
+	case run.Mode == soar.ModeApprove:
+		words += ". It waits until somebody approves it"
+	}
+	return words, nil
+}
+
+func (k desk) Silence(ctx context.Context, sink, alert string, until time.Time, by, reason string) (string, error) {
+	if _, err := k.d.startedEngine(ctx); err != nil {
+		return "", err
+	}
+	stored, err := k.d.Store().AlertByRef(ctx, alert)
+	if err != nil {
+		return "", err
+	}
+	silence := sinks.SilenceLike(sink, &stored.Alert, true)
+	silence.Until, silence.By, silence.Reason = until, by, reason
+	kept, err := k.d.silences.Add(ctx, silence)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("alerts like %s are silent until %s", kept, kept.Until.Format("2006-01-02 15:04 UTC")), nil
+}
