@@ -51,6 +51,7 @@ type Backend interface {
 	DeadLetterCounts(ctx context.Context) ([]store.DeadLetterCount, error)
 	FeedSince(ctx context.Context, since time.Time) (int64, error)
 	Counts(ctx context.Context) (store.Counts, error)
+	TelemetryRows(ctx context.Context) (int64, error)
 
 	VerifyAudit(ctx context.Context, check store.AuditCheck) (store.AuditReport, error)
 	ExportAudit(ctx context.Context, w io.Writer, since, until time.Time) (store.AuditReport, error)
@@ -74,6 +75,7 @@ func Run(t *testing.T, open Opener) {
 		{"values", testValues},
 		{"commit", testCommit},
 		{"retention", testRetention},
+		{"telemetry", testTelemetry},
 		{"audit", testAudit},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, open) })
