@@ -38,7 +38,7 @@ type fact struct{ Name, Value string }
 
 func (n *notice) fact(name, value string) {
 	if value = shownLine(value, noticeFactMax); value != "" {
-		n.Facts = append(n.Facts, fact{name, value})
+		n.Facts = append(n.Facts, fact{shownLine(name, 100), value})
 	}
 }
 
@@ -84,7 +84,7 @@ func noticeOf(ev *soar.Event) notice {
 	if n.Title == "" {
 		n.Title = shownLine(string(ev.Type), noticeTitleMax)
 	}
-	if n.Text = strings.TrimSpace(shownLines(n.Text, noticeTextMax)); n.Text == n.Title {
+	if n.Text = strings.TrimSpace(shownLines(n.Text, noticeTextMax)); strings.Contains(n.Title, n.Text) {
 		n.Text = ""
 	}
 	return n

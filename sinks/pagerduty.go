@@ -299,8 +299,9 @@ func trigger(ev *soar.Event, key string) pagerDutyEvent {
 		}
 		p.Component = shownLine(firstOf(a.Event, "path", "process_name", "src_path"), noticeFactMax)
 		p.Class = shownLine(a.Title(), noticeFactMax)
-		for i, column := range slices.Sorted(maps.Keys(a.Event)) {
-			if value := shownLine(a.Event[column], pagerDutyColumnMax); value != "" && i < pagerDutyColumns {
+		columns := slices.Sorted(maps.Keys(a.Event))
+		for _, column := range columns[:min(len(columns), pagerDutyColumns)] {
+			if value := shownLine(a.Event[column], pagerDutyColumnMax); value != "" {
 				p.Details["event."+shownLine(column, 100)] = value
 			}
 		}
