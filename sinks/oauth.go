@@ -3,9 +3,11 @@ package sinks
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -84,16 +86,25 @@ type tokenCarrier struct {
 	err   error
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. What the form holds, a client secret or a
+// signed assertion, shows in no error.
 func (c *tokenCarrier) RoundTrip(req *http.Request) (*http.Response, error) {
-	defer func() {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-	}()
-	own := req.Clone(c.ctx)
+	body, err := io.ReadAll(req.Body)
+	if err = errors.Join(err, req.Body.Close()); err != nil {
+		return nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, err
+	}
+	own, err := http.NewRequestWithContext(c.ctx, req.Method, req.URL.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	own.Header = req.Header.Clone()
 	own.Header.Set("User-Agent", c.agent)
-	if c.reply, c.err = exchange(c.client, own, maxReplyBytes); c.err != nil {
+	c.reply, c.err = exchange(c.client, own, maxReplyBytes, form.Get("client_secret"), form.Get("assertion"))
+	if c.err != nil {
 		return nil, c.err
 	}
 	return &http.Response{
