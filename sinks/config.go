@@ -155,6 +155,12 @@ func (c *Config) check(report func(setting, hint, format string, args ...any)) {
 	}
 }
 
+// EventTypes are the words that the setting events takes.
+func EventTypes() []string {
+	field, _ := reflect.TypeFor[CommonSettings]().FieldByName("Events")
+	return strings.Split(field.Tag.Get("enum"), ",")
+}
+
 // lookup finds the value of a key in a mapping node.
 func lookup(n *yaml.Node, name string) *yaml.Node {
 	if n == nil || n.Kind != yaml.MappingNode {

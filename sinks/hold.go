@@ -49,6 +49,11 @@ func ReleaseChange(sink, by string, at time.Time) soar.Change {
 	}
 }
 
+// Forget deletes what is noted of a sink that is gone for good.
+func Forget(sink string) []soar.KV {
+	return []soar.KV{{Key: holdKey(sink)}, {Key: replayKey(sink)}, {Key: gapKey(sink)}}
+}
+
 // ReadHold is the hold on a sink, or nil.
 func ReadHold(ctx context.Context, kv values, sink string) (*Hold, error) {
 	var h Hold

@@ -120,6 +120,13 @@ type Routing struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Wants returns the decision whether the sink gets an event, as its forwarder makes it.
+func (c *Config) Wants(routes Routes) func(context.Context, *soar.Event) (bool, error) {
+	o := c.Options(ForwarderOptions{Routes: routes})
+	r := newRoute(c.Name, o.Events, o.When, o.Routes)
+	return r.wants
+}
+
 // Explain says for each sink whether it would get an event, and what decides that. It
 // delivers nothing.
 func Explain(ctx context.Context, configured []Config, routes Routes, ev *soar.Event) []Routing {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"strconv"
 	"unicode/utf8"
@@ -12,14 +10,13 @@ import (
 
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/internal/store"
 )
 
 func newDeadLetters() *cobra.Command {
-	return group("deadletters", "look at what could not be taken in or delivered, replay it, drop it",
-		newDeadLettersList(), newDeadLettersShow(),
-		newDeadLettersDo("replay", "deliver dead letters of sinks again, take those of sources in again", "replayed", daemon.Control.Replay),
-		newDeadLettersDo("drop", "forget dead letters", "dropped", daemon.Control.Drop))
+	return group("deadletters", "look at what could not be taken in or delivered, correct it, replay it, drop it",
+		newDeadLettersList(), newDeadLettersShow(), newDeadLettersEdit(),
+		newDeadLettersDo("replay", "deliver dead letters of sinks again, take those of sources in again", "replayed", "This replays", daemon.Control.Replay),
+		newDeadLettersDo("drop", "forget dead letters", "dropped", "This forgets", daemon.Control.Drop))
 }
 
 // deadLetter is a dead letter as commands print it: a payload that is text is
@@ -47,7 +44,8 @@ func readable(l soar.DeadLetter) deadLetter {
 func newDeadLettersList() *cobra.Command {
 	var file configFlag
 	var out output
-	var filter store.DeadLetterFilter
+	var chosen letterFilter
+	var limit int
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list dead letters, newest first",
@@ -56,6 +54,11 @@ func newDeadLettersList() *cobra.Command {
 			if err := out.check(); err != nil {
 				return err
 			}
+			filter, err := chosen.filter()
+			if err != nil {
+				return err
+			}
+			filter.Limit = limit
 			r, err := file.reader(cmd.Context())
 			if err != nil {
 				return err
@@ -80,8 +83,8 @@ func newDeadLettersList() *cobra.Command {
 	}
 	file.flags(cmd)
 	out.flags(cmd)
-	cmd.Flags().StringVar(&filter.Origin, "origin", "", "only of this origin, such as sink:soc-slack or source:push")
-	limitFlag(cmd, &filter.Limit)
+	chosen.flags(cmd)
+	limitFlag(cmd, &limit)
 	return cmd
 }
 
@@ -122,29 +125,6 @@ func newDeadLettersShow() *cobra.Command {
 	}
 	file.flags(cmd)
 	out.flags(cmd)
-	return cmd
-}
-
-func newDeadLettersDo(verb, summary, done string, do func(daemon.Control, context.Context, []int64) error) *cobra.Command {
-	var file configFlag
-	cmd := &cobra.Command{
-		Use:   verb + " ID...",
-		Short: summary + ": all that are named, or none",
-		Args:  args(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			ids, err := parseIDs(given)
-			if err != nil {
-				return err
-			}
-			err = file.control(cmd.Context(), func(c daemon.Control) error { return do(c, cmd.Context(), ids) })
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s\n", count(len(ids), "dead letter"), done)
-			return err
-		},
-	}
-	file.flags(cmd)
 	return cmd
 }
 

@@ -68,6 +68,7 @@ func newRoot() *cobra.Command {
 		newQueue(),
 		newJobs(),
 		newSinks(),
+		newRoute(),
 		newDeadLetters(),
 		newCarves(),
 		newAudit(),
@@ -99,7 +100,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case isUsage(err), errors.Is(err, playbooks.ErrBadJob):
+	case isUsage(err), errors.Is(err, playbooks.ErrBadJob), errors.Is(err, daemon.ErrBadEdit):
 		return exitUsage
 	case isProblems(err), errors.Is(err, errFindings), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
 		return exitConfig

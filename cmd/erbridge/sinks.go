@@ -5,16 +5,17 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/erbridge/erbridge/internal/daemon"
-	"github.com/erbridge/erbridge/sinks"
 )
 
 func newSinks() *cobra.Command {
-	return group("sinks", "look at sinks, test them, resume paused ones", newSinksList(), newSinksTest(), newSinksResume())
+	return group("sinks", "look at sinks, test them, pause and resume them, deliver to them again",
+		newSinksList(), newSinksTest(), newSinksPause(), newSinksResume(), newSinksReplay())
 }
 
 func newSinksList() *cobra.Command {
@@ -41,10 +42,13 @@ func newSinksList() *cobra.Command {
 					{"dead letters", func(s daemon.SinkStatus) string { return strconv.FormatInt(s.DeadLetters, 10) }},
 				}
 				if slices.ContainsFunc(all, func(s daemon.SinkStatus) bool { return s.Delivered != nil }) {
-					columns = append(columns,
-						column[daemon.SinkStatus]{"delivered since start", deliveredSinceStart},
-						column[daemon.SinkStatus]{"last error", func(s daemon.SinkStatus) string { return s.LastError }})
+					columns = slices.Insert(columns, 2, column[daemon.SinkStatus]{"circuit", func(s daemon.SinkStatus) string { return s.Circuit }})
+					columns = append(columns, column[daemon.SinkStatus]{"delivered since start", deliveredSinceStart})
 				}
+				if slices.ContainsFunc(all, func(s daemon.SinkStatus) bool { return s.Replay != nil }) {
+					columns = append(columns, column[daemon.SinkStatus]{"replay", replayed})
+				}
+				columns = append(columns, column[daemon.SinkStatus]{"note", sinkNote})
 				return printList(cmd.Context(), cmd, &out, all, columns)
 			})
 		},
@@ -52,6 +56,28 @@ func newSinksList() *cobra.Command {
 	file.flags(cmd)
 	out.flags(cmd)
 	return cmd
+}
+
+// sinkNote is what a person has to know of a sink.
+func sinkNote(s daemon.SinkStatus) string {
+	var notes []string
+	if s.Held != nil {
+		note := "paused by " + s.Held.By
+		if s.Held.Reason != "" {
+			note += ": " + s.Held.Reason
+		}
+		notes = append(notes, note)
+	}
+	if s.LastError != "" {
+		notes = append(notes, s.LastError)
+	}
+	if s.OverBacklog {
+		notes = append(notes, "more than max_backlog waits")
+	}
+	if s.Dropped != nil && *s.Dropped > 0 {
+		notes = append(notes, fmt.Sprintf("%d dropped since start", *s.Dropped))
+	}
+	return strings.Join(notes, "; ")
 }
 
 func deliveredSinceStart(s daemon.SinkStatus) string {
@@ -84,35 +110,6 @@ func newSinksTest() *cobra.Command {
 						continue
 					}
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: the receiver took the test event\n", clean(name))
-				}
-				return errors.Join(problems...)
-			})
-		},
-	}
-	file.flags(cmd)
-	return cmd
-}
-
-func newSinksResume() *cobra.Command {
-	var file configFlag
-	cmd := &cobra.Command{
-		Use:   "resume SINK...",
-		Short: "make paused sinks try again at once, after what made them pause was put right",
-		Args:  args(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, names []string) error {
-			return file.control(cmd.Context(), func(c daemon.Control) error {
-				var problems []error
-				for _, name := range names {
-					state, err := c.ResumeSink(cmd.Context(), name)
-					if err != nil {
-						problems = append(problems, err)
-						continue
-					}
-					text := "was " + state + ", tries again now"
-					if state == sinks.StateOK {
-						text = "is not paused, there is nothing to resume"
-					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", clean(name), text)
 				}
 				return errors.Join(problems...)
 			})

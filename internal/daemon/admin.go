@@ -113,21 +113,6 @@ func (d *Daemon) TestSink(ctx context.Context, name string) error {
 	return testSink(ctx, d.configured(), name, d.o, sinks.NewState(d.Store(), name, d.o.Now))
 }
 
-// ResumeSink makes a sink that waits try at once, and returns the state it was in.
-func (d *Daemon) ResumeSink(_ context.Context, name string) (state string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, s := range d.sinks {
-		if s.name == name {
-			if state = s.forwarder.Status().State; state != sinks.StateOK {
-				s.forwarder.Resume()
-			}
-			return state, nil
-		}
-	}
-	return "", unknownSink(name, d.cfg.Sinks)
-}
-
 func (d *Daemon) configured() config.Sinks {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -280,8 +265,6 @@ func (f *offline) TestSink(ctx context.Context, name string) error {
 	}
 	return testSink(ctx, f.cfg.Sinks, name, f.o, sinks.NewState(st, name, f.o.Now))
 }
-
-func (f *offline) ResumeSink(context.Context, string) (string, error) { return "", ErrNotRunning }
 
 func (f *offline) StartRun(context.Context, RunStart) (soar.Run, error) {
 	return soar.Run{}, ErrNotRunning

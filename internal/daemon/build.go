@@ -91,11 +91,17 @@ func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now, Drain: d.stageTime() / 2}))
+	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{Routes: cfg.Routes, Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now, Drain: d.stageTime() / 2}))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfig, err), sink.Close())
 	}
-	return &sinkPart{name: c.Name, settings: cfg.Section("sinks", c.Name), sink: sink, forwarder: f}, nil
+	return &sinkPart{name: c.Name, settings: sinkSettings(cfg, c.Name), sink: sink, forwarder: f}, nil
+}
+
+// sinkSettings is what the file says about a sink: a reload replaces it when that has
+// changed. Routes count for every sink, since what one gets depends on all of them.
+func sinkSettings(cfg *config.Config, name string) string {
+	return cfg.Section("sinks", name) + cfg.Section("routes")
 }
 
 func (s *sinkPart) start(d *Daemon, g *group) {

@@ -41,8 +41,15 @@ type Control interface {
 	Extend(ctx context.Context, x playbooks.Extension) ([]playbooks.ExtendedStep, error)
 	// TestSink sends one test event through a fresh connection of a sink.
 	TestSink(ctx context.Context, name string) error
-	// ResumeSink makes a sink that waits try at once, and returns the state it was in.
-	ResumeSink(ctx context.Context, name string) (state string, err error)
+	// EditDeadLetter gives a dead letter another payload.
+	EditDeadLetter(ctx context.Context, e LetterEdit) error
+	// HoldSink pauses a sink until ResumeSink, also over a restart.
+	HoldSink(ctx context.Context, o SinkOrder) error
+	// ResumeSink takes a hold back, makes a sink that waits try at once, and returns the
+	// state it was in.
+	ResumeSink(ctx context.Context, o SinkOrder) (state string, err error)
+	// ReplaySink delivers a stretch of the feed again, or calls off that it does.
+	ReplaySink(ctx context.Context, o ReplayOrder) (sinks.Replay, error)
 	// SinkStatus tells how each sink is doing.
 	SinkStatus(ctx context.Context) ([]SinkStatus, error)
 	// Pause throws the kill switch.
@@ -96,7 +103,7 @@ var ErrNotRunning = errors.New("erbridge is not running")
 
 const (
 	socketName      = "control.sock"
-	maxControlBytes = 1 << 20
+	maxControlBytes = 2 << 20  // an edited dead letter fits, in base 64
 	maxAnswerBytes  = 64 << 20 // a list of approvals, with the texts that people are shown
 	// maxSocketPath is what fits into sockaddr_un on every system (unix(7): 108 on Linux, 104 on BSD).
 	maxSocketPath = 103
@@ -172,6 +179,9 @@ type controlCall struct {
 	Question     GuardQuestion          `json:"question,omitzero"`
 	Job          JobStart               `json:"job,omitzero"`
 	JobCancel    JobCancel              `json:"job_cancel,omitzero"`
+	Edit         LetterEdit             `json:"edit,omitzero"`
+	Order        SinkOrder              `json:"order,omitzero"` // to pause or resume a sink
+	Replay       ReplayOrder            `json:"replay,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -183,6 +193,7 @@ type controlAnswer struct {
 	Reloaded Reloaded             `json:"reloaded,omitzero"`
 	Sinks    []SinkStatus         `json:"sinks,omitempty"`
 	State    string               `json:"state,omitempty"` // of the sink that was resumed
+	Replay   sinks.Replay         `json:"replay,omitzero"`
 	Run      soar.Run             `json:"run,omitzero"`    // the one that was started, or called off
 	Asked    []soar.Approval      `json:"asked,omitempty"` // those that were listed, or the one that was decided
 	Budgets  []guard.BudgetStatus `json:"budgets,omitempty"`
@@ -232,8 +243,19 @@ func controlHandler(c Control) http.Handler {
 		return err
 	})
 	handle("sink-test", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.TestSink(ctx, in.Sink) })
+	handle("edit", func(ctx context.Context, in controlCall, _ *controlAnswer) error {
+		return c.EditDeadLetter(ctx, in.Edit)
+	})
+	handle("sink-pause", func(ctx context.Context, in controlCall, _ *controlAnswer) error {
+		// What is on disk is in force, also when the caller hangs up.
+		return c.HoldSink(context.WithoutCancel(ctx), in.Order)
+	})
 	handle("sink-resume", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
-		out.State, err = c.ResumeSink(ctx, in.Sink)
+		out.State, err = c.ResumeSink(context.WithoutCancel(ctx), in.Order)
+		return err
+	})
+	handle("sink-replay", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Replay, err = c.ReplaySink(context.WithoutCancel(ctx), in.Replay)
 		return err
 	})
 	handle("sinks", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
@@ -301,6 +323,7 @@ var kinds = map[string]error{
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
 	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
 	"not-cancelled": playbooks.ErrNotCancelled, "bad-job": playbooks.ErrBadJob,
+	"replaying": sinks.ErrReplaying, "bad-edit": ErrBadEdit,
 	"not-undone": playbooks.ErrNotUndone, "not-extended": playbooks.ErrNotExtended,
 }
 
@@ -416,9 +439,24 @@ func (c *controlClient) TestSink(ctx context.Context, name string) error {
 	return err
 }
 
-func (c *controlClient) ResumeSink(ctx context.Context, name string) (string, error) {
-	answer, err := c.call(ctx, "sink-resume", controlCall{Sink: name})
+func (c *controlClient) EditDeadLetter(ctx context.Context, e LetterEdit) error {
+	_, err := c.call(ctx, "edit", controlCall{Edit: e})
+	return err
+}
+
+func (c *controlClient) HoldSink(ctx context.Context, o SinkOrder) error {
+	_, err := c.call(ctx, "sink-pause", controlCall{Order: o})
+	return err
+}
+
+func (c *controlClient) ResumeSink(ctx context.Context, o SinkOrder) (string, error) {
+	answer, err := c.call(ctx, "sink-resume", controlCall{Order: o})
 	return answer.State, err
+}
+
+func (c *controlClient) ReplaySink(ctx context.Context, o ReplayOrder) (sinks.Replay, error) {
+	answer, err := c.call(ctx, "sink-replay", controlCall{Replay: o})
+	return answer.Replay, err
 }
 
 func (c *controlClient) SinkStatus(ctx context.Context) ([]SinkStatus, error) {

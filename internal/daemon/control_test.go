@@ -77,10 +77,10 @@ func TestControlOverTheSocket(t *testing.T) {
 	if data, err := os.ReadFile(s.path("archive.ndjson")); err != nil || !strings.Contains(string(data), "This is a test") {
 		t.Errorf("the test event did not arrive: %s, %v", data, err)
 	}
-	if state, err := c.ResumeSink(ctx, "archive"); err != nil || state != sinks.StateOK {
+	if state, err := c.ResumeSink(ctx, SinkOrder{Sink: "archive", By: "ada"}); err != nil || state != sinks.StateOK {
 		t.Errorf("ResumeSink: %q, %v", state, err)
 	}
-	if _, err := c.ResumeSink(ctx, "archvie"); !errors.Is(err, soar.ErrNotFound) {
+	if _, err := c.ResumeSink(ctx, SinkOrder{Sink: "archvie", By: "ada"}); !errors.Is(err, soar.ErrNotFound) {
 		t.Errorf("resume of an unknown sink: %v", err)
 	}
 	if err := c.TestSink(ctx, "archvie"); !errors.Is(err, soar.ErrNotFound) || !strings.Contains(err.Error(), `did you mean "archive"?`) {
@@ -156,7 +156,7 @@ func TestControlWithoutDaemon(t *testing.T) {
 	if err := c.TestSink(ctx, "archive"); err != nil {
 		t.Errorf("TestSink: %v", err)
 	}
-	if _, err := c.ResumeSink(ctx, "archive"); !errors.Is(err, ErrNotRunning) {
+	if _, err := c.ResumeSink(ctx, SinkOrder{Sink: "archive", By: "ada"}); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("resume without daemon: %v", err)
 	}
 	if _, err := c.Reload(ctx); !errors.Is(err, ErrNotRunning) {

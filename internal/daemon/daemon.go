@@ -126,7 +126,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	paused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "erbridge_paused", Help: "1 while the kill switch is thrown, by a person or by guard.pause_file: no call with an effect is sent."}, d.paused)
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, d.reloads, refused, paused,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build, d.reloads, refused, paused, newLetterMetrics(d),
 	} {
 		if err := o.Metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
@@ -374,7 +374,8 @@ func (d *Daemon) drain(allowed time.Duration, parts []*sinkPart) {
 	for {
 		behind := slices.ContainsFunc(parts, func(s *sinkPart) bool {
 			status := s.forwarder.Status()
-			return !s.left.Load() && status.State == sinks.StateOK && status.Cursor < head
+			well := status.State == sinks.StateOK || status.State == sinks.StateRecovering
+			return !s.left.Load() && well && status.Cursor < head
 		})
 		if !behind {
 			return

@@ -1,12 +1,16 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -58,6 +62,95 @@ func (f *offline) Drop(ctx context.Context, ids []int64) error {
 		return err
 	}
 	return drop(ctx, st, ids)
+}
+
+// LetterEdit is a person's correction of a dead letter.
+type LetterEdit struct {
+	ID int64 `json:"id"`
+	// Payload takes the place of the one that Was, which nobody must have changed in
+	// the meantime.
+	Payload []byte `json:"payload"`
+	Was     []byte `json:"was"`
+	By      string `json:"by"`
+}
+
+// ErrBadEdit wraps the refusals of an edit.
+var ErrBadEdit = errors.New("the dead letter was not changed")
+
+// EditDeadLetter gives a dead letter another payload. It stays one: replaying it is a
+// step of its own. An error wraps ErrBadEdit when the payload cannot be replayed, or
+// soar.ErrConflict when the letter has changed in the meantime.
+func (d *Daemon) EditDeadLetter(ctx context.Context, e LetterEdit) error {
+	d.replaying.Lock()
+	defer d.replaying.Unlock()
+	return edit(ctx, d.Store(), e, d.o.Now().UTC())
+}
+
+func (f *offline) EditDeadLetter(ctx context.Context, e LetterEdit) error {
+	st, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	return edit(ctx, st, e, f.o.Now().UTC())
+}
+
+func edit(ctx context.Context, st letters, e LetterEdit, now time.Time) error {
+	letter, err := st.DeadLetter(ctx, e.ID)
+	if err != nil {
+		return err // it names the letter
+	}
+	if !bytes.Equal(letter.Payload, e.Was) {
+		return fmt.Errorf("%w: dead letter %d has changed since you read it: %w", ErrBadEdit, e.ID, soar.ErrConflict)
+	}
+	if err := CheckEdit(letter, e.Payload); err != nil {
+		return err
+	}
+	_, err = st.Commit(ctx, soar.Change{
+		EditDeadLetters: []soar.DeadLetterEdit{{ID: e.ID, Payload: e.Payload}},
+		Acts: []soar.Act{{At: now, By: e.By, What: fmt.Sprintf("dead letter %d of %s edited (event %s): SHA-256 of the payload was %x, is %x",
+			e.ID, letter.Origin, letter.EventID, sha256.Sum256(letter.Payload), sha256.Sum256(e.Payload))}},
+	})
+	return err
+}
+
+// maxLetterBytes is what the store keeps of a dead letter.
+const maxLetterBytes = 1 << 20
+
+// CheckEdit reports whether a payload can take the place of that of a dead letter. An
+// event keeps its id and its type: receivers know it by them. An error wraps ErrBadEdit.
+func CheckEdit(letter soar.DeadLetter, payload []byte) error {
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s", ErrBadEdit, fmt.Sprintf(format, args...))
+	}
+	if len(payload) > maxLetterBytes {
+		return refuse("%d bytes are more than the %d that are kept", len(payload), maxLetterBytes)
+	}
+	if !strings.HasPrefix(letter.Origin, originSink) {
+		if len(payload) == 0 {
+			return refuse("the payload is empty; to forget the letter there is deadletters drop")
+		}
+		return nil // input is what its source says it is
+	}
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.DisallowUnknownFields()
+	var ev soar.Event
+	if err := decoder.Decode(&ev); err != nil {
+		return refuse("the payload is not an event: %v", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return refuse("there is more behind the event")
+	}
+	if ev.ID != letter.EventID {
+		return refuse("the id of the event is %q and must stay %q", ev.ID, letter.EventID)
+	}
+	var before soar.Event
+	if err := json.Unmarshal(letter.Payload, &before); err == nil && before.Type != ev.Type {
+		return refuse("the type of the event is %q and must stay %q", ev.Type, before.Type)
+	}
+	if ev.Type == "" {
+		return refuse("the event has no type")
+	}
+	return nil
 }
 
 // The origins of dead letters: one of these and a name.

@@ -139,8 +139,12 @@ func (h *health) readiness(context.Context) console.Readiness {
 			switch {
 			case s.left.Load():
 				r.Warnings["sink "+s.name] = fmt.Sprintf("not running, %d events wait: %s", status.Backlog, leftReason)
-			case status.State != sinks.StateOK:
+			case status.Held != nil:
+				r.Warnings["sink "+s.name] = fmt.Sprintf("paused by %s, %d events wait: %s", status.Held.By, status.Backlog, status.Held.Reason)
+			case status.State != sinks.StateOK && status.State != sinks.StateRecovering:
 				r.Warnings["sink "+s.name] = fmt.Sprintf("%s, %d events wait: %s", status.State, status.Backlog, status.LastError)
+			case status.OverBacklog:
+				r.Warnings["sink "+s.name] = fmt.Sprintf("%d events wait: more than max_backlog", status.Backlog)
 			}
 		}
 	}

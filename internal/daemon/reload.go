@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 // Reloaded says what a reload changed.
@@ -113,10 +114,13 @@ func (d *Daemon) plan(ctx context.Context, cfg *config.Config) (next plan, err e
 	for i := range cfg.Sinks {
 		c := &cfg.Sinks[i]
 		same := slices.IndexFunc(oldSinks, func(s *sinkPart) bool {
-			return s.name == c.Name && s.settings == cfg.Section("sinks", c.Name) && !s.left.Load()
+			return s.name == c.Name && s.settings == sinkSettings(cfg, c.Name) && !s.left.Load()
 		})
 		if same >= 0 {
 			next.sinks = append(next.sinks, oldSinks[same])
+			if f := oldSinks[same].forwarder; f.Status().State == sinks.StateGone {
+				f.Resume() // a person has put something right, perhaps elsewhere
+			}
 			continue
 		}
 		s, err := d.openSink(c, cfg)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 // A sink that is taken out of the configuration may be back tomorrow, and then
@@ -40,6 +41,7 @@ func (d *Daemon) forgetRemovedSinks(ctx context.Context) error {
 type sinkPlaces interface {
 	Commit(ctx context.Context, c soar.Change) (soar.Committed, error)
 	SinkCursors(ctx context.Context) ([]soar.SinkCursor, error)
+	FeedHead(ctx context.Context) (int64, error)
 	KV(ctx context.Context, prefix string) ([]soar.KV, error)
 }
 
@@ -65,6 +67,10 @@ func forgetRemoved(ctx context.Context, st sinkPlaces, configured []string, now 
 	for _, name := range configured {
 		known[name] = true
 	}
+	head, err := st.FeedHead(ctx)
+	if err != nil {
+		return fmt.Errorf("find the end of the feed: %w", err)
+	}
 	var change soar.Change
 	forget := func(name string) { change.KV = append(change.KV, soar.KV{Key: removedSinkPrefix + name}) }
 	for _, place := range places {
@@ -79,6 +85,12 @@ func forgetRemoved(ctx context.Context, st sinkPlaces, configured []string, now 
 		case now.Sub(at) >= keepRemovedSinks:
 			forget(place.Sink)
 			change.Sinks = append(change.Sinks, soar.SinkCursor{Sink: place.Sink, Pos: -1})
+			change.KV = append(change.KV, sinks.Forget(place.Sink)...)
+			change.Events = append(change.Events, soar.Event{
+				ID: fmt.Sprintf("sink-forgotten-%s-%d", place.Sink, place.Pos), Type: soar.EventTrouble, At: now.UTC(),
+				Text: fmt.Sprintf("Sink %q is not in the configuration since %s, and its place in the feed is forgotten: the %d events behind it "+
+					"are not kept for it any more.", place.Sink, at.UTC().Format(time.RFC3339), max(head-place.Pos, 0)),
+			})
 		}
 	}
 	if len(change.KV) > 0 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 // StateNotRunning is the state of every sink while no daemon runs, and of one that
@@ -17,13 +18,20 @@ const StateNotRunning = "not running"
 // from the store, so it is the same with and without a running daemon.
 type SinkStatus struct {
 	Name string `json:"name"`
-	// State is ok, retrying or paused, or not running: no daemon runs, or a reload
-	// could not replace the sink.
+	// State is one of the sinks.State constants, or not running: no daemon runs, or a
+	// reload could not replace the sink.
 	State string `json:"state"`
+	// Circuit is how much is tried: closed is everything, half-open one event or
+	// smaller batches, open nothing for the moment; empty while no daemon runs.
+	Circuit string `json:"circuit,omitempty"`
 	// LastError is why the sink is not ok.
 	LastError string `json:"last_error,omitempty"`
 	// NextTry is when a sink that is not ok tries again.
 	NextTry time.Time `json:"next_try,omitzero"`
+	// Held is who paused the sink, and why.
+	Held *sinks.Hold `json:"held,omitempty"`
+	// Replay is what is being delivered again.
+	Replay *sinks.Replay `json:"replay,omitempty"`
 	// LastSuccess is when events were last delivered; zero if never since the start
 	// of the daemon.
 	LastSuccess time.Time `json:"last_success,omitzero"`
@@ -31,12 +39,16 @@ type SinkStatus struct {
 	Cursor int64 `json:"cursor"`
 	// Backlog counts the events behind the cursor, those to be skipped included.
 	Backlog int64 `json:"backlog"`
+	// OverBacklog is set while max_backlog is exceeded.
+	OverBacklog bool `json:"over_backlog,omitempty"`
 	// Oldest is when the oldest of them happened.
 	Oldest time.Time `json:"oldest,omitzero"`
 	// DeadLetters counts what was set aside and is still kept.
 	DeadLetters int64 `json:"dead_letters"`
-	// Delivered counts events since the start of the daemon; nil while none runs.
+	// Delivered and Dropped count events since the start of the daemon; nil while none
+	// runs.
 	Delivered *int64 `json:"delivered_since_start,omitempty"`
+	Dropped   *int64 `json:"dropped_since_start,omitempty"`
 }
 
 // SinkStatus tells how each sink is doing, in the order of the configuration.
@@ -46,10 +58,11 @@ func (d *Daemon) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 	for _, p := range parts {
 		s := p.forwarder.Status()
 		if p.left.Load() {
-			s.State, s.LastError, s.NextTry = StateNotRunning, leftReason, time.Time{}
+			s.State, s.Circuit, s.LastError, s.NextTry = StateNotRunning, "", leftReason, time.Time{}
 		}
 		all = append(all, SinkStatus{
-			Name: s.Name, State: s.State, LastError: s.LastError, NextTry: s.NextTry, LastSuccess: s.LastSuccess, Delivered: &s.Delivered,
+			Name: s.Name, State: s.State, Circuit: s.Circuit, LastError: s.LastError, NextTry: s.NextTry, LastSuccess: s.LastSuccess,
+			OverBacklog: s.OverBacklog, Delivered: &s.Delivered, Dropped: &s.Dropped,
 		})
 	}
 	return all, standing(ctx, d.Store(), all)
@@ -83,19 +96,29 @@ type sinkRecords interface {
 	Feed(ctx context.Context, after int64, limit int) ([]soar.Event, error)
 	FeedHead(ctx context.Context) (int64, error)
 	SinkCursor(ctx context.Context, sink string) (pos int64, known bool, err error)
-	DeadLetters(ctx context.Context, f store.DeadLetterFilter) ([]soar.DeadLetter, error)
-	Counts(ctx context.Context) (store.Counts, error)
+	DeadLetterCounts(ctx context.Context) ([]store.DeadLetterCount, error)
+	KV(ctx context.Context, prefix string) ([]soar.KV, error)
 }
 
 // standing fills in what the store knows.
 func standing(ctx context.Context, st sinkRecords, all []SinkStatus) error {
-	letters, err := countLetters(ctx, st)
+	counts, err := st.DeadLetterCounts(ctx)
 	if err != nil {
 		return err
+	}
+	letters := map[string]int64{}
+	for _, c := range counts {
+		letters[c.Origin] = c.Count
 	}
 	for i := range all {
 		s := &all[i]
 		s.DeadLetters = letters[originSink+s.Name]
+		if s.Held, err = sinks.ReadHold(ctx, st, s.Name); err != nil {
+			return err
+		}
+		if s.Replay, err = sinks.ReadReplay(ctx, st, s.Name); err != nil {
+			return err
+		}
 		pos, known, err := st.SinkCursor(ctx, s.Name)
 		if err != nil {
 			return err
@@ -117,24 +140,4 @@ func standing(ctx context.Context, st sinkRecords, all []SinkStatus) error {
 		}
 	}
 	return nil
-}
-
-// countLetters counts the dead letters of each origin.
-func countLetters(ctx context.Context, st sinkRecords) (map[string]int64, error) {
-	counts, err := st.Counts(ctx)
-	if err != nil || counts.DeadLetters == 0 {
-		return nil, err
-	}
-	const page = 100 // each may hold a whole event
-	n := map[string]int64{}
-	for filter := (store.DeadLetterFilter{Limit: page}); ; {
-		letters, err := st.DeadLetters(ctx, filter)
-		if err != nil || len(letters) == 0 {
-			return n, err
-		}
-		for _, l := range letters {
-			n[l.Origin]++
-		}
-		filter.Before = letters[len(letters)-1].ID
-	}
 }
