@@ -75,9 +75,8 @@ func asimAlert(d object, ev *soar.Event) {
 	if g := ev.Group; g != nil && g.Count > 0 {
 		d["EventCount"] = g.Count
 	}
-	if usable(f.time) {
-		d["EventStartTime"], d["EventEndTime"] = ecsDate(f.time), ecsDate(f.time)
-	}
+	at := ecsDate(firstTime(f.time, ev.At))
+	d["EventStartTime"], d["EventEndTime"] = at, at
 	if a.Rule != nil {
 		d.put("AlertDescription", a.Rule.Description)
 	}

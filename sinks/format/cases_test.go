@@ -118,9 +118,26 @@ func cases() map[string]soar.Event {
 				"(blocked incoming connections on WIN-FIN-01; verified on the host). erbridge runs extend 0010000000001 --for 4h lets it last longer, " +
 				"erbridge runs cancel 0010000000001 for good, and erbridge runs undo 0010000000000 ends it now.",
 		},
+		"grouped": {ID: "alert.grouped/er-1/9", Type: soar.EventAlertGrouped, At: caseTime.Add(2 * time.Minute), Alert: process, Group: &soar.Group{
+			Key: "rule 17", Head: "er-1", Count: 40, Hosts: 7, Names: []string{"WIN-FIN-01", "WIN-FIN-02"}, First: caseTime, Last: caseTime.Add(time.Minute),
+			Runs: map[string]int{"done": 39}, Steps: map[string]int{"host.contain verified": 7},
+		}},
+		"digest":      {ID: "digest/1", Type: soar.EventDigest, At: caseTime.Add(8 * time.Hour), Text: "12 alerts since 00:00: 2 high, 10 low\n3 hosts contained"},
+		"heartbeat":   {ID: "heartbeat/1", Type: soar.EventHeartbeat, At: caseTime, Text: "erbridge is alive"},
+		"row_process": row("process_events", process.Event), "row_file": row("win_file_events", file.Event), "row_socket": row("socket_events", socket.Event),
+		"row_dns": row("win_dns_events", dns.Event), "row_registry": row("win_registry_events", registry.Event), "row_open": row("win_process_open_events", opened.Event),
+		"row_image": row("win_image_load_events", map[string]string{"image_path": `C:\x\evil.dll`, "pid": "7", "path": `C:\a.exe`, "md5": "44d88612fea8a8f36de82e1278abb02f"}),
+		"row_other": row("users", map[string]string{"username": "bob", "shell": "/bin/sh", "": "x"}), "row_hostile": row(hostile, bad.Event),
 		"trouble": {ID: "t-1", Type: soar.EventTrouble, At: caseTime.Add(time.Hour), Text: "sink \"splunk\" is paused: 401"},
 		"test":    {ID: "x-1", Type: soar.EventTest, At: caseTime, Text: "erbridge test"},
 	}
+}
+
+// row is a line of telemetry.
+func row(query string, columns map[string]string) soar.Event {
+	return soar.Event{ID: "telemetry/" + query, Type: soar.EventTelemetry, At: caseTime.Add(time.Second), Row: &soar.Row{
+		Server: "er", Query: query, Action: "added", Host: windowsHost(), At: caseTime, Columns: columns,
+	}}
 }
 
 // approvalEvent is a question to people, and their answer.

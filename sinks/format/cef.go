@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -274,15 +273,14 @@ func (e *cef) activity(ev *soar.Event) {
 		e.labelled("cs3", "Mode", string(ev.Run.Mode), 4000)
 		e.labelled("cs4", "RunState", string(ev.Run.State), 4000)
 	}
-	if ev.Approval != nil {
-		e.labelled("cs5", "ApprovalQuestion", ev.Approval.Text, 4000)
-	}
-	if ev.Undo != nil {
-		e.labelled("cs5", "UndoneAt", ev.Undo.At.UTC().Format(time.RFC3339), 4000)
-		e.labelled("cs6", "UndoneRun", ev.Undo.Of.String(), 4000)
-	}
-	if ev.Outcome != nil {
+	switch {
+	case ev.Outcome != nil:
 		e.labelled("cs5", "StepState", string(ev.Outcome.State), 4000)
+	case ev.Approval != nil:
+		e.labelled("cs5", "ApprovalQuestion", ev.Approval.Text, 4000)
+	case ev.Undo != nil:
+		e.labelled("cs5", "UndoneAt", rfc3339(ev.Undo.At), 4000)
+		e.labelled("cs6", "UndoneRun", ev.Undo.Of.String(), 4000)
 	}
 }
 

@@ -163,7 +163,7 @@ func cimEvent(ev *soar.Event, o Options) object {
 	}
 	if u := ev.Undo; u != nil {
 		d.put("undo_action", u.Do) // not action: nothing was done yet
-		d.put("undo_at", u.At.UTC().Format(time.RFC3339))
+		d.put("undo_at", rfc3339(u.At))
 		d.put("undo_of_run", u.Of.String())
 		d.put("undo_of_action", u.Action)
 		d.put("step", u.Step)

@@ -42,7 +42,15 @@ func TestGolden(t *testing.T) {
 			part("summary", []byte(Summary(&ev)))
 			part("ecs", ECS(&ev, ECSOptions{Options: options, Namespace: "default"}))
 			part("hec", HEC(&ev, HECOptions{Options: options, Index: "endpoint"}))
+			part("ocsf", OCSF(&ev, options))
+			part("udm", UDM(&ev, options))
+			if doc, err := ASIM(&ev, options); err == nil {
+				part("asim", doc)
+			} else {
+				part("asim", []byte(err.Error()))
+			}
 			part("cef", CEF(&ev, options))
+			part("leef", LEEF(&ev, options))
 			text, _ := RFC5424(&ev, with(PayloadText), 0)
 			part("rfc5424 text", text)
 			text, _ = RFC3164(&ev, with(PayloadCEF), 1024)

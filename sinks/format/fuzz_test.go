@@ -27,6 +27,9 @@ func seed(f *testing.F) {
 	f.Add(uint8(2), "remote_address", "2001:db8::1", "a b", "|=\\\"]", int64(-62135596800))
 	f.Add(uint8(3), "a.b", "\xff", "", "", int64(1<<60))
 	f.Add(uint8(4), "url", "http://[::1", strings.Repeat("ü", 5000), strings.Repeat("\\", 5000), int64(1))
+	f.Add(uint8(129), "target_path", "/tmp/a\tb", "a\tsev=10", hostile, int64(1795317750))
+	f.Add(uint8(128), "domain_name", "evil.example", "WIN\n", "LEEF:2.0|x|y", int64(1795317750))
+	f.Add(uint8(134), "value_data", `C:\x`, `HKLM\Software\x`, "\u2028", int64(1))
 	f.Add(uint8(7), "pid", "99999999999999999999", "\n", " ", int64(253402300800))
 }
 
@@ -35,6 +38,12 @@ func event(shape uint8, column, value, name, text string, seconds int64) soar.Ev
 	kinds := []soar.EventType{
 		soar.EventAlertReceived, soar.EventAlertUpdated, soar.EventRunStarted, soar.EventStepFinished,
 		soar.EventRunFinished, soar.EventNotification, soar.EventTrouble, soar.EventTest,
+	}
+	if shape&128 != 0 {
+		kinds = []soar.EventType{
+			soar.EventAlertGrouped, soar.EventTelemetry, soar.EventDigest, soar.EventHeartbeat,
+			soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventUndoSoon, soar.EventTelemetry,
+		}
 	}
 	at := time.Unix(seconds, 123456789)
 	ev := soar.Event{ID: "e-" + name, Type: kinds[int(shape)%len(kinds)], At: at, Text: text}
@@ -48,6 +57,16 @@ func event(shape uint8, column, value, name, text string, seconds int64) soar.Ev
 	}
 	if shape&16 == 0 {
 		ev.Alert = a
+	}
+	switch ev.Type {
+	case soar.EventTelemetry:
+		ev.Alert, ev.Row = nil, &soar.Row{Server: name, Query: text, Action: value, Host: a.Host, At: at, Columns: a.Event}
+	case soar.EventAlertGrouped:
+		ev.Group = &soar.Group{Key: text, Head: name, Count: int(shape), Hosts: int(shape), Names: []string{value, text}, First: at, Last: at}
+	case soar.EventApprovalRequested, soar.EventApprovalDecided:
+		ev.Approval = &soar.Approval{ID: name, State: soar.ApprovalState(value), Playbook: text, Action: column, Text: text, Why: value, Votes: []soar.Vote{{By: name}}}
+	case soar.EventUndoSoon:
+		ev.Undo = &soar.Undo{At: at, Of: soar.RunID(seconds), Step: name, Action: column, Do: value, Target: text}
 	}
 	if shape&32 == 0 {
 		ev.Run = &soar.RunSummary{ID: soar.RunID(seconds), Playbook: name, Mode: soar.Mode(value), State: soar.RunState(column), Error: text}
@@ -116,7 +135,7 @@ func checkECS(t *testing.T, data []byte) {
 }
 
 // noEmpty finds texts that say nothing.
-func noEmpty(t *testing.T, v any, path string) {
+func noEmpty(t testing.TB, v any, path string) {
 	t.Helper()
 	switch v := v.(type) {
 	case string:
@@ -332,7 +351,7 @@ func checkCEF(t *testing.T, line string) cefLine {
 			t.Fatalf("key %s has %d characters, the limit is %d", key, utf8.RuneCountInString(value), limit)
 		}
 		switch key {
-		case "rt", "start", "type", "spt", "dpt", "spid", "dpid", "deviceDirection", "cn1", "cn2", "cn3":
+		case "rt", "start", "cnt", "type", "spt", "dpt", "spid", "dpid", "deviceDirection", "cn1", "cn2", "cn3":
 			if _, err := strconv.ParseInt(value, 10, 64); err != nil {
 				t.Fatalf("key %s is no number: %q", key, value)
 			}
@@ -345,7 +364,7 @@ func checkCEF(t *testing.T, line string) cefLine {
 			if _, ok := c.keys[base]; !ok {
 				t.Fatalf("%s without %s", key, base)
 			}
-		} else if strings.HasPrefix(key, "cs") || strings.HasPrefix(key, "cn") || strings.HasPrefix(key, "flex") || strings.HasPrefix(key, "c6a") {
+		} else if strings.HasPrefix(key, "cs") || strings.HasPrefix(key, "cn") && key != "cnt" || strings.HasPrefix(key, "flex") || strings.HasPrefix(key, "c6a") {
 			if _, ok := c.keys[key+"Label"]; !ok {
 				t.Fatalf("%s without its label", key)
 			}

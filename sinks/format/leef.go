@@ -34,9 +34,9 @@ func leefEvent(ev *soar.Event, o Options, maxText int) []byte {
 	default:
 		e.text("cat", string(ev.Type), 0)
 	}
-	e.text("devTime", occurred(ev).Format(leefTime), 0)
-	e.text("devTimeFormat", "MMM dd yyyy HH:mm:ss.SSS z", 0)
-	e.text("sev", strconv.Itoa(max(levelsOf(SeverityOf(ev)).cef, 1)), 0)
+	e.whole("devTime", occurred(ev).Format(leefTime))
+	e.whole("devTimeFormat", "MMM dd yyyy HH:mm:ss.SSS z")
+	e.whole("sev", strconv.Itoa(max(levelsOf(SeverityOf(ev)).cef, 1)))
 	e.text("erEventId", EventID(ev), 255)
 	e.text("erEvent", string(ev.Type), 0)
 	if maxText == minimal {
@@ -85,6 +85,14 @@ func (e *leef) text(key, value string, limit int) {
 	e.b.WriteString(key + "=" + value)
 }
 
+// whole adds a value that is never cut.
+func (e *leef) whole(key, value string) {
+	limit := e.maxText
+	e.maxText = 0
+	e.text(key, value, 0)
+	e.maxText = limit
+}
+
 // about is which alert, which rule and which host.
 func (e *leef) about(a *soar.Alert, f *fields) {
 	e.text("erAlertId", a.ID, 0)
@@ -100,7 +108,7 @@ func (e *leef) about(a *soar.Alert, f *fields) {
 	e.text("resource", a.Host.Name, 0)
 	e.text("erHostId", a.Host.Identifier, 0)
 	if f.hostIP.IsValid() && plainLine(a.Host.Name) != "" { // one says nothing without the other
-		e.text("identSrc", f.hostIP.String(), 0)
+		e.whole("identSrc", f.hostIP.String())
 		e.text("identHostName", a.Host.Name, 255)
 	}
 }
@@ -113,9 +121,9 @@ func (e *leef) seen(a *soar.Alert, f *fields, bare bool) {
 		return
 	}
 	source, destination := f.source(), f.destination()
-	e.text("src", addrText(source.addr), 0)
+	e.whole("src", addrText(source.addr))
 	e.text("srcPort", source.port.String(), 0)
-	e.text("dst", addrText(destination.addr), 0)
+	e.whole("dst", addrText(destination.addr))
 	e.text("dstPort", destination.port.String(), 0)
 	e.text("proto", first(strings.ToUpper(f.net.transport), f.net.number.String()), 0)
 	e.text("usrName", f.proc.account(), 255)
@@ -133,8 +141,8 @@ func (e *leef) seen(a *soar.Alert, f *fields, bare bool) {
 	e.text("targetPid", f.target.pid.String(), 0)
 	e.text("filePath", f.file.path, 0)
 	e.text("fileOldPath", f.file.oldPath, 0)
-	e.text("fileMd5", f.hashes.md5, 0)
-	e.text("fileSha256", f.hashes.sha256, 0)
+	e.whole("fileMd5", f.hashes.md5)
+	e.whole("fileSha256", f.hashes.sha256)
 	e.text("registryPath", f.registry.path, 0)
 	e.text("registryData", f.registry.data, 0)
 }

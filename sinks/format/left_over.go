@@ -12,6 +12,10 @@ var placedColumns = map[string]bool{
 	"target_name": true, "value_data": true,
 }
 
+// leastPlaced is how long a value is at the least that is looked for in a document. A
+// shorter one, such as the pid 1, stands somewhere by chance.
+const leastPlaced = 4
+
 // leftOver are the columns that a document does not have yet, under names that can be
 // those of fields; nil for none.
 func leftOver(doc object, a *soar.Alert) object {
@@ -19,7 +23,7 @@ func leftOver(doc object, a *soar.Alert) object {
 	leaves(doc, said)
 	out := columnFields(a)
 	for name := range out {
-		if value, ok := out[name].(string); ok && placedColumns[name] && said[value] {
+		if value, ok := out[name].(string); ok && len(value) >= leastPlaced && placedColumns[name] && said[value] {
 			delete(out, name)
 		}
 	}

@@ -144,7 +144,8 @@ func ocsfNetworkBody(f *fields, a *soar.Alert, class ocsfClass, actor object) ob
 		destination.put("hostname", u.Hostname())
 		d["url"] = object{"url_string": f.url}
 	}
-	if len(source) == 0 || len(destination) == 0 && class == ocsfNetwork {
+	source, destination = source.addressed(), destination.addressed()
+	if source == nil || destination == nil && class == ocsfNetwork {
 		return nil
 	}
 	d["src_endpoint"] = source

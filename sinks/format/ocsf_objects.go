@@ -37,14 +37,17 @@ func ocsfEvidence(f *fields) object {
 		e.object("actor", ocsfActor(&f.proc, nil))
 	default:
 		e.object("process", ocsfProcessOf(&f.proc, &f.parent))
+		if e["process"] == nil {
+			e.object("actor", ocsfActor(&f.proc, nil))
+		}
 	}
 	e.object("file", ocsfFileOf(f))
-	e.object("src_endpoint", ocsfEndpoint(f.source()))
+	e.object("src_endpoint", ocsfEndpoint(f.source()).addressed())
 	destination := ocsfEndpoint(f.destination())
 	if u, err := url.Parse(f.url); f.url != "" && err == nil {
 		destination.put("hostname", u.Hostname())
 	}
-	e.object("dst_endpoint", destination)
+	e.object("dst_endpoint", destination.addressed())
 	if f.kind.socket() {
 		e["connection_info"] = ocsfConnection(f)
 	}
@@ -58,6 +61,9 @@ func ocsfEvidence(f *fields) object {
 	data.put("registry.type", f.registry.kind)
 	data.put("registry.data", f.registry.data)
 	data.put("resolved", addrTexts(f.dns.resolved...))
+	data.object("process", ocsfNameless(&f.proc))
+	data.object("parent_process", ocsfNameless(&f.parent))
+	data.object("target_process", ocsfNameless(&f.target))
 	e.object("data", data)
 	return e
 }
@@ -69,16 +75,31 @@ func (o object) object(key string, value object) {
 	}
 }
 
+// ocsfProcessOf is a process; empty when it has neither pid nor uid, because the schema
+// wants one of them. See ocsfNameless for what is known of such a process.
 func ocsfProcessOf(p, parent *process) object {
 	d := object{}
 	d.put("pid", p.pid)
 	d.put("uid", p.guid)
+	if len(d) == 0 {
+		return nil
+	}
 	d.put("name", p.name)
 	d.put("cmd_line", p.cmdline)
 	d.object("file", ocsfPath(p.path, p.name, p.hashes))
 	d.object("user", ocsfUser(p))
 	if parent != nil {
 		d.object("parent_process", ocsfProcessOf(parent, nil))
+	}
+	return d
+}
+
+// ocsfNameless is what is known of a process that has neither pid nor uid.
+func ocsfNameless(p *process) object {
+	d := object{}
+	if !p.pid.ok && p.guid == "" {
+		d.put("path", p.path)
+		d.put("cmd_line", p.cmdline)
 	}
 	return d
 }
@@ -96,7 +117,14 @@ func ocsfActor(p, parent *process) object {
 	d := object{}
 	d.object("process", ocsfProcessOf(p, parent))
 	d.object("user", ocsfUser(p))
+	d.put("app_name", first(ocsfNameless(p).text("path"), ocsfNameless(p).text("cmd_line")))
 	return d
+}
+
+// text is a member that is a text, or nothing.
+func (o object) text(key string) string {
+	text, _ := o[key].(string)
+	return text
 }
 
 // ocsfPath is a regular file: the schema wants its name and its type.
@@ -140,6 +168,14 @@ func ocsfEndpoint(e endpoint) object {
 	d.put("ip", addrText(e.addr))
 	d.put("port", e.port)
 	return d
+}
+
+// addressed is the endpoint, or nil where nothing says which it is: a port alone does not.
+func (o object) addressed() object {
+	if o["ip"] == nil && o["hostname"] == nil {
+		return nil
+	}
+	return o
 }
 
 func ocsfConnection(f *fields) object {

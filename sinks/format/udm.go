@@ -167,7 +167,9 @@ func udmType(d object, f *fields) string {
 	if !has(principal, "hostname", "asset_id", "ip", "mac") {
 		return "GENERIC_EVENT"
 	}
-	process, file, registry := has(target, "process"), has(target, "file"), has(target, "registry")
+	process, file := has(target, "process"), has(target, "file")
+	key, _ := target["registry"].(object)
+	registry := has(key, "registry_key")
 	machine := has(target, "ip", "hostname")
 	for _, one := range []struct {
 		kind kind
