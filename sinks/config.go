@@ -51,6 +51,18 @@ type CommonSettings struct {
 	// The default is {age: 24h, policy: keep}: everything is kept, and told of.
 	MaxBacklog BacklogSettings `yaml:"max_backlog"`
 
+	// Group puts like alerts together: the first one is delivered, and then from time to
+	// time how many more there were (alert.grouped). What becomes of them is delivered
+	// as ever, and names the first one. Without this key, every alert is delivered.
+	Group *GroupSettings `yaml:"group"`
+
+	// Storm is how many alerts of one rule (or of one source, for those without a rule)
+	// a minute are delivered one by one. When there are more, they are counted and told
+	// with the first of them until it is quiet, and so is what playbooks do about them;
+	// failures and questions to people are still delivered, the first few of them. The
+	// default is 20 for sinks that people read: slack, teams, email. 0 turns it off.
+	Storm *int `yaml:"storm"`
+
 	// MaxBackoff bounds the wait between two tries of a failing delivery; 1m when
 	// it is not set.
 	MaxBackoff time.Duration `yaml:"max_backoff"`
@@ -66,8 +78,9 @@ type Config struct {
 	// Settings is a pointer to the settings of the type.
 	Settings any
 
-	kind Type
-	when Condition
+	kind  Type
+	when  Condition
+	group []GroupKey
 }
 
 // Checker is implemented by settings that know rules which types and tags cannot
@@ -150,6 +163,7 @@ func (c *Config) check(report func(setting, hint, format string, args ...any)) {
 		report("max_batch_age", "", "expected a time such as 2s, or 0")
 	}
 	c.MaxBacklog.check(report)
+	c.checkGroup(report)
 	if c.Events != nil && len(c.Events) == 0 {
 		report("events", "leave it out to get the default", "the sink would deliver nothing")
 	}
@@ -205,6 +219,7 @@ func (c *Config) Options(o ForwarderOptions) ForwarderOptions {
 		o.When = c.when
 	}
 	o.FromStart = c.FromStart
+	c.groupOptions(&o.Group)
 	o.MaxBatchAge = cmp.Or(c.MaxBatchAge, c.kind.MaxBatchAge)
 	if o.Backlog = c.MaxBacklog; o.Backlog.Events == 0 && o.Backlog.Age == 0 {
 		o.Backlog.Age = defaultBacklogAge

@@ -97,6 +97,10 @@ type Type struct {
 	// others. Receivers of files want few large ones.
 	MaxBatchBytes int
 	MaxBatchAge   time.Duration
+	// StormUpdate is set for types that people read: when more like alerts come than
+	// they can, the others are counted, and how many is told no sooner than after this
+	// time. It doubles with every update.
+	StormUpdate time.Duration
 	// Events are what a sink of this type gets when its configuration does not
 	// say; nil means DefaultEvents.
 	Events []soar.EventType

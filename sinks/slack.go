@@ -112,8 +112,8 @@ func init() {
 		Settings: &defaults,
 		Example: "type: slack\ntoken: {file: /run/secrets/slack-token}\napp_token: {file: /run/secrets/slack-app-token}\n" +
 			"channel: \"#soc\"\nwhen: .alert.severity | at_least(\"high\")\n",
-		MaxBatch: slackMaxBatch,
-		Events:   DefaultEvents, // an update edits a message, and makes no noise
+		MaxBatch: slackMaxBatch, StormUpdate: 10 * time.Second,
+		Events: DefaultEvents, // an update edits a message, and makes no noise
 		Open: func(name string, settings any, env Env) (Sink, error) {
 			return openSlack(name, *settings.(*SlackSettings), env)
 		},
