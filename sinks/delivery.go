@@ -313,6 +313,10 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 			return 0, nil
 		}
 	}
+	if lost, ok := errors.AsType[*LostError](err); ok {
+		f.lost(group, lost)
+		return 0, nil
+	}
 	switch {
 	case errors.Is(err, ErrGone):
 		b.putBack(group)

@@ -758,6 +758,7 @@ func TestForwarderMetrics(t *testing.T) {
 			"erbridge_sink_held siem":                     0,
 			"erbridge_sink_events_total dropped siem":     0,
 			"erbridge_sink_events_total grouped siem":     0,
+			"erbridge_sink_events_total lost siem":        0,
 			"erbridge_sink_events_total dead_letter siem": 1,
 			"erbridge_sink_events_total delivered siem":   1,
 			"erbridge_sink_events_total retried siem":     4,
@@ -771,7 +772,7 @@ func TestForwarderMetrics(t *testing.T) {
 			t.Errorf("metrics\n got %v\nwant %v", got, want)
 		}
 		stop()
-		if got := gather(t, registry); len(got) != 8 {
+		if got := gather(t, registry); len(got) != 9 {
 			t.Errorf("metrics of a stopped forwarder: %v, want only the counters", got)
 		}
 		// A second forwarder of that name, as after a reload, goes on counting.

@@ -15,6 +15,7 @@ const (
 	outcomeRouteError = "route_error" // `when` failed on it, set aside
 	outcomeSkipped    = "skipped"     // not meant for this sink
 	outcomeDropped    = "dropped"     // over max_backlog, passed over
+	outcomeLost       = "lost"        // among the delivered: thrown away by a receiver that does not say which
 	outcomeGrouped    = "grouped"     // counted with others or silenced, and not delivered by itself
 )
 
@@ -42,7 +43,9 @@ func newMetrics(r prometheus.Registerer, sink string) (*metrics, error) {
 		return nil, err
 	}
 	m := &metrics{events: events.MustCurryWith(prometheus.Labels{"sink": sink}), send: send.WithLabelValues(sink)}
-	for _, outcome := range []string{outcomeDelivered, outcomeRetried, outcomeDeadLetter, outcomeRouteError, outcomeSkipped, outcomeDropped, outcomeGrouped} {
+	for _, outcome := range []string{
+		outcomeDelivered, outcomeRetried, outcomeDeadLetter, outcomeRouteError, outcomeSkipped, outcomeDropped, outcomeGrouped, outcomeLost,
+	} {
 		m.events.WithLabelValues(outcome) // a counter that is not there cannot be alerted on
 	}
 	return m, nil

@@ -20,6 +20,7 @@ type Sink interface {
 	// them. The error decides what the forwarder does:
 	//
 	//	*PartialError  some items failed; the others are delivered
+	//	*LostError     delivered, except for some that the receiver does not name
 	//	*RetryAfter    try the batch again, not before
 	//	ErrPermanent   the batch will never be taken: dead letters
 	//	ErrConfig      401, 403, 404, wrong certificate: pause the sink, keep everything
