@@ -329,6 +329,9 @@ func TestStreamSettings(t *testing.T) {
 		{"no region", &sinks.S3Settings{Endpoint: "https://s3", Bucket: "abc", Timeout: 1}, "region: expected the name"},
 		{"key without secret", &sinks.S3Settings{Endpoint: "https://s3", Bucket: "abc", Region: "x", AccessKey: "a", Timeout: 1}, "access_key secret_key: access_key and secret_key go together"},
 		{"key of no use", &sinks.S3Settings{Endpoint: "https://s3", Bucket: "abc", Region: "x", KMSKey: "a", Timeout: 1}, "kms_key server_side_encryption: a key is of use"},
+		{"header with a space", &sinks.OTLPSettings{URL: "https://o", Timeout: 1, Headers: map[string]soar.Secret{"a b": {}}}, "headers: \"a b\" cannot be the name"},
+		{"header of our own", &sinks.OTLPSettings{URL: "https://o", Timeout: 1, Headers: map[string]soar.Secret{"content-type": {}}}, "headers: \"content-type\" cannot be the name"},
+		{"name of the service", &sinks.OTLPSettings{URL: "https://o", Timeout: 1, Resource: map[string]string{"service.name": "x"}}, "resource: \"service.name\" is not for settings"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
