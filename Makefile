@@ -46,6 +46,10 @@ $(LINTER): tools/go.mod tools/go.sum
 editor: ## drive a language server over playbooks, as editors do; needs npm
 	@PATH="$$PATH:$$(./scripts/language-server.sh)" $(GO) test ./cmd/erbridge -run '^TestEditor' -count=1 -v
 
+.PHONY: judges
+judges: ## install the programs of others that judge what the sinks send; needs the network
+	@./scripts/judges.sh
+
 .PHONY: generate
 generate: ## write the client's call table, docs/reference and the JSON Schemas
 	$(GO) run ./connector/catalogue/gen

@@ -101,7 +101,7 @@ func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		limit = 100 << 20
 	}
 	switch {
-	case e.Authorization != "" && r.Header.Get("Authorization") != e.Authorization:
+	case e.Authorization != "" && !sameAuthorization(r.Header.Get("Authorization"), e.Authorization):
 		e.refuse(w, http.StatusUnauthorized, "security_exception", "unable to authenticate")
 		return
 	case !strings.HasSuffix(r.URL.Path, "/_bulk"):
@@ -157,6 +157,13 @@ func (e *Elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": failed, "items": items}) // the sender's loss
+}
+
+// sameAuthorization compares schemes without regard to case (RFC 9110, section 11.1).
+func sameAuthorization(got, want string) bool {
+	gotScheme, got, _ := strings.Cut(got, " ")
+	wantScheme, want, _ := strings.Cut(want, " ")
+	return strings.EqualFold(gotScheme, wantScheme) && got == want
 }
 
 func (e *Elastic) refuse(w http.ResponseWriter, status int, kind, reason string) {
