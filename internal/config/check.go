@@ -51,6 +51,7 @@ func (c *checker) check() {
 	c.checkPeople()
 	c.checkListeners()
 	c.checkRoutes()
+	c.checkRedact()
 	cfg := c.cfg
 	if cfg.Store.Path == "" {
 		c.addf([]string{"store", "path"}, "missing", "", "the store needs a folder")

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/connector"
+	"github.com/erbridge/erbridge/internal/redact"
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/playbooks/guard"
@@ -47,6 +48,10 @@ type Config struct {
 	// Routes say which sinks get the events of which alerts, where the settings of the
 	// sinks do not say enough. The first route that takes an event decides.
 	Routes sinks.Routes `yaml:"routes"`
+
+	// Redact says what is taken out of events before any sink sees them, and out of what
+	// erbridge logs.
+	Redact redact.Settings `yaml:"redact"`
 
 	// People links accounts of chats to people, by the names that approvers have.
 	// Somebody who is not linked can read in a chat, and decide nothing there.

@@ -14,6 +14,7 @@ import (
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/evidence"
 	"github.com/erbridge/erbridge/internal/scripts"
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/actions"
@@ -91,7 +92,11 @@ func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{Routes: cfg.Routes, Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now, Drain: d.stageTime() / 2}))
+	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{
+		Routes: cfg.Routes, Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now, Drain: d.stageTime() / 2,
+		Group:  sinks.GroupOptions{Silences: d.silences},
+		Redact: func(ev soar.Event) soar.Event { return d.redactor.Load().Event(ev) },
+	}))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfig, err), sink.Close())
 	}

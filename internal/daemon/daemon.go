@@ -22,6 +22,7 @@ import (
 	"github.com/erbridge/erbridge/internal/config"
 	"github.com/erbridge/erbridge/internal/console"
 	"github.com/erbridge/erbridge/internal/evidence"
+	"github.com/erbridge/erbridge/internal/redact"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/playbooks/guard"
@@ -77,7 +78,8 @@ type Daemon struct {
 	engine   *playbooks.Engine
 	group    *group
 	sinks    []*sinkPart
-	silences *sinks.Silences // of all sinks
+	silences *sinks.Silences                  // of all sinks
+	redactor *atomic.Pointer[redact.Redactor] // as the configuration of this moment has it
 	sources  []*source
 	console  net.Addr
 }
@@ -98,8 +100,14 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	d := &Daemon{o: o, log: o.Log, first: cfg, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{}), rewatch: make(chan struct{}, 1)}
-	var err error
+	redactor := &atomic.Pointer[redact.Redactor]{}
+	o.Log = slog.New(redact.Handler(o.Log.Handler(), func(text string) string { return redactor.Load().Text(text) }))
+	d := &Daemon{o: o, log: o.Log, redactor: redactor, first: cfg, cfg: cfg, health: newHealth(o.Version), ready: make(chan struct{}), rewatch: make(chan struct{}, 1)}
+	clean, err := redact.New(cfg.Redact)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	redactor.Store(clean)
 	if d.client, err = NewClient(cfg, o); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func (k desk) Approval(ctx context.Context, id string) (soar.Approval, error) {
 	}
 	for _, a := range all {
 		if a.ID == id {
-			return a, nil
+			return k.d.redactor.Load().Approval(a), nil
 		}
 	}
 	return soar.Approval{}, fmt.Errorf("approval %q: %w", id, soar.ErrNotFound)
@@ -47,7 +47,8 @@ func (k desk) Decide(ctx context.Context, id string, v soar.Vote) (soar.Approval
 	if err != nil {
 		return soar.Approval{}, err
 	}
-	return engine.Decide(ctx, id, v)
+	a, err := engine.Decide(ctx, id, v)
+	return k.d.redactor.Load().Approval(a), err
 }
 
 func (k desk) Undo(ctx context.Context, run soar.RunID, step, by, reason string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/erbridge/erbridge/internal/config"
+	"github.com/erbridge/erbridge/internal/redact"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -74,6 +75,10 @@ func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
 		d.refused(err)
 		return Reloaded{}, err
 	}
+	clean, err := redact.New(cfg.Redact)
+	if err != nil {
+		return Reloaded{}, fmt.Errorf("reload: nothing was changed: %w", err)
+	}
 	next, err := d.plan(ctx, cfg)
 	if err != nil {
 		return Reloaded{}, fmt.Errorf("reload: nothing was changed: %w", err)
@@ -84,6 +89,7 @@ func (d *Daemon) Reload(ctx context.Context) (Reloaded, error) {
 	}
 
 	// From here on nothing can be refused.
+	d.redactor.Store(clean)
 	engine.Reload(set)
 	result, err := d.replace(ctx, next)
 	d.mu.Lock()

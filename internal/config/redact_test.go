@@ -1,0 +1,20 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRedactMistakes(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{`{fields: [alert.event.cmdline], patterns: ['K-\d+'], builtin: [passwords, tokens, cards]}`, ""},
+		{`{fields: [alert.comment, alert.evnt]}`, `c.yaml:2:34: "alert.evnt": alert has no evnt; there are `},
+		{`{fields: [alert.id]}`, `c.yaml:2:19: "alert.id": alert.id cannot be taken out: others find things by it`},
+		{`{patterns: ['a*']}`, `c.yaml:2:21: "a*" matches the empty text`},
+		{`{builtin: [password]}`, `c.yaml:2:20: unknown value "password"`},
+	} {
+		if _, got := parse(t, least+"redact: "+tt.in); !strings.HasPrefix(got, tt.want) || got != "" && tt.want == "" {
+			t.Errorf("redact: %s\n got %s\nwant %s", tt.in, got, tt.want)
+		}
+	}
+}
