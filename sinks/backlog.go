@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -50,7 +51,7 @@ func (s BacklogSettings) check(report func(setting, hint, format string, args ..
 	}
 }
 
-// gap is what was dropped and not told of yet.
+// gap is what was dropped and the receiver was not told of yet.
 type gap struct {
 	Events int64     `json:"events"`
 	First  int64     `json:"first"` // positions in the feed
@@ -61,43 +62,90 @@ type gap struct {
 
 func gapKey(sink string) string { return "sink-gap/" + sink }
 
-// gapPrefix begins the ids of the events that tell what a sink did not deliver. That
-// sink gets them whatever its filters say: its receiver has the gap.
+// gapPrefix begins the ids of the events that tell a receiver what it did not get.
+// They are addressed to that sink, and their ids hold the numbers: one that is dropped
+// itself, because the receiver went down again, goes into the next.
 func gapPrefix(sink string) string { return "sink-gap-" + sink + "-" }
 
-func (g *gap) add(ev *soar.Event) {
+func (g *gap) id(sink string) string {
+	return fmt.Sprintf("%s%d-%d-%d-%d-%d", gapPrefix(sink), g.First, g.Last, g.Events, g.From.Unix(), g.To.Unix())
+}
+
+func parseGap(sink, id string) (g gap, ok bool) {
+	var from, to int64
+	rest, ok := strings.CutPrefix(id, gapPrefix(sink))
+	if !ok {
+		return g, false
+	}
+	n, err := fmt.Sscanf(rest+"\n", "%d-%d-%d-%d-%d\n", &g.First, &g.Last, &g.Events, &from, &to)
+	g.From, g.To = time.Unix(from, 0).UTC(), time.Unix(to, 0).UTC()
+	return g, err == nil && n == 5
+}
+
+// add puts a dropped event into the gap.
+func (g *gap) add(sink string, ev *soar.Event) {
+	if told, ok := parseGap(sink, ev.ID); ok {
+		g.join(told)
+		return
+	}
+	g.join(gap{Events: 1, First: ev.Pos, Last: ev.Pos, From: ev.At, To: ev.At})
+}
+
+func (g *gap) join(more gap) {
 	if g.Events == 0 {
-		g.First, g.From, g.To = ev.Pos, ev.At, ev.At
+		*g = more
+		return
 	}
-	g.Events++
-	g.Last = ev.Pos
-	if ev.At.Before(g.From) {
-		g.From = ev.At
+	g.Events += more.Events
+	g.First, g.Last = min(g.First, more.First), max(g.Last, more.Last)
+	if more.From.Before(g.From) {
+		g.From = more.From
 	}
-	if ev.At.After(g.To) {
-		g.To = ev.At
+	if more.To.After(g.To) {
+		g.To = more.To
 	}
 }
 
-// tellGap puts into a Change what was dropped: as a trouble event, or, where one was
-// told a moment ago, as a number for the next one.
-func (f *Forwarder) tellGap(c *soar.Change) {
+// span is the time of the gap, from and until, as sinks replay takes it.
+func (g *gap) span() (since, until string) {
+	return g.From.UTC().Format(time.RFC3339), g.To.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339)
+}
+
+// noteGap keeps in a Change what was dropped, and tells the other sinks now and then.
+func (f *Forwarder) noteGap(c *soar.Change) {
+	value, _ := json.Marshal(f.gap) // numbers and times
+	c.KV = append(c.KV, soar.KV{Key: gapKey(f.name), Value: string(value)})
+	now := f.o.Now().UTC()
+	if !f.dropTold.IsZero() && now.Sub(f.dropTold) < troubleEvery {
+		return
+	}
+	f.dropTold = now
+	since, _ := f.gap.span()
+	c.Events = append(c.Events, soar.Event{
+		ID: fmt.Sprintf("%sdrops-%d", pausedPrefix(f.name), now.UnixMilli()), Type: soar.EventTrouble, At: now,
+		Text: fmt.Sprintf("Sink %q is over max_backlog and passes over its oldest events: %d so far, since %s. As long as the store keeps them, "+
+			"erbridge sinks replay %s --since %s delivers them.", f.name, f.gap.Events, since, f.name, since),
+	})
+}
+
+// gapDue is how long to wait before the receiver is told of its gap.
+func (f *Forwarder) gapDue() time.Duration {
+	if f.gapTold.IsZero() {
+		return 0
+	}
+	return max(troubleEvery-time.Since(f.gapTold), 0)
+}
+
+// closeGap tells a receiver that answers again what it did not get.
+func (f *Forwarder) closeGap(c *soar.Change) {
 	g := f.gap
-	if g.Events == 0 {
-		return
-	}
-	if !f.gapTold.IsZero() && time.Since(f.gapTold) < troubleEvery {
-		value, _ := json.Marshal(g) // numbers and times
-		c.KV = append(c.KV, soar.KV{Key: gapKey(f.name), Value: string(value)})
-		return
-	}
-	from, until := g.From.UTC().Truncate(time.Second), g.To.UTC().Truncate(time.Second).Add(time.Second)
+	since, until := g.span()
 	c.KV = append(c.KV, soar.KV{Key: gapKey(f.name)})
 	c.Events = append(c.Events, soar.Event{
-		ID: fmt.Sprintf("%s%d-%d", gapPrefix(f.name), g.First, g.Last), Type: soar.EventTrouble, At: f.o.Now().UTC(),
-		Text: fmt.Sprintf("Sink %q passed over %d events from %s to %s: its backlog was over max_backlog. Its receiver does not have them. "+
+		ID: g.id(f.name), Type: soar.EventTrouble, At: f.o.Now().UTC(), To: f.name,
+		Text: fmt.Sprintf("%d events from %s to %s are missing here: sink %q was over max_backlog and passed over them. "+
 			"As long as the store keeps them, erbridge sinks replay %s --since %s --until %s delivers them.",
-			f.name, g.Events, from.Format(time.RFC3339), until.Format(time.RFC3339), f.name, from.Format(time.RFC3339), until.Format(time.RFC3339)),
+			g.Events, since, until, f.name, f.name, since, until),
 	})
 	f.gap, f.gapTold = gap{}, time.Now()
 }
@@ -110,9 +158,6 @@ func (f *Forwarder) overdue() func(*soar.Event) bool {
 	}
 	head, now := f.headNow(), f.o.Now()
 	return func(ev *soar.Event) bool {
-		if ev.Type == soar.EventTrouble {
-			return false // they are few, and may be the word of an earlier gap
-		}
 		return s.Age > 0 && now.Sub(ev.At) > s.Age || s.Events > 0 && head-ev.Pos >= s.Events
 	}
 }

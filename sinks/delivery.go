@@ -155,6 +155,7 @@ func (b *batch) oldest() time.Time {
 func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error {
 	var c soar.Change
 	var drops int64
+	answers := false // the receiver took something
 	for _, it := range b.settledItems() {
 		f.grouper.settled(it.effects)
 		switch it.state {
@@ -162,7 +163,9 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 			c.DeadLetters = append(c.DeadLetters, f.deadLetter(it))
 		case dropped:
 			drops++
-			f.gap.add(&it.event)
+			f.gap.add(f.name, &it.event)
+		case settled:
+			answers = answers || it.event.ID != ""
 		}
 		if it.redelivery != 0 {
 			c.Redelivered = append(c.Redelivered, it.redelivery)
@@ -175,8 +178,11 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 		}
 		f.passed = it.event.Pos
 	}
-	if drops > 0 {
-		f.tellGap(&c)
+	switch {
+	case drops > 0:
+		f.noteGap(&c)
+	case answers && f.gap.Events > 0 && f.gapDue() == 0:
+		f.closeGap(&c)
 	}
 	replayed := b.replay != nil && len(b.items) == 0 && f.keepReplay(&c, b.replay)
 	ahead := f.passed - f.saved

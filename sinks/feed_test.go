@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,8 @@ type memoryFeed struct {
 	cursors map[string]int64
 	again   []soar.Redelivery
 	dead    []soar.DeadLetter
+	kv      map[string]soar.KV
+	acts    []soar.Act
 	signals [soar.NumSignals]chan struct{}
 	serial  int64
 	commits int
@@ -30,7 +33,7 @@ type memoryFeed struct {
 }
 
 func newFeed(t *testing.T, n int) *memoryFeed {
-	f := &memoryFeed{t: t, cursors: map[string]int64{}}
+	f := &memoryFeed{t: t, cursors: map[string]int64{}, kv: map[string]soar.KV{}}
 	for i := range f.signals {
 		f.signals[i] = make(chan struct{})
 	}
@@ -77,6 +80,12 @@ func (f *memoryFeed) Commit(ctx context.Context, c soar.Change) (soar.Committed,
 		f.events = append(f.events, ev)
 		f.signal(soar.SignalFeed)
 	}
+	for _, kv := range c.KV {
+		if delete(f.kv, kv.Key); kv.Value != "" {
+			f.kv[kv.Key] = kv
+		}
+	}
+	f.acts = append(f.acts, c.Acts...)
 	for _, cur := range c.Sinks {
 		if old, known := f.cursors[cur.Sink]; known && cur.Pos < old {
 			f.t.Errorf("cursor of %s goes back from %d to %d", cur.Sink, old, cur.Pos)
@@ -151,6 +160,29 @@ func (f *memoryFeed) Redeliveries(ctx context.Context, sink string, limit int) (
 		}
 	}
 	return out, ctx.Err()
+}
+
+func (f *memoryFeed) KV(ctx context.Context, prefix string) (found []soar.KV, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, kv := range f.kv {
+		if strings.HasPrefix(key, prefix) {
+			found = append(found, kv)
+		}
+	}
+	return found, ctx.Err()
+}
+
+// troubles are the texts of the trouble events so far.
+func (f *memoryFeed) troubles() (texts []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ev := range f.events {
+		if ev.Type == soar.EventTrouble {
+			texts = append(texts, ev.Text)
+		}
+	}
+	return texts
 }
 
 func (f *memoryFeed) Changed(s soar.Signal) <-chan struct{} {

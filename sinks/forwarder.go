@@ -160,8 +160,9 @@ type Forwarder struct {
 	failures    int             // in a row
 	probes      int             // failed tries since the sink was paused
 	lastTrouble time.Time
-	gap         gap       // what was dropped and not told of yet
-	gapTold     time.Time // when drops were last told of
+	gap         gap       // what was dropped and the receiver was not told of yet
+	gapTold     time.Time // when it was last told
+	dropTold    time.Time // when the other sinks were last told of drops
 	overTold    time.Time // when the backlog was last said to be too long
 
 	mu     sync.Mutex // guards what Status reads, and what people order
@@ -475,7 +476,7 @@ func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
 		f.caughtUp()
 	}
 	if f.gap.Events > 0 {
-		tell = time.After(troubleEvery - time.Since(f.gapTold))
+		tell = time.After(f.gapDue())
 	}
 	if f.passed > f.saved {
 		// Counted from the first event that was skipped, and not from now: a feed in
@@ -494,7 +495,7 @@ func (f *Forwarder) idle(ctx context.Context, grown <-chan struct{}) error {
 		return f.save(ctx, soar.Change{})
 	case <-tell:
 		var c soar.Change
-		f.tellGap(&c)
+		f.closeGap(&c)
 		return f.save(ctx, c)
 	}
 	return nil

@@ -30,7 +30,6 @@ var chatEvents = slices.DeleteFunc(slices.Clone(DefaultEvents), func(t soar.Even
 type route struct {
 	sink      string
 	ownPauses string
-	ownGaps   string
 	events    map[soar.EventType]bool
 	when      Condition
 	routes    Routes // nil when none of them names the sink
@@ -40,7 +39,7 @@ func newRoute(sink string, events []soar.EventType, when Condition, routes Route
 	if events == nil {
 		events = DefaultEvents
 	}
-	r := route{sink: sink, ownPauses: pausedPrefix(sink), ownGaps: gapPrefix(sink), events: map[soar.EventType]bool{}, when: when}
+	r := route{sink: sink, ownPauses: pausedPrefix(sink), events: map[soar.EventType]bool{}, when: when}
 	if routes.names(sink) {
 		r.routes = routes
 	}
@@ -69,8 +68,6 @@ func (r *route) judge(ctx context.Context, ev *soar.Event) (Routing, error) {
 		return yes("addressed to it")
 	case ev.To != "":
 		return no("addressed to " + ev.To)
-	case ev.Type == soar.EventTrouble && strings.HasPrefix(ev.ID, r.ownGaps):
-		return yes("what it missed") // its receiver has the gap
 	case !r.events[ev.Type]:
 		return no("events does not have " + string(ev.Type))
 	case ev.Type == soar.EventTrouble && strings.HasPrefix(ev.ID, r.ownPauses):
