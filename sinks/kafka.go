@@ -1,8 +1,10 @@
 package sinks
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,12 +23,10 @@ type KafkaSettings struct {
 	// other brokers of the cluster are found through them.
 	Brokers []string `yaml:"brokers" required:"true"`
 
-	// Topic is the topic to write to. It must exist: erbridge creates none.
+	// Topic is the topic to write to. It must exist: erbridge creates none. The key of
+	// a record is the host's identifier; its headers are event_id, event_type,
+	// alert_id, schema (the format) and content-type.
 	Topic string `yaml:"topic" required:"true"`
-
-	// Format is how an event is written: json (the event as playbooks see it), ecs
-	// or another of the formats. The header schema of each record names it.
-	Format string `yaml:"format" enum:"json,ecs,cef"`
 
 	// Compression is that of the record batches.
 	Compression string `yaml:"compression" enum:"none,gzip,snappy,lz4,zstd"`
@@ -54,7 +54,8 @@ type KafkaSettings struct {
 	// covers a change of leader, which takes about 5s.
 	Timeout time.Duration `yaml:"timeout"`
 
-	TLSSettings `yaml:",inline"`
+	FormatSettings `yaml:",inline"`
+	TLSSettings    `yaml:",inline"`
 }
 
 // minKafkaBytes is the least that a record may be bounded to, and
@@ -69,7 +70,8 @@ func init() {
 	Types.Add("kafka", Type{
 		Summary: "Topic of a Kafka cluster, in order for each host",
 		Settings: &KafkaSettings{
-			Format: "json", Compression: "snappy", MaxMessageBytes: 1_000_000, Timeout: 30 * time.Second,
+			Compression: "snappy", MaxMessageBytes: 1_000_000, Timeout: 30 * time.Second,
+			FormatSettings: FormatSettings{Format: "json"},
 		},
 		Example: `type: kafka
 brokers: [kafka-1.example.org:9093, kafka-2.example.org:9093]
@@ -108,6 +110,7 @@ func (s *KafkaSettings) Check(report func(setting, hint, format string, args ...
 	if s.MaxMessageBytes < minKafkaBytes || s.MaxMessageBytes > 1<<30 {
 		report("max_message_bytes", "", "expected a number from %d to %d", minKafkaBytes, 1<<30)
 	}
+	s.checkFormat(report)
 	checkTimeout(s.Timeout, report)
 }
 
@@ -133,9 +136,9 @@ func openKafka(s KafkaSettings, env Env) (*kafka, error) {
 	if len(mistakes) > 0 {
 		return nil, errors.Join(mistakes...)
 	}
-	formatter, err := format.New(s.Format, format.Options{Version: env.Version})
+	formatter, err := s.formatter(format.Options{Version: env.Version})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, err
 	}
 	log := cmp.Or(env.Log, slog.New(slog.DiscardHandler))
 	options, err := kafkaOptions(s, log)
@@ -222,7 +225,7 @@ func (s *kafka) record(it *kafkaItem) *kgo.Record {
 		Topic: s.settings.Topic, Key: []byte(kafkaKey(it.event)), Value: it.value,
 		Headers: []kgo.RecordHeader{
 			header("event_id", it.event.ID), header("event_type", string(it.event.Type)), header("schema", s.settings.Format),
-			header("content-type", contentTypes[s.settings.Format]),
+			header("content-type", contentTypeOf(it.value)),
 		},
 	}
 	if it.event.Alert != nil {
@@ -243,8 +246,13 @@ func kafkaKey(ev *soar.Event) string {
 	return cmp.Or(host.Identifier, host.Name, "erbridge")
 }
 
-// contentTypes are those of formats that are no plain text.
-var contentTypes = map[string]string{"json": "application/json", "ecs": "application/json", "ocsf": "application/json"}
+// contentTypeOf tells the formats that are JSON from those that are lines of text.
+func contentTypeOf(value []byte) string {
+	if bytes.HasPrefix(value, []byte("{")) && json.Valid(value) {
+		return "application/json"
+	}
+	return "text/plain; charset=utf-8"
+}
 
 func (s *kafka) size(it *kafkaItem) int {
 	n := kafkaOverhead + len(it.value) + len(kafkaKey(it.event)) + len(it.event.ID)
@@ -366,15 +374,10 @@ func kafkaVerdict(items []*kafkaItem) error {
 			partial.Transient[i] = fmt.Errorf("kafka: %w", it.err)
 		}
 	}
-	switch {
-	case len(partial.Permanent)+len(partial.Transient) == 0:
-		return nil
-	case len(items) == 1:
-		return cmp.Or(partial.Permanent[0], partial.Transient[0])
-	case len(partial.Transient) == len(items):
+	if len(partial.Transient) == len(items) {
 		return partial.Transient[0] // what came after it says less
 	}
-	return partial
+	return partial.verdict(len(items))
 }
 
 // Close ends the connections. Nothing is under way then.

@@ -48,7 +48,8 @@ func newKafka(t *testing.T, partitions int32, options ...kfake.Opt) *kafkaCluste
 
 func (c *kafkaCluster) settings() *sinks.KafkaSettings {
 	return &sinks.KafkaSettings{
-		Brokers: c.ListenAddrs(), Topic: kafkaTopic, Format: "json", Compression: "snappy", MaxMessageBytes: 1_000_000, Timeout: 30 * time.Second,
+		Brokers: c.ListenAddrs(), Topic: kafkaTopic, Compression: "snappy", MaxMessageBytes: 1_000_000, Timeout: 30 * time.Second,
+		FormatSettings: sinks.FormatSettings{Format: "json"},
 	}
 }
 
@@ -461,7 +462,8 @@ func TestKafkaOversizedItem(t *testing.T) {
 
 func TestKafkaOpensNoConnection(t *testing.T) {
 	s, err := sinks.Open("k", "kafka", &sinks.KafkaSettings{
-		Brokers: []string{"203.0.113.1:9092"}, Topic: "x", Format: "json", MaxMessageBytes: 1 << 20, Timeout: time.Second,
+		Brokers: []string{"203.0.113.1:9092"}, Topic: "x", MaxMessageBytes: 1 << 20, Timeout: time.Second,
+		FormatSettings: sinks.FormatSettings{Format: "cef"},
 	}, sinks.Env{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -202,12 +202,9 @@ func (s *s3) Send(ctx context.Context, events []soar.Event) error {
 				partial.Transient[item] = err
 			}
 		}
-		return partial
+		break
 	}
-	if len(partial.Permanent) > 0 {
-		return partial
-	}
-	return nil
+	return partial.verdict(len(events))
 }
 
 // pack makes the objects. Events that the format has no words for go into refused.

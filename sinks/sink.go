@@ -61,6 +61,20 @@ func (e *PartialError) Error() string {
 	return fmt.Sprintf("%d items refused, %d items to try again", len(e.Permanent), len(e.Transient))
 }
 
+// verdict is what Send returns for a batch of n: nil where no item failed, and the
+// reason itself for a batch of one.
+func (e *PartialError) verdict(n int) error {
+	switch {
+	case len(e.Permanent)+len(e.Transient) == 0:
+		return nil
+	case n == 1 && e.Permanent[0] != nil:
+		return e.Permanent[0]
+	case n == 1:
+		return e.Transient[0]
+	}
+	return e
+}
+
 // oneRefused is the error of a batch of n of which nothing was taken because of
 // one item: that one is refused for good, the others can be sent again.
 func oneRefused(item, n int, err error) error {
