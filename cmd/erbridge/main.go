@@ -70,6 +70,7 @@ func newRoot() *cobra.Command {
 		newSinks(),
 		newRoute(),
 		newDeadLetters(),
+		newSilences(),
 		newCarves(),
 		newAudit(),
 		newAPI(),
@@ -100,7 +101,7 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case isUsage(err), errors.Is(err, playbooks.ErrBadJob), errors.Is(err, daemon.ErrBadEdit):
+	case isUsage(err), errors.Is(err, playbooks.ErrBadJob), errors.Is(err, daemon.ErrBadEdit), errors.Is(err, sinks.ErrSilence):
 		return exitUsage
 	case isProblems(err), errors.Is(err, errFindings), errors.Is(err, daemon.ErrConfig), errors.Is(err, config.ErrUnreadable):
 		return exitConfig

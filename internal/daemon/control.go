@@ -66,6 +66,12 @@ type Control interface {
 	RehearseJob(ctx context.Context, s JobStart) ([]playbooks.JobLine, error)
 	// CancelJob calls off what is left of a job, and returns how many of its runs that was.
 	CancelJob(ctx context.Context, c JobCancel) (runs int, err error)
+	// Silences lists what is kept out of sinks.
+	Silences(ctx context.Context) ([]sinks.Silence, error)
+	// AddSilence keeps alerts out of a sink for a while, and returns it as it is kept.
+	AddSilence(ctx context.Context, o SilenceOrder) (sinks.Silence, error)
+	// EndSilence ends a silence before its time, and returns it.
+	EndSilence(ctx context.Context, e SilenceEnd) (sinks.Silence, error)
 	// Approvals lists what playbooks ask people, decided ones included.
 	Approvals(ctx context.Context) ([]soar.Approval, error)
 	// Decide takes a person's answer to an approval. The first one counts.
@@ -179,6 +185,8 @@ type controlCall struct {
 	Question     GuardQuestion          `json:"question,omitzero"`
 	Job          JobStart               `json:"job,omitzero"`
 	JobCancel    JobCancel              `json:"job_cancel,omitzero"`
+	Silence      SilenceOrder           `json:"silence,omitzero"`
+	SilenceEnd   SilenceEnd             `json:"silence_end,omitzero"`
 	Edit         LetterEdit             `json:"edit,omitzero"`
 	Order        SinkOrder              `json:"order,omitzero"` // to pause or resume a sink
 	Replay       ReplayOrder            `json:"replay,omitzero"`
@@ -198,6 +206,8 @@ type controlAnswer struct {
 	Asked    []soar.Approval      `json:"asked,omitempty"` // those that were listed, or the one that was decided
 	Budgets  []guard.BudgetStatus `json:"budgets,omitempty"`
 	Pause    PauseState           `json:"pause,omitzero"`
+	// Silences are those that were listed, or the one that was begun or ended.
+	Silences []sinks.Silence `json:"silences,omitempty"`
 
 	Guard *playbooks.GuardAnswer `json:"guard,omitempty"`
 	Undo  playbooks.Undoing      `json:"undo,omitzero"`
@@ -266,6 +276,20 @@ func controlHandler(c Control) http.Handler {
 		out.Guard, err = c.TestGuard(ctx, in.Question)
 		return err
 	})
+	handle("silences", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
+		out.Silences, err = c.Silences(ctx)
+		return err
+	})
+	handle("silence-add", func(ctx context.Context, in controlCall, out *controlAnswer) error {
+		one, err := c.AddSilence(ctx, in.Silence)
+		out.Silences = []sinks.Silence{one}
+		return err
+	})
+	handle("silence-end", func(ctx context.Context, in controlCall, out *controlAnswer) error {
+		one, err := c.EndSilence(ctx, in.SilenceEnd)
+		out.Silences = []sinks.Silence{one}
+		return err
+	})
 	handle("pause", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
 		out.Pause, err = c.Pause(ctx, in.Pause)
 		return err
@@ -321,7 +345,7 @@ var kinds = map[string]error{
 	"not-found": soar.ErrNotFound, "conflict": soar.ErrConflict, "busy": soar.ErrBusy, "not-accepting": soar.ErrNotAccepting,
 	"config": ErrConfig, "unreadable": config.ErrUnreadable, "sink-config": sinks.ErrConfig, "permanent": sinks.ErrPermanent,
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
-	"may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
+	"silence": sinks.ErrSilence, "may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
 	"not-cancelled": playbooks.ErrNotCancelled, "bad-job": playbooks.ErrBadJob,
 	"replaying": sinks.ErrReplaying, "bad-edit": ErrBadEdit,
 	"not-undone": playbooks.ErrNotUndone, "not-extended": playbooks.ErrNotExtended,
