@@ -34,8 +34,8 @@ func (p *Playbook) Times(from time.Time, n int) (times []time.Time) {
 	if p.schedule == nil {
 		return nil
 	}
-	for t := p.schedule.first(from); len(times) < n && !t.IsZero(); t = p.schedule.next(t) {
-		times = append(times, t.In(p.schedule.zone))
+	for t := p.schedule.First(from); len(times) < n && !t.IsZero(); t = p.schedule.Next(t) {
+		times = append(times, t.In(p.schedule.Zone()))
 	}
 	return times
 }

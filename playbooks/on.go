@@ -7,6 +7,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/schedule"
 )
 
 // The words of on. The first two are those of StoredAlert.Pending too.
@@ -95,7 +96,7 @@ func (l *loader) timed(n *yaml.Node) {
 }
 
 // schedule makes the schedule; with an error, at is where the mistake is.
-func (d *scheduleDocument) schedule(at registry.Position) (*schedule, registry.Position, error) {
+func (d *scheduleDocument) schedule(at registry.Position) (*schedule.Times, registry.Position, error) {
 	zone := time.UTC
 	if d.Zone.At.Line > 0 {
 		var err error
@@ -108,13 +109,13 @@ func (d *scheduleDocument) schedule(at registry.Position) (*schedule, registry.P
 	case (d.Every != nil) == (d.Cron.At.Line > 0):
 		return nil, at, fmt.Errorf("a schedule has either every or cron")
 	case d.Every != nil:
-		s, err := everyInterval(*d.Every, zone)
+		s, err := schedule.Every(*d.Every, zone)
 		if err != nil {
 			err = fmt.Errorf("every: %w", err)
 		}
 		return s, at, err
 	}
-	s, err := parseCron(d.Cron.Value, zone)
+	s, err := schedule.Cron(d.Cron.Value, zone)
 	if err != nil {
 		err = fmt.Errorf("cron: %w", err)
 	}

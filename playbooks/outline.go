@@ -62,7 +62,7 @@ func (p *Playbook) Outline() *Outline {
 		o.Count = p.count.window
 	}
 	if p.schedule != nil {
-		o.Schedule = p.schedule.text
+		o.Schedule = p.schedule.String()
 		if every, zone, _ := strings.Cut(o.Schedule, " "); zone != "" {
 			if d, err := time.ParseDuration(every); err == nil && d > 0 {
 				o.Schedule = "every " + registry.FormatDuration(d)

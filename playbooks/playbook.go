@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/schedule"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -29,7 +30,7 @@ type Playbook struct {
 	cooldown *cooldownRule
 	group    *groupRule
 	count    *countRule
-	schedule *schedule // nil: none
+	schedule *schedule.Times // nil: none
 	steps    []*step
 	finally  []*step
 	// program holds all steps in the order of the file: those inside a step stand

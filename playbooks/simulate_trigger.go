@@ -57,14 +57,14 @@ func (s *Simulation) answered() (last Started) {
 func (s *Simulation) Tick(ctx context.Context, playbook string, missed int) (Started, error) {
 	now := s.Now()
 	pb := s.engine.Set().Get(playbook)
-	if pb == nil || pb.schedule == nil || !pb.schedule.first(now).Equal(now) {
+	if pb == nil || pb.schedule == nil || !pb.schedule.First(now).Equal(now) {
 		return Started{}, fmt.Errorf("the schedule of playbook %q has no time at %s", playbook, now.Format(time.RFC3339))
 	}
 	if err := s.ready(ctx); err != nil {
 		return Started{}, err
 	}
 	// The mark is that of the look before this one.
-	if _, err := s.engine.journal.Commit(ctx, soar.Change{KV: []soar.KV{scheduleMark(pb, pb.schedule.before(now, missed))}}); err != nil {
+	if _, err := s.engine.journal.Commit(ctx, soar.Change{KV: []soar.KV{scheduleMark(pb, pb.schedule.Before(now, missed))}}); err != nil {
 		return Started{}, err
 	}
 	s.answers = nil

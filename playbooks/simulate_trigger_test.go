@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/schedule"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 )
@@ -68,7 +69,7 @@ func TestSimulatedMissedTimes(t *testing.T) {
 		"*/5 * * * *":     {"2026-05-06T07:05:00Z", "2026-05-06T06:45:00Z"},
 		"0 0 29 2 *":      {"2028-02-29T00:00:00Z", "2012-02-29T00:00:00Z"},
 	} {
-		s, err := parseCron(text, time.UTC)
+		s, err := schedule.Cron(text, time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,11 +77,11 @@ func TestSimulatedMissedTimes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		since := s.before(at, 3)
+		since := s.Before(at, 3)
 		if since.Format(time.RFC3339) != want[1] {
 			t.Errorf("%s: looked at %s, want %s", text, since, want[1])
 		}
-		if last, missed := s.due(since, at); !last.Equal(at) || missed != 3 {
+		if last, missed := s.Due(since, at); !last.Equal(at) || missed != 3 {
 			t.Errorf("%s: due %s, %d missed", text, last, missed)
 		}
 	}

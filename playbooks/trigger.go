@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/schedule"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -176,13 +177,13 @@ func (e *Engine) fireSchedules(ctx context.Context, now time.Time) (next time.Ti
 			since = now
 			change.KV = append(change.KV, scheduleMark(pb, now))
 		}
-		if at, missed := pb.schedule.due(since, now); !at.IsZero() {
+		if at, missed := pb.schedule.Due(since, now); !at.IsZero() {
 			if err := e.fireSchedule(ctx, pb, at, missed); err != nil {
 				return next, err
 			}
 			since = at
 		}
-		if t := pb.schedule.next(since); next.IsZero() || !t.IsZero() && t.Before(next) {
+		if t := pb.schedule.Next(since); next.IsZero() || !t.IsZero() && t.Before(next) {
 			next = t
 		}
 	}
@@ -231,14 +232,14 @@ func seenOfChange(a *soar.StoredAlert) map[string]any {
 func seenOfPerson(input any) map[string]any { return map[string]any{"input": input} }
 
 func scheduleMark(pb *Playbook, at time.Time) soar.KV {
-	return soar.KV{Key: schedulePrefix + pb.Name, Value: at.UTC().Format(time.RFC3339) + " " + pb.schedule.text}
+	return soar.KV{Key: schedulePrefix + pb.Name, Value: at.UTC().Format(time.RFC3339) + " " + pb.schedule.String()}
 }
 
 // lookedAt reads a mark; false when there is none, or one of another schedule.
-func lookedAt(mark string, s *schedule) (time.Time, bool) {
+func lookedAt(mark string, s *schedule.Times) (time.Time, bool) {
 	at, text, _ := strings.Cut(mark, " ")
 	t, err := time.Parse(time.RFC3339, at)
-	return t, err == nil && text == s.text
+	return t, err == nil && text == s.String()
 }
 
 // Manual is a person's wish to run a playbook.

@@ -29,16 +29,17 @@ var arrows = map[string][]string{
 
 	// The parts. None of them knows another.
 	"connector":         {"connector/catalogue", "internal/soar", "internal/registry", "internal/jq"},
-	"playbooks":         {"internal/soar", "internal/registry", "internal/jq", "playbooks/guard"},
+	"playbooks":         {"internal/soar", "internal/registry", "internal/jq", "internal/schedule", "playbooks/guard"},
 	"playbooks/guard":   {"internal/soar", "internal/registry", "internal/jq"},
 	"playbooks/library": {},
-	"sinks":             {"internal/soar", "internal/registry", "internal/jq", "sinks/format"},
+	"sinks":             {"internal/soar", "internal/registry", "internal/jq", "internal/schedule", "sinks/format"},
 	"sinks/format":      {"internal/soar"},
 	"internal/store":    {"internal/soar", "internal/registry"},
 	"internal/console":  {"internal/soar"},
 	"internal/evidence": {"internal/soar"},
 	"internal/scripts":  {"internal/soar", "internal/registry"},
 	"internal/redact":   {"internal/soar"},
+	"internal/schedule": {},
 
 	// The only package beside the daemon that joins engine and store: a test of a playbook is a small daemon.
 	"playbooks/playtest": {"playbooks", "playbooks/guard", "internal/store", "internal/soar", "internal/registry"},

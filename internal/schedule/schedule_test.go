@@ -1,4 +1,4 @@
-package playbooks
+package schedule
 
 import (
 	"strings"
@@ -34,9 +34,9 @@ func TestScheduleTimes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := parseCron(tt.cron, zone)
+			s, err := Cron(tt.cron, zone)
 			if tt.every > 0 {
-				s, err = everyInterval(tt.every, zone)
+				s, err = Every(tt.every, zone)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -46,7 +46,7 @@ func TestScheduleTimes(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, want := range tt.want {
-				if at = s.next(at); at.Format(time.RFC3339) != want {
+				if at = s.Next(at); at.Format(time.RFC3339) != want {
 					t.Fatalf("found %s, want %s", at.Format(time.RFC3339), want)
 				}
 			}
@@ -63,27 +63,27 @@ func TestScheduleMistakes(t *testing.T) {
 		{"* * * * fry", `day of the week: "fry" is not between 0 and 7`},
 		{"0 0 30 2 *", "no day is ever like that"},
 	} {
-		if _, err := parseCron(tt.cron, time.UTC); err == nil || err.Error() != tt.want {
+		if _, err := Cron(tt.cron, time.UTC); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: %v, want %s", tt.cron, err, tt.want)
 		}
 	}
 	for _, d := range []time.Duration{0, -time.Hour, 30 * time.Second, 7 * time.Minute, 5 * time.Hour, 90 * time.Minute, 48 * time.Hour} {
-		if _, err := everyInterval(d, time.UTC); err == nil || !strings.HasPrefix(err.Error(), "expected ") {
+		if _, err := Every(d, time.UTC); err == nil || !strings.HasPrefix(err.Error(), "expected ") {
 			t.Errorf("every %s: %v", d, err)
 		}
 	}
 }
 
 func TestScheduleCountsWhatWasMissed(t *testing.T) {
-	s, err := everyInterval(time.Hour, time.UTC)
+	s, err := Every(time.Hour, time.UTC)
 	if err != nil {
 		t.Fatal(err)
 	}
 	since := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
-	if last, missed := s.due(since, since.Add(59*time.Minute)); !last.IsZero() || missed != 0 {
+	if last, missed := s.Due(since, since.Add(59*time.Minute)); !last.IsZero() || missed != 0 {
 		t.Errorf("before the next time: %s, %d missed", last, missed)
 	}
-	if last, missed := s.due(since, since.Add(5*time.Hour+time.Minute)); !last.Equal(since.Add(5*time.Hour)) || missed != 4 {
+	if last, missed := s.Due(since, since.Add(5*time.Hour+time.Minute)); !last.Equal(since.Add(5*time.Hour)) || missed != 4 {
 		t.Errorf("after five hours: %s, %d missed", last, missed)
 	}
 }

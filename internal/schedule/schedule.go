@@ -1,4 +1,6 @@
-package playbooks
+// Package schedule says when the clocks of a place show a time: for playbooks that run by
+// themselves, and for digests.
+package schedule
 
 import (
 	"errors"
@@ -9,10 +11,10 @@ import (
 	_ "time/tzdata" // a schedule names its zone, and small images have no zone database
 )
 
-// schedule says when a playbook runs by itself: at the minutes whose wall clock in
-// zone has all of minute, hour, day and month. The zero value is no schedule.
-type schedule struct {
-	text string // as it stands in the file, to see that it has changed
+// Times are the minutes whose wall clock in a zone has all of minute, hour, day and
+// month. Make them with Cron or Every; they never change.
+type Times struct {
+	text string
 	zone *time.Location
 
 	minutes, hours, days, months, weekdays uint64 // a bit for each value
@@ -36,9 +38,9 @@ var cronFields = []cronField{
 	{"day of the week", 0, 7, []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
 }
 
-// parseCron reads the five fields of crontab(5): lists, ranges, steps, and names of
+// Cron reads the five fields of crontab(5): lists, ranges, steps, and names of
 // months and weekdays.
-func parseCron(text string, zone *time.Location) (*schedule, error) {
+func Cron(text string, zone *time.Location) (*Times, error) {
 	words := strings.Fields(text)
 	if len(words) != len(cronFields) {
 		return nil, fmt.Errorf("expected five fields (minute, hour, day, month, weekday), found %d", len(words))
@@ -54,12 +56,12 @@ func parseCron(text string, zone *time.Location) (*schedule, error) {
 	if sets[4]&(1<<7) != 0 {
 		sets[4] |= 1 // 7 is Sunday too
 	}
-	s := &schedule{
+	s := &Times{
 		text: strings.Join(words, " ") + " " + zone.String(), zone: zone,
 		minutes: sets[0], hours: sets[1], days: sets[2], months: sets[3], weekdays: sets[4],
 		anyDay: strings.HasPrefix(words[2], "*") || strings.HasPrefix(words[4], "*"),
 	}
-	if s.next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+	if s.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		return nil, errors.New("no day is ever like that")
 	}
 	return s, nil
@@ -112,14 +114,14 @@ func (f cronField) value(text string) (int, error) {
 	return v, nil
 }
 
-// everyInterval is the schedule of an interval, counted from midnight in zone. It
+// Every are the times of an interval, counted from midnight in zone. It
 // must divide the day, so that the times are the same on every day.
-func everyInterval(d time.Duration, zone *time.Location) (*schedule, error) {
+func Every(d time.Duration, zone *time.Location) (*Times, error) {
 	const day = 24 * time.Hour
 	if d < time.Minute || d > day || d%time.Minute != 0 || day%d != 0 {
 		return nil, errors.New("expected whole minutes that divide the day, such as 5m, 1h, 6h or 24h")
 	}
-	s := &schedule{text: d.String() + " " + zone.String(), zone: zone, days: 1<<32 - 2, months: 1<<13 - 2, weekdays: 1<<8 - 1, anyDay: true}
+	s := &Times{text: d.String() + " " + zone.String(), zone: zone, days: 1<<32 - 2, months: 1<<13 - 2, weekdays: 1<<8 - 1, anyDay: true}
 	switch {
 	case d <= time.Hour && time.Hour%d == 0:
 		s.hours = 1<<24 - 1
@@ -137,12 +139,18 @@ func everyInterval(d time.Duration, zone *time.Location) (*schedule, error) {
 	return s, nil
 }
 
-// next is the first time of the schedule after t, in UTC; zero when there is none.
+// String is what the times were made of, to see that they have changed.
+func (s *Times) String() string { return s.text }
+
+// Zone is the place whose clocks count.
+func (s *Times) Zone() *time.Location { return s.zone }
+
+// Next is the first time of the schedule after t, in UTC; zero when there is none.
 //
 // When clocks go back, times at fixed hours come once, the first time; when they go
 // forward, times that the clock leaves out come with the first minute after them.
 // Schedules of every hour go by the time that passes.
-func (s *schedule) next(t time.Time) time.Time {
+func (s *Times) Next(t time.Time) time.Time {
 	t = t.In(s.zone).Truncate(time.Minute).Add(time.Minute)
 	end := t.AddDate(9, 0, 0) // a 29 February is at most eight years away
 	for t.Before(end) {
@@ -163,7 +171,7 @@ func (s *schedule) next(t time.Time) time.Time {
 	return time.Time{}
 }
 
-func (s *schedule) onDay(t time.Time) bool {
+func (s *Times) onDay(t time.Time) bool {
 	day, weekday := s.days&(1<<t.Day()) != 0, s.weekdays&(1<<t.Weekday()) != 0
 	if s.months&(1<<t.Month()) == 0 {
 		return false
@@ -174,22 +182,22 @@ func (s *schedule) onDay(t time.Time) bool {
 	return day || weekday
 }
 
-func (s *schedule) at(hour, minute int) bool {
+func (s *Times) at(hour, minute int) bool {
 	return s.hours&(1<<hour) != 0 && s.minutes&(1<<minute) != 0
 }
 
-func (s *schedule) everyHour() bool { return s.hours == 1<<24-1 }
+func (s *Times) everyHour() bool { return s.hours == 1<<24-1 }
 
 // repeated reports whether the clock has shown this time once before, since it was
 // put back. UTC of t goes on all the while.
-func (s *schedule) repeated(t time.Time) bool {
+func (s *Times) repeated(t time.Time) bool {
 	start, _ := t.ZoneBounds()
 	return !s.everyHour() && t.Sub(start) < clockChange(start, -1)
 }
 
 // leftOut reports whether t is the first minute after the clock was put forward over
 // a time of the schedule.
-func (s *schedule) leftOut(t time.Time) bool {
+func (s *Times) leftOut(t time.Time) bool {
 	start, _ := t.ZoneBounds()
 	gap := clockChange(start, 1)
 	if s.everyHour() || gap <= 0 || t.Sub(start) >= time.Minute {
@@ -215,16 +223,16 @@ func clockChange(start time.Time, direction int) time.Duration {
 	return time.Duration(direction*(after-before)) * time.Second
 }
 
-// first is the first time of the schedule at t or after it.
-func (s *schedule) first(t time.Time) time.Time { return s.next(t.Add(-time.Nanosecond)) }
+// First is the first time of the schedule at t or after it.
+func (s *Times) First(t time.Time) time.Time { return s.Next(t.Add(-time.Nanosecond)) }
 
-// before is when the schedule must have been looked at, so that at a time of it, so
+// Before is when the schedule must have been looked at, so that at a time of it, so
 // many others are found to have passed.
-func (s *schedule) before(at time.Time, missed int) time.Time {
+func (s *Times) Before(at time.Time, missed int) time.Time {
 	for span := time.Hour; ; span *= 2 {
 		since := at.Add(-span)
 		times := []time.Time{since}
-		for t := s.next(since); t.Before(at); t = s.next(t) {
+		for t := s.Next(since); t.Before(at); t = s.Next(t) {
 			times = append(times, t)
 		}
 		if len(times) > missed+1 || span > 50*366*24*time.Hour {
@@ -233,10 +241,10 @@ func (s *schedule) before(at time.Time, missed int) time.Time {
 	}
 }
 
-// due looks which times of the schedule have come since the one before, up to now:
+// Due looks which times of the schedule have come since the one before, up to now:
 // the last of them, and how many came before it. When none has come, last is zero.
-func (s *schedule) due(since, now time.Time) (last time.Time, missed int) {
-	for t := s.next(since); !t.IsZero() && !t.After(now); t = s.next(t) {
+func (s *Times) Due(since, now time.Time) (last time.Time, missed int) {
+	for t := s.Next(since); !t.IsZero() && !t.After(now); t = s.Next(t) {
 		if !last.IsZero() {
 			missed++
 		}
