@@ -161,7 +161,7 @@ func (a *api) load(call *catalogue.Call) (*config.Config, error) {
 	case a.timeout < 0:
 		return nil, usagef("--timeout: %v is no time", a.timeout)
 	case a.timeout > 0:
-		cfg.Server.Timeout = a.timeout
+		cfg.Server.Timeout = 2 * a.timeout // so that it is always ours that ends first, which says what it is about
 	case call != nil && call.Method == "SOCKET":
 		a.timeout = time.Minute
 	default:
