@@ -87,7 +87,7 @@ region: eu
 instance: 00000000-0000-0000-0000-000000000000
 credentials: {file: /run/secrets/secops-service-account.json}
 `,
-		MaxBatch: 500,
+		MaxBatch: 500, MaxBatchBytes: 600_000, // base64 adds a third
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			return openSecops(settings.(*SecopsSettings), env)
 		},

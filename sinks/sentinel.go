@@ -22,10 +22,10 @@ import (
 )
 
 // SentinelSettings configure a sink for Microsoft Sentinel through the Logs
-// Ingestion API. The table and the data collection rule have to be there; the
-// template that comes with erbridge makes both. It has the columns of format asim;
-// other formats that make JSON objects, and templates, need a table of your own.
-// Columns that a rule does not declare are dropped by Azure without an error.
+// Ingestion API. The table and the data collection rule have to be there: erbridge
+// sinks files sentinel has a template that makes both, for format asim. Other formats
+// that make JSON objects need a table of your own; what its rule does not declare,
+// Azure drops without an error.
 type SentinelSettings struct {
 	// URL is the logs ingestion endpoint of the data collection rule or of a data
 	// collection endpoint, such as https://er-abcd.westeurope-1.ingest.monitor.azure.com.
@@ -94,7 +94,7 @@ tenant: 00000000-0000-0000-0000-000000000000
 client_id: 11111111-1111-1111-1111-111111111111
 client_secret: {file: /run/secrets/sentinel-client-secret}
 `,
-		MaxBatch: 500,
+		MaxBatch: 500, MaxBatchBytes: 800_000,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			return openSentinel(settings.(*SentinelSettings), env)
 		},

@@ -302,3 +302,30 @@ func TestSentinelTelemetry(t *testing.T) {
 		t.Errorf("alone: %v, want it refused for good", err)
 	}
 }
+
+func TestSentinelSettingsAreChecked(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*sinks.SentinelSettings)
+		want   string
+	}{
+		{"as they are", func(*sinks.SentinelSettings) {}, ""},
+		{"name of the rule", func(s *sinks.SentinelSettings) { s.Rule = "erbridge" }, "rule"},
+		{"table instead of stream", func(s *sinks.SentinelSettings) { s.Stream = "EclecticIQER_CL" }, "stream"},
+		{"tenant with a path", func(s *sinks.SentinelSettings) { s.Tenant = "a/b" }, "tenant"},
+		{"lines", func(s *sinks.SentinelSettings) { s.Format = "cef" }, "format"},
+		{"login without scheme", func(s *sinks.SentinelSettings) { s.LoginURL = "login.example" }, "login_url"},
+		{"address with a password", func(s *sinks.SentinelSettings) { s.URL = "https://u:p@x" }, "url"},
+		{"no time-out", func(s *sinks.SentinelSettings) { s.Timeout = 0 }, "timeout"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := sentinelSettings("https://er.ingest.example", "https://login.example")
+			tt.change(s)
+			var got []string
+			s.Check(func(setting, _, _ string, _ ...any) { got = append(got, setting) })
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("mistakes in %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

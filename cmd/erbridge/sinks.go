@@ -15,7 +15,7 @@ import (
 
 func newSinks() *cobra.Command {
 	return group("sinks", "look at sinks, test them, pause and resume them, deliver to them again",
-		newSinksList(), newSinksTest(), newSinksPause(), newSinksResume(), newSinksReplay())
+		newSinksList(), newSinksTest(), newSinksPause(), newSinksResume(), newSinksReplay(), newSinksFiles())
 }
 
 func newSinksList() *cobra.Command {
