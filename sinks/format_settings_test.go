@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/sinks"
 	"github.com/erbridge/erbridge/sinks/format"
@@ -98,4 +99,74 @@ func TestTemplateFormatted(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", name, got, want)
 		}
 	}
+}
+
+// A template is read when the configuration is, and not at the first event.
+func TestFormatSettingsAreChecked(t *testing.T) {
+	for _, tt := range []struct{ name, in, want string }{
+		{"unknown format", `a: {type: syslog, address: "x:1", format: xml}`, `c.yaml:1:43: unknown value "xml"`},
+		{"no template", `a: {type: syslog, address: "x:1", format: template}`, `c.yaml:1:43: format: template needs a template`},
+		{"template without its format", `a: {type: syslog, address: "x:1", template: .alert.id}`, `c.yaml:1:45: the template is not used with format: json`},
+		{"no jq", `a: {type: syslog, address: "x:1", format: template, template: ".alert |"}`, `c.yaml:1:63: at character 9: `},
+		{"unknown function", `a: {type: syslog, address: "x:1", format: template, template: nope}`, `c.yaml:1:63: `},
+		{"empty template", `a: {type: syslog, address: "x:1", format: template, template: ""}`, `c.yaml:1:63: the expression is empty`},
+		{"both names of format", `a: {type: syslog, address: "x:1", format: leef, payload: cef}`, `c.yaml:1:58: payload is the older name of format`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, problems := readSinks(t, tt.in)
+			if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), tt.want) {
+				t.Errorf("problems\n got %v\nwant %s", problems, tt.want)
+			}
+		})
+	}
+	for _, in := range []string{
+		`a: {type: syslog, address: "x:1", payload: leef}`, `a: {type: syslog, address: "x:1", format: leef}`,
+		`a: {type: syslog, address: "x:1", format: template, template: '.alert.id'}`,
+	} {
+		if _, problems := readSinks(t, in); len(problems) > 0 {
+			t.Errorf("%s: %v", in, problems)
+		}
+	}
+}
+
+// FuzzTemplate: whatever an alert says, a template makes one line of it, and what stands
+// between its own marks reads back.
+func FuzzTemplate(f *testing.F) {
+	f.Add("WIN-1", "cmd.exe")
+	f.Add("a\nb", "\x00\x1b[31m\u202e\u2028\u2029\r\n{\"id\":\"forged\"}")
+	f.Add("\xff\xfe", "\U000E0041\t|=")
+	text, err := sinks.CompileTemplate(`"<\(.alert.host.name)> <\(.alert.event.cmdline)>"`, format.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	object, err := sinks.CompileTemplate(`{host: .alert.host.name, what: .alert.event.cmdline}`, format.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, host, cmdline string) {
+		ev := sinktest.Event(1)
+		ev.Alert.Host.Name, ev.Alert.Event["cmdline"] = host, cmdline
+		line, err := text(&ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !utf8.Valid(line) || strings.ContainsAny(string(line), "\r\n\v\f\x00\x1b\u0085\u2028\u2029\u202e") {
+			t.Fatalf("not one line: %q", line)
+		}
+		if line, err = object(&ev); err != nil {
+			t.Fatal(err)
+		}
+		var back map[string]string
+		if err := json.Unmarshal(line, &back); err != nil || strings.ContainsAny(string(line), "\r\n\u202e") {
+			t.Fatalf("%v in %q", err, line)
+		}
+		want := map[string]string{"host": string([]rune(host)), "what": string([]rune(cmdline))}
+		if host == "" {
+			delete(back, "host") // null: the event leaves an empty name out
+			delete(want, "host")
+		}
+		if !maps.Equal(back, want) {
+			t.Fatalf("read back %q, want %q", back, want)
+		}
+	})
 }

@@ -167,32 +167,11 @@ func openSyslog(s *SyslogSettings, env Env) (*syslogSink, error) {
 	if len(mistakes) > 0 {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, errors.Join(mistakes...))
 	}
-	own, err := os.Hostname()
+	sink, err := s.renderer(env.Version)
 	if err != nil {
-		own = "" // the header has - then
+		return nil, err
 	}
-	sink := &syslogSink{
-		header: format.Syslog{
-			Options:  format.Options{Version: env.Version, ServerVersion: s.ServerVersion},
-			Facility: max(slices.Index(facilities, s.Facility), 0), AppName: s.AppName, ProcID: strconv.Itoa(os.Getpid()),
-			Hostname: own, OwnHost: s.Hostname == "erbridge", Enterprise: s.EnterpriseNumber,
-			Payload: format.Payload(s.format()), Location: time.Local,
-		},
-		rfc: s.RFC, limit: s.MaxMessageBytes, log: env.Log,
-	}
-	switch sink.header.Payload {
-	case format.PayloadJSON, format.PayloadCEF, format.PayloadLEEF, format.PayloadText:
-	default:
-		if sink.body, err = s.formatter(sink.header.Options); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case sink.limit == 0 && s.RFC == 3164:
-		sink.limit = 1024
-	case sink.limit == 0 && s.Transport != "udp":
-		sink.limit = 8192
-	}
+	sink.log = env.Log
 	if s.Transport == "udp" {
 		sink.datagrams = &datagrams{address: s.Address, timeout: s.Timeout, now: env.Now}
 		return sink, nil
@@ -207,6 +186,47 @@ func openSyslog(s *SyslogSettings, env Env) (*syslogSink, error) {
 		sink.stream.secure(config)
 	}
 	return sink, nil
+}
+
+// renderer is the sink as far as it makes messages.
+func (s *SyslogSettings) renderer(version string) (*syslogSink, error) {
+	own, err := os.Hostname()
+	if err != nil {
+		own = "" // the header has - then
+	}
+	sink := &syslogSink{
+		header: format.Syslog{
+			Options:  format.Options{Version: version, ServerVersion: s.ServerVersion},
+			Facility: max(slices.Index(facilities, s.Facility), 0), AppName: s.AppName, ProcID: strconv.Itoa(os.Getpid()),
+			Hostname: own, OwnHost: s.Hostname == "erbridge", Enterprise: s.EnterpriseNumber,
+			Payload: format.Payload(s.format()), Location: time.Local,
+		},
+		rfc: s.RFC, limit: s.MaxMessageBytes,
+	}
+	switch sink.header.Payload {
+	case format.PayloadJSON, format.PayloadCEF, format.PayloadLEEF, format.PayloadText:
+	default:
+		if sink.body, err = s.formatter(sink.header.Options); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case sink.limit == 0 && s.RFC == 3164:
+		sink.limit = 1024
+	case sink.limit == 0 && s.Transport != "udp":
+		sink.limit = 8192
+	}
+	return sink, nil
+}
+
+// preview is the message for an event, without framing.
+func (s *SyslogSettings) preview(ev *soar.Event, version string) ([]byte, error) {
+	sink, err := s.renderer(version)
+	if err != nil {
+		return nil, err
+	}
+	message, _, err := sink.render(ev, cmp.Or(sink.limit, 1472)) // of a datagram
+	return message, err
 }
 
 // Send delivers on tcp and tls when it returns nil: the collector's machine has

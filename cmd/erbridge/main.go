@@ -69,6 +69,7 @@ func newRoot() *cobra.Command {
 		newJobs(),
 		newSinks(),
 		newRoute(),
+		newFormat(),
 		newDeadLetters(),
 		newSilences(),
 		newCarves(),
