@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,6 +34,9 @@ type slackAPI struct {
 	posts    pacer
 	updates  pacer
 	unknown  int // failures in a row with an error that we do not know
+
+	// dial opens the connection of a socket; nil: the network.
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func newSlackAPI(s SlackSettings, env Env) (*slackAPI, error) {

@@ -211,7 +211,7 @@ func (s *slackAPI) dialSocket(ctx context.Context, address string) (*websocket.C
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, HandshakeTimeout: s.settings.Timeout}
+	dialer := websocket.Dialer{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, HandshakeTimeout: s.settings.Timeout, NetDialContext: s.dial}
 	conn, resp, err := dialer.DialContext(ctx, address, http.Header{"User-Agent": {s.agent}})
 	if err != nil {
 		if resp != nil {

@@ -2,7 +2,9 @@ package sinksim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -227,7 +229,7 @@ func readCall(r *http.Request) (map[string]string, error) {
 	call := map[string]string{}
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
 		var fields map[string]any
-		if err := json.NewDecoder(r.Body).Decode(&fields); err != nil {
+		if err := json.NewDecoder(r.Body).Decode(&fields); err != nil && !errors.Is(err, io.EOF) { // no body is no arguments
 			return nil, err
 		}
 		for k, v := range fields {
