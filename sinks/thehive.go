@@ -29,15 +29,18 @@ type TheHiveSettings struct {
 	// Empty means the user's default.
 	Organisation string `yaml:"organisation"`
 
-	// AlertType and Source are the fields type and source of the alerts. Together
-	// with the reference of the alert they are unique in TheHive: two erbridges that
-	// write to one TheHive need different sources.
+	// AlertType is the field type of the alerts, of at most 32 characters.
 	AlertType string `yaml:"alert_type"`
-	Source    string `yaml:"source"`
 
-	// TLP and PAP say with whom the alerts and their observables may be shared, and
-	// what may be done with them.
+	// Source is the field source of the alerts, of at most 64 characters. Type, source
+	// and the reference of an alert (its server and its id) are unique together in
+	// TheHive: two erbridges that call their servers alike need different sources.
+	Source string `yaml:"source"`
+
+	// TLP says with whom the alerts may be shared (Traffic Light Protocol 2.0).
 	TLP string `yaml:"tlp" enum:"clear,green,amber,amber+strict,red"`
+
+	// PAP says what may be done with the observables (Permissible Actions Protocol).
 	PAP string `yaml:"pap" enum:"clear,green,amber,red"`
 
 	// Tags are put on each alert, besides the ATT&CK techniques and tactics of its
