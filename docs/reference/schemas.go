@@ -1,5 +1,5 @@
-// Package reference holds the JSON Schemas of this folder for the program, so that
-// it can hand them to editors.
+// Package reference holds what the program itself needs of this folder: the JSON
+// Schemas, which it hands to editors, and the settings of sinks, which it explains.
 package reference
 
 import "embed"
@@ -8,3 +8,8 @@ import "embed"
 //
 //go:embed *.schema.json
 var Schemas embed.FS
+
+// Sinks is the page of all sinks and their settings, in Markdown.
+//
+//go:embed sinks.md
+var Sinks string
