@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,7 +170,42 @@ func (e *elastic) Send(ctx context.Context, events []soar.Event) error {
 	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
 		err = e.post(ctx, []soar.Event{format.Shortened(events[0], shortText)})
 	}
+	if partial, ok := errors.AsType[*PartialError](err); ok {
+		return e.shorten(ctx, events, partial)
+	}
 	return err
+}
+
+// maxTermBytes is the longest text that an index can look up as a whole. Mappings
+// that do not leave longer ones out refuse the document for them; OpenSearch's
+// flat_object is one.
+const maxTermBytes = 32766
+
+// shorten sends those refused documents once more that can have been refused for
+// the length of a text, with their texts cut: the beginning is worth more than a
+// dead letter.
+func (e *elastic) shorten(ctx context.Context, events []soar.Event, partial *PartialError) error {
+	for _, i := range slices.Sorted(maps.Keys(partial.Permanent)) {
+		if len(format.ECS(&events[i], e.options)) <= maxTermBytes {
+			continue
+		}
+		err := e.post(ctx, []soar.Event{format.Shortened(events[i], shortText)})
+		again, ok := errors.AsType[*PartialError](err)
+		switch {
+		case ok && again.Permanent[0] != nil: // that was not it
+			continue
+		case ok:
+			err = again.Transient[0]
+		}
+		delete(partial.Permanent, i)
+		if err != nil {
+			partial.Transient[i] = err
+		}
+	}
+	if len(partial.Permanent)+len(partial.Transient) == 0 {
+		return nil
+	}
+	return partial
 }
 
 func (e *elastic) post(ctx context.Context, events []soar.Event) error {

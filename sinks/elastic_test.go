@@ -212,3 +212,40 @@ func TestElasticAuthorization(t *testing.T) {
 		})
 	}
 }
+
+// TestElasticShortensWhatTheMappingRefuses: OpenSearch refuses a document for one
+// long column. The others are not sent again, and what is bad for another reason
+// is still set aside.
+func TestElasticShortensWhatTheMappingRefuses(t *testing.T) {
+	sim := &sinksim.Elastic{OpenSearch: true, Judge: func(_, id string) int { return map[string]int{"er-3": 400}[id] }}
+	srv := httptest.NewServer(sim)
+	defer srv.Close()
+	s := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL)))
+	events := sinktest.Events(3)
+	for i := 1; i < 3; i++ {
+		events[i].Alert.Event["script_text"] = strings.Repeat("x", 40_000)
+	}
+	partial, ok := errors.AsType[*sinks.PartialError](s.Send(t.Context(), events))
+	if !ok || len(partial.Permanent) != 1 || partial.Permanent[2] == nil || len(partial.Transient) != 0 {
+		t.Errorf("got %+v, want item 2 refused", partial)
+	}
+	doc := sim.Document("logs-eclecticiq_er.alert-default", "er-2")
+	if doc == nil || sim.Repeats() != 0 {
+		t.Fatalf("document %v and %d repeats, want the shortened one and none", doc, sim.Repeats())
+	}
+	if err := s.Send(t.Context(), events[1:2]); err != nil { // as after a lost answer: it is there
+		t.Errorf("the repeat: %v, want nil", err)
+	}
+	tries := 0
+	sim.Judge = func(string, string) int { // too long first, and then the server is busy
+		if tries++; tries > 1 {
+			return 429
+		}
+		return 0
+	}
+	events[2].ID = "er-4"
+	partial, ok = errors.AsType[*sinks.PartialError](s.Send(t.Context(), events[2:]))
+	if !ok || partial.Transient[0] == nil || len(partial.Permanent) != 0 {
+		t.Errorf("got %+v, want item 0 to be sent again", partial)
+	}
+}

@@ -38,8 +38,8 @@ type SecopsSettings struct {
 	// endpoint logs chronicle.logs.import.
 	Credentials soar.Secret `yaml:"credentials" required:"true"`
 
-	// Endpoint is events for events of the Unified Data Model; or logs for raw logs of
-	// the form that format names, which the parser of log_type takes apart.
+	// Endpoint is what the instance gets: events of the Unified Data Model; or raw logs
+	// of the form that format names, which the parser of log_type takes apart.
 	Endpoint string `yaml:"endpoint" enum:"events,logs"`
 
 	// LogType is the log type of endpoint logs; a parser for it has to be there.

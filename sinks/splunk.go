@@ -27,9 +27,10 @@ type SplunkSettings struct {
 	// for it, ack must be true.
 	Token soar.Secret `yaml:"token" required:"true"`
 
-	// Endpoint is event for events with CIM field names, each with its own host, time
-	// and source type; or raw for lines of the form that format names, which Splunk
-	// takes apart by the rules of the source type.
+	// Endpoint is what the collector takes: event for events with CIM field names, each
+	// with its own host, time and source type; or raw for lines of the form that format
+	// names, which Splunk takes apart by the rules of the source type (erbridge sinks
+	// files splunk has some).
 	Endpoint string `yaml:"endpoint" enum:"event,raw"`
 
 	FormatSettings `yaml:",inline"`
@@ -40,9 +41,9 @@ type SplunkSettings struct {
 	// Source is the source of the events.
 	Source string `yaml:"source"`
 
-	// SourceType is the source type of all events. Empty means eclecticiq:er:alert,
-	// eclecticiq:er:outcome or eclecticiq:er:connector, by what they tell; and for
-	// endpoint raw eclecticiq:er: with the name of the format behind it.
+	// SourceType is the source type of all events. Empty means eclecticiq:er:alert and
+	// likewise outcome, connector and telemetry, by what they tell; and for endpoint raw
+	// eclecticiq:er: with the name of the format behind it.
 	SourceType string `yaml:"sourcetype"`
 
 	// Host is the host of all events. Empty means that of the alert, and for endpoint

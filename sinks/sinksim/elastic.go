@@ -197,6 +197,14 @@ func (e *Elastic) store(verb, index, id string, line []byte) bulkResult {
 			return no(http.StatusBadRequest, "document_parsing_exception", "data stream timestamp field [@timestamp] is missing")
 		}
 	}
+	if columns, _ := lookup(doc, "eclecticiq.er.columns").(map[string]any); e.OpenSearch {
+		for name, value := range columns { // a flat_object has no ignore_above
+			if text, _ := value.(string); len(text) > 32766 {
+				return no(http.StatusBadRequest, "illegal_argument_exception",
+					"Document contains at least one immense term in field=\"eclecticiq.er.columns.%s\" (whose UTF8 encoding is longer than the max length 32766)", name)
+			}
+		}
+	}
 	if err := CheckECS(doc); err != nil {
 		return no(http.StatusBadRequest, "document_parsing_exception", "%v", err)
 	}
