@@ -11,12 +11,13 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/erbridge/erbridge/internal/registry"
+	"github.com/erbridge/erbridge/internal/schedule"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
 // CommonSettings are what every sink has besides the settings of its type.
 type CommonSettings struct {
-	// Type is the kind of sink: slack, syslog, splunk, elastic, webhook, file, stdout.
+	// Type is the kind of sink, such as slack or syslog; erbridge docs sinks lists them.
 	Type string `yaml:"type" required:"true"`
 
 	// When is a jq condition on events that concern an alert, and on rows of
@@ -63,6 +64,16 @@ type CommonSettings struct {
 	// default is 20 for sinks that people read: slack, teams, email. 0 turns it off.
 	Storm *int `yaml:"storm"`
 
+	// Digest tells the sink at fixed times what came in since the last one, in words:
+	// {at: ["08:00"], days: [mon, fri], timezone: Europe/Berlin}. It counts the alerts
+	// that when lets through.
+	Digest *DigestSettings `yaml:"digest"`
+
+	// Heartbeat is how often the sink is told that erbridge is alive, how many alerts came
+	// in since, and how much waits. While the sink is down, there is no second one. 0, the
+	// default, is never.
+	Heartbeat time.Duration `yaml:"heartbeat"`
+
 	// MaxBackoff bounds the wait between two tries of a failing delivery; 1m when
 	// it is not set.
 	MaxBackoff time.Duration `yaml:"max_backoff"`
@@ -78,9 +89,10 @@ type Config struct {
 	// Settings is a pointer to the settings of the type.
 	Settings any
 
-	kind  Type
-	when  Condition
-	group []GroupKey
+	kind   Type
+	when   Condition
+	group  []GroupKey
+	digest []*schedule.Times
 }
 
 // Checker is implemented by settings that know rules which types and tags cannot
@@ -164,6 +176,7 @@ func (c *Config) check(report func(setting, hint, format string, args ...any)) {
 	}
 	c.MaxBacklog.check(report)
 	c.checkGroup(report)
+	c.checkReports(report)
 	if c.Events != nil && len(c.Events) == 0 {
 		report("events", "leave it out to get the default", "the sink would deliver nothing")
 	}

@@ -13,14 +13,14 @@ import (
 )
 
 func newDocs() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "docs [CODE]...",
 		Short: "explain the codes of playbook lint; without a code, list them",
 		Long: `docs explains what a finding of playbook lint means and what to do about it, with
 an example that has the mistake and one that has not.
 
 CODE is a code such as PB502, or the word in brackets behind a mistake of check and
-reload, such as unknown-key.`,
+reload, such as unknown-key. docs sinks explains the types of sinks.`,
 		Example: "  erbridge docs PB502",
 		RunE: func(cmd *cobra.Command, given []string) error {
 			w := cmd.OutOrStdout()
@@ -47,6 +47,8 @@ reload, such as unknown-key.`,
 			return words, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
+	cmd.AddCommand(newDocsSinks())
+	return cmd
 }
 
 func unknownCode(code string) error {

@@ -55,6 +55,7 @@ var arrows = map[string][]string{
 
 	// What stands in for the outside world.
 	"connector/ersim":          {"internal/soar"},
+	"sinks/guide":              {},
 	"sinks/sinksim":            {"internal/soar"},
 	"internal/store/storetest": {"internal/store", "internal/soar"},
 	"sinks/sinktest":           {"sinks", "sinks/sinksim", "internal/soar", "internal/registry"},
@@ -68,7 +69,7 @@ var arrows = map[string][]string{
 		"connector/catalogue", "sinks", "playbooks", "playbooks/actions", "playbooks/library", "playbooks/lint", "playbooks/playtest"},
 	"internal/gendocs/cmd": {"internal/gendocs"},
 	"cmd/erbridge": {"internal/soar", "internal/registry", "internal/config", "internal/console", "internal/daemon", "internal/doctor", "internal/evidence", "internal/redact", "internal/store", "internal/jq",
-		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/guard", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/sinksim", "docs/reference"},
+		"connector", "connector/catalogue", "connector/ersim", "playbooks", "playbooks/actions", "playbooks/cacao", "playbooks/guard", "playbooks/library", "playbooks/lint", "playbooks/playtest", "sinks", "sinks/guide", "sinks/sinksim", "docs/reference"},
 }
 
 // stdlibOnly are the packages that must not import another module either.
