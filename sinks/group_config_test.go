@@ -38,7 +38,7 @@ func TestGroupSettings(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct{ in, want string }{
-		{"storm: 2", "expected a number of alerts a minute, from 3 to 10000"},
+		{"storm: 1", "expected a number of alerts a minute, from 2 to 10000"},
 		{"group: {by: []}", "by: expected from 1 to 10 things"},
 		{"group: {by: [hosts]}", `"hosts" is none of rule, host`},
 		{"group: {window: 1s}", "window is 1s, and must be from update (10s)"},

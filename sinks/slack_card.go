@@ -125,7 +125,7 @@ func alertCard(a *soar.Alert, t *thread, b slackButtons) card {
 		c.section("```" + fitLines(cmdline, cardCodeMax) + "```")
 	}
 	if t.Group != nil {
-		c.section(likeText(t.Group))
+		c.section(likeText(t.Group, t.LikeRuns, t.LikeSteps))
 	}
 	if text := waitingText(t.Waiting); text != "" {
 		c.section(text)
@@ -142,8 +142,9 @@ func alertCard(a *soar.Alert, t *thread, b slackButtons) card {
 	return c
 }
 
-// likeText tells of like alerts that have no message of their own.
-func likeText(g *soar.Group) string {
+// likeText tells of like alerts that have no message of their own. runs and steps are
+// what became of them, where the group itself does not say.
+func likeText(g *soar.Group, runs, steps map[string]int) string {
 	text := fmt.Sprintf("🔁 *%d more like this* on %s", max(g.Count-1, 0), countOf(g.Hosts, "host"))
 	if len(g.Names) > 0 {
 		text += ": " + fit(strings.Join(g.Names, ", "), 300)
@@ -157,9 +158,12 @@ func likeText(g *soar.Group) string {
 	if g.Closed {
 		text += "; the next one gets a message of its own"
 	}
-	if counts := countsLine(g.Runs, g.Steps); counts != "" {
+	if len(g.Runs)+len(g.Steps) > 0 {
+		runs, steps = g.Runs, g.Steps
+	}
+	if counts := countsLine(runs, steps); counts != "" {
 		if len(counts) > cardGroupMax-600 { // a dozen of names, each of them long
-			counts = countsLine(g.Runs, nil)
+			counts = countsLine(runs, nil)
 		}
 		text += "\n" + counts
 	}
@@ -303,7 +307,7 @@ func eventCard(ev *soar.Event, withAlert bool, b slackButtons) card {
 	case ev.Type == soar.EventTrouble:
 		lines = append(lines, "⚠️ *erbridge needs attention*", fitLines(ev.Text, 2500))
 	case ev.Type == soar.EventAlertGrouped && ev.Group != nil:
-		lines = append(lines, likeText(ev.Group))
+		lines = append(lines, likeText(ev.Group, nil, nil))
 	default:
 		text := ev.Text
 		if text == "" {

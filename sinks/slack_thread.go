@@ -31,6 +31,9 @@ type thread struct {
 	// Undo are the runs whose effects can be taken back.
 	Undo  []undoable  `json:"undo,omitempty"`
 	Group *soar.Group `json:"group,omitempty"`
+	// LikeRuns and LikeSteps count what became of like alerts, as far as it was told here.
+	LikeRuns  map[string]int `json:"like_runs,omitempty"`
+	LikeSteps map[string]int `json:"like_steps,omitempty"`
 	// Shown is the fingerprint of the message as it stands there.
 	Shown string `json:"shown,omitempty"`
 }
@@ -84,12 +87,25 @@ func (t *thread) fold(ref string, ev *soar.Event) {
 		return
 	}
 	line := outcomeOf(ev)
-	if ev.Alert != nil && ev.Alert.Ref() != ref {
+	if ofLike(ref, ev) {
+		switch {
+		case ev.Outcome != nil:
+			slackCount(&t.LikeSteps, ev.Outcome.Action+" "+outcomeWord(ev.Outcome))
+		case ev.Type == soar.EventRunFinished && ev.Run != nil:
+			slackCount(&t.LikeRuns, string(ev.Run.State))
+		}
+		if !wentWrong(ev) && ev.Approval == nil {
+			return // it is in the counts; lines are for what people look into
+		}
 		line.Text += " (" + hostCalled(ev.Alert) + ")"
 	}
 	t.Outcomes = append(t.Outcomes, line)
 	t.Outcomes = t.Outcomes[max(0, len(t.Outcomes)-rememberedOutcomes):]
 }
+
+// ofLike reports whether an event is about an alert that has no message of its own, and
+// goes to that of another one.
+func ofLike(ref string, ev *soar.Event) bool { return ev.Alert != nil && ev.Alert.Ref() != ref }
 
 func (t *thread) undoOf(run soar.RunID) int {
 	return slices.IndexFunc(t.Undo, func(u undoable) bool { return u.Run == run })
@@ -240,9 +256,15 @@ func (s *slackSink) replies(ctx context.Context, p *slackPiece, t *thread) error
 		ended = nil
 		return err
 	}
+	like := 0
 	for _, ev := range p.events {
 		switch {
 		case t.told(ev.ID):
+		case !byItself(ev) && ofLike(p.ref, ev):
+			// The message of the alert counts it, and says what went wrong. A reply for each
+			// of a thousand would bury that.
+			t.Told = append(t.Told, ev.ID)
+			like++
 		case byItself(ev):
 			if err := flush(); err != nil {
 				return err
@@ -254,7 +276,11 @@ func (s *slackSink) replies(ctx context.Context, p *slackPiece, t *thread) error
 			ended = append(ended, ev)
 		}
 	}
-	return flush()
+	if err := flush(); err != nil || like == 0 {
+		return err
+	}
+	t.Told = t.Told[max(0, len(t.Told)-rememberedIDs):]
+	return s.saveThread(ctx, p.ref, t)
 }
 
 // without tells what concerns an alert that has no message, and begins none.

@@ -20,9 +20,10 @@ const (
 	stormLongest = time.Hour        // then the next like alert is shown by itself, and a new group begins
 	stormSlowest = 10 * time.Minute // between two updates
 
-	// stormFirst are delivered at once. The next ones wait for a moment whether a storm
+	// stormFirst are delivered at once: with a reply to each, and what has to be told
+	// besides, that is what people can read of a storm. The next ones wait for a moment whether a storm
 	// begins: the twentieth message of a storm of thousands is nineteen too late.
-	stormFirst = 3
+	stormFirst = 2
 	stormHold  = 3 * time.Second
 
 	maxSeries = 4096 // of alerts that are like one another, looked at for their pace

@@ -118,6 +118,8 @@ type Answer struct {
 	Body   string
 	// After does the call first and loses only the answer: the connection breaks.
 	After bool
+	// Pass lets so many calls through before the next answer of the queue.
+	Pass int
 }
 
 // Next queues answers for the next calls.
@@ -149,7 +151,13 @@ func (s *Slack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.calls[method]++
 	var planned *Answer
-	if len(s.answers) > 0 {
+	switch {
+	case len(s.answers) == 0:
+	case s.answers[0].Pass > 1:
+		s.answers[0].Pass--
+	case s.answers[0].Pass == 1:
+		s.answers = s.answers[1:]
+	default:
 		planned = &s.answers[0]
 		s.answers = s.answers[1:]
 	}
