@@ -52,6 +52,7 @@ func (c *checker) check() {
 	c.checkListeners()
 	c.checkRoutes()
 	c.checkRedact()
+	c.checkAlarms()
 	cfg := c.cfg
 	if cfg.Store.Path == "" {
 		c.addf([]string{"store", "path"}, "missing", "", "the store needs a folder")

@@ -49,6 +49,9 @@ type Config struct {
 	// sinks do not say enough. The first route that takes an event decides.
 	Routes sinks.Routes `yaml:"routes"`
 
+	// Alarms say when people are told that nothing comes in.
+	Alarms sinks.AlarmSettings `yaml:"alarms"`
+
 	// Redact says what is taken out of events before any sink sees them, and out of what
 	// erbridge logs.
 	Redact redact.Settings `yaml:"redact"`

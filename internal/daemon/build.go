@@ -82,6 +82,7 @@ type sinkPart struct {
 	settings  string // as in the file, for comparing
 	sink      sinks.Sink
 	forwarder *sinks.Forwarder
+	reports   *sinks.Reports // nil: it is told nothing by the clock
 	part      *part
 	left      atomic.Bool // stopped by a reload, and did not end within its time
 }
@@ -92,15 +93,17 @@ func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	clean := func(ev soar.Event) soar.Event { return d.redactor.Load().Event(ev) }
 	f, err := sinks.NewForwarder(c.Name, sink, d.store, c.Options(sinks.ForwarderOptions{
 		Routes: cfg.Routes, Log: d.log, Registerer: d.o.Metrics, Now: d.o.Now, Drain: d.stageTime() / 2,
 		Group:  sinks.GroupOptions{Silences: d.silences},
-		Redact: func(ev soar.Event) soar.Event { return d.redactor.Load().Event(ev) },
+		Redact: clean,
 	}))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrConfig, err), sink.Close())
 	}
-	return &sinkPart{name: c.Name, settings: sinkSettings(cfg, c.Name), sink: sink, forwarder: f}, nil
+	reports := sinks.NewReports(c.Name, d.store, c.Reports(sinks.ReportOptions{Redact: clean, Version: d.o.Version, Log: d.log, Now: d.o.Now}))
+	return &sinkPart{name: c.Name, settings: sinkSettings(cfg, c.Name), sink: sink, forwarder: f, reports: reports}, nil
 }
 
 // sinkSettings is what the file says about a sink: a reload replaces it when that has
@@ -113,6 +116,9 @@ func (s *sinkPart) start(d *Daemon, g *group) {
 	run := s.forwarder.Run
 	if runner, ok := s.sink.(sinks.Runner); ok {
 		run = beside(run, func(ctx context.Context) { d.keepRunning(ctx, s.name, runner) })
+	}
+	if s.reports != nil {
+		run = beside(run, func(ctx context.Context) { _ = s.reports.Run(ctx) }) // it ends with ctx and no error
 	}
 	s.part = g.start("sink "+s.name, run)
 }

@@ -246,6 +246,9 @@ func (d *Daemon) start(ctx context.Context, g *group, running *stages) error {
 		}
 	}
 	running.front = append(running.front, g.start("removed sinks", d.forgetRemovedSinks))
+	if alarm := sinks.NewSilenceAlarm(d.store, d.first.Alarms, d.log, d.o.Now); alarm != nil {
+		running.front = append(running.front, g.start("alarms", alarm.Run))
+	}
 	// A refused password is known before any alert is looked at.
 	first, cancel := context.WithTimeout(ctx, loginPatience)
 	err := d.login(first)

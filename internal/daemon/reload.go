@@ -21,7 +21,7 @@ type Reloaded struct {
 
 // restartOnly are the sections that hold for the life of a process.
 var restartOnly = [][]string{
-	{"server"}, {"store"}, {"console"}, {"log"}, {"limits"}, {"actions"}, {"carves"}, {"playbooks", "mode"},
+	{"server"}, {"store"}, {"console"}, {"log"}, {"limits"}, {"actions"}, {"carves"}, {"playbooks", "mode"}, {"alarms"},
 }
 
 // errStopping is what a reload gets that comes too late.
