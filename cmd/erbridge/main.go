@@ -68,6 +68,7 @@ func newRoot() *cobra.Command {
 		newQueue(),
 		newJobs(),
 		newSinks(),
+		newSlack(),
 		newRoute(),
 		newFormat(),
 		newDeadLetters(),
