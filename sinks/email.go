@@ -122,8 +122,8 @@ func init() {
 		},
 		Example: "type: email\naddress: mail.example.org:587\nusername: erbridge\npassword: {file: /run/secrets/mail-password}\n" +
 			"from: ERbridge <erbridge@example.org>\nto: [soc@example.org]\nwhen: .alert.severity | at_least(\"high\")\n",
-		MaxBatch: 50,
-		Events:   chatEvents,
+		MaxBatch: 50, StormUpdate: 5 * time.Minute,
+		Events: chatEvents,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			return openEmail(*settings.(*EmailSettings), env)
 		},

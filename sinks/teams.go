@@ -43,8 +43,8 @@ func init() {
 		Summary:  "Posts cards to Microsoft Teams, through a workflow.",
 		Settings: &TeamsSettings{Interval: 250 * time.Millisecond, Timeout: 20 * time.Second},
 		Example:  "type: teams\nurl: {file: /run/secrets/teams-workflow}\nwhen: .alert.severity | at_least(\"high\")\n",
-		MaxBatch: 1,
-		Events:   chatEvents,
+		MaxBatch: 1, StormUpdate: time.Minute,
+		Events: chatEvents,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			return openTeams(*settings.(*TeamsSettings), env)
 		},
