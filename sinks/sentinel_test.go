@@ -88,13 +88,15 @@ func TestSentinelContract(t *testing.T) {
 		},
 		OK: func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(http.StatusNoContent) },
 		IDs: func(t *testing.T, r *http.Request, body []byte) []string {
-			var records []struct{ EventUid string }
+			var records []struct {
+				ID string `json:"EventUid"`
+			}
 			if err := json.Unmarshal(plainBody(t, r, body), &records); err != nil {
 				t.Fatal(err)
 			}
 			var ids []string
 			for _, record := range records {
-				ids = append(ids, record.EventUid)
+				ids = append(ids, record.ID)
 			}
 			return ids
 		},

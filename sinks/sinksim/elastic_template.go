@@ -120,7 +120,7 @@ func (e *Elastic) checkTemplate(body []byte) error {
 	var walk func(path string, f field) error
 	walk = func(path string, f field) error {
 		if f.Type != "" && !slices.Contains(known, f.Type) {
-			return fmt.Errorf("No handler for type [%s] declared on field [%s]", f.Type, path) //nolint:staticcheck // the server's own words
+			return fmt.Errorf("No handler for type [%s] declared on field [%s]", f.Type, path)
 		}
 		for name, inner := range f.Properties {
 			if err := walk(path+"."+name, inner); err != nil {

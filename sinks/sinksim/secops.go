@@ -146,7 +146,7 @@ func (s *SecOps) takeEvents(body []byte) error {
 		} `json:"inlineSource"`
 	}
 	if err := strictly(body, &request); err != nil {
-		return fmt.Errorf("Invalid JSON payload received. %w", err) //nolint:staticcheck // the API's own words
+		return fmt.Errorf("Invalid JSON payload received. %w", err)
 	}
 	if len(request.Source.Events) == 0 {
 		return errors.New("inline_source.events is required")
@@ -225,7 +225,7 @@ func (s *SecOps) takeLogs(logType string, body []byte) error {
 		} `json:"inlineSource"`
 	}
 	if err := strictly(body, &request); err != nil {
-		return fmt.Errorf("Invalid JSON payload received. %w", err) //nolint:staticcheck // the API's own words
+		return fmt.Errorf("Invalid JSON payload received. %w", err)
 	}
 	if f := request.Source.Forwarder; f != "" && !strings.HasPrefix(f, s.Instance+"/forwarders/") {
 		return fmt.Errorf("forwarder %q is not of this instance", f)
