@@ -11,14 +11,18 @@ import (
 )
 
 func ExampleNewStdout() {
-	sink := sinks.NewStdout(os.Stdout, sinks.StdoutSettings{Format: "text"})
+	sink, err := sinks.NewStdout(os.Stdout, sinks.StdoutSettings{}, "1.0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	alert := &soar.Alert{
 		Server: "er", ID: "17", Severity: soar.SeverityHigh,
 		Host: soar.Host{Name: "WIN-07"}, Rule: &soar.Rule{Name: "Shadow copies deleted"},
 		Event: map[string]string{"cmdline": "vssadmin delete shadows /all"},
 	}
 	at := time.Date(2026, 11, 22, 5, 30, 33, 0, time.UTC)
-	err := sink.Send(context.TODO(), []soar.Event{
+	err = sink.Send(context.TODO(), []soar.Event{
 		{ID: "er-17", Type: soar.EventAlertReceived, At: at, Alert: alert},
 		{ID: "step-1", Type: soar.EventStepFinished, At: at.Add(1200 * time.Millisecond), Alert: alert,
 			Outcome: &soar.Outcome{Action: "host.contain", State: soar.StepVerified, Summary: "firewall rule added"}},

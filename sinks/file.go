@@ -18,14 +18,16 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks/format"
 )
 
 // FileSettings configures a file sink.
 type FileSettings struct {
-	// Path is the file to append to, one JSON event on each line. Its folder must
-	// exist. Rotated files stand beside it, with their time in the name:
+	// Path is the file to append to, one event on each line. Its folder must exist. Rotated files stand beside it, with their time in the name:
 	// events.ndjson becomes events-20261122T053033.000Z.ndjson.
 	Path string `yaml:"path" required:"true" path:"true"`
+
+	FormatSettings `yaml:",inline"`
 
 	// MaxBytes rotates the file before it grows beyond this size; 0 means never.
 	MaxBytes int64 `yaml:"max_bytes"`
@@ -52,16 +54,24 @@ func (s *FileSettings) Check(report func(setting, hint, format string, args ...a
 	if s.Keep < 0 {
 		report("keep", "", "expected 0 or more")
 	}
+	s.checkFormat(report)
 }
 
 func init() {
 	Types.Add("file", Type{
-		Summary:  "Appends events to a file as NDJSON, rotated by size and age.",
-		Settings: &FileSettings{MaxBytes: 100 << 20, MaxAge: 24 * time.Hour, Keep: 14},
+		Summary:  "Appends events to a file, one on each line, rotated by size and age.",
+		Settings: &FileSettings{FormatSettings: FormatSettings{Format: "json"}, MaxBytes: 100 << 20, MaxAge: 24 * time.Hour, Keep: 14},
 		Example:  "type: file\npath: /var/log/erbridge/events.ndjson\nkeep: 30\ngzip: true\n",
 		MaxBatch: 1000,
 		Open: func(_ string, settings any, env Env) (Sink, error) {
 			s := &file{settings: *settings.(*FileSettings), log: env.Log, state: env.State, now: env.Now}
+			if s.settings.Format == "" {
+				s.settings.Format = "json"
+			}
+			var err error
+			if s.format, err = s.settings.formatter(format.Options{Version: env.Version}); err != nil {
+				return nil, err
+			}
 			if s.log == nil {
 				s.log = slog.New(slog.DiscardHandler)
 			}
@@ -87,6 +97,7 @@ const (
 
 type file struct {
 	settings FileSettings
+	format   format.Formatter
 	log      *slog.Logger
 	state    State // nil: the age of a file starts anew when it is opened
 	now      func() time.Time
@@ -102,26 +113,40 @@ func (s *file) Send(ctx context.Context, events []soar.Event) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var lines bytes.Buffer
-	for i := range events {
-		line, err := json.Marshal(&events[i])
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrPermanent, err)
+	var out bytes.Buffer
+	lines, refused := formatEach(s.format, events)
+	for _, line := range lines {
+		if line != nil {
+			out.Write(line)
+			out.WriteByte('\n')
 		}
-		lines.Write(line)
-		lines.WriteByte('\n')
+	}
+	if out.Len() == 0 { // nothing can be written, or there is nothing to write
+		return refusedAlone(refused, len(events))
 	}
 	if err := s.acquire(ctx); err != nil {
 		return fmt.Errorf("file %s: %w", s.settings.Path, errors.Join(classifyFile(err), s.Close()))
 	}
-	err := s.write(ctx, lines.Bytes())
+	err := s.write(ctx, out.Bytes())
 	if s.f != nil {
 		err = errors.Join(err, unlockFile(s.f))
 	}
 	if err != nil {
 		return fmt.Errorf("file %s: %w", s.settings.Path, classifyFile(err))
 	}
-	return nil
+	return refusedAlone(refused, len(events))
+}
+
+// refusedAlone is the error of a batch of which some items have no form in a format,
+// and the others are delivered.
+func refusedAlone(refused map[int]error, n int) error {
+	switch {
+	case len(refused) == 0:
+		return nil
+	case n == 1:
+		return refused[0]
+	}
+	return &PartialError{Permanent: refused}
 }
 
 func (s *file) write(ctx context.Context, lines []byte) error {
@@ -227,7 +252,7 @@ func (s *file) lock(ctx context.Context) error {
 
 // adopt looks at a file that was just opened or has changed.
 func (s *file) adopt(ctx context.Context) (err error) {
-	if s.size, err = repair(s.f, s.log); err != nil {
+	if s.size, err = repair(s.f, s.settings.Format, s.log); err != nil {
 		return err
 	}
 	if s.size == 0 {
@@ -261,11 +286,16 @@ func (s *file) begin(ctx context.Context) error {
 	return s.state.Set(ctx, startedKey, s.started.UTC().Format(time.RFC3339), 0)
 }
 
+// jsonForms are the formats that are one JSON object.
+var jsonForms = map[string]bool{"json": true, "ecs": true, "ocsf": true, "cim": true, "asim": true, "udm": true}
+
 // repair makes a file end with a whole line and returns its size. A crash while
 // a batch is written leaves a torn line, or zeros where the file system had
 // booked the space and not the content. That batch was not acknowledged and
-// comes again, so the torn line is cut off; one that lacks only its end is kept.
-func repair(f *os.File, log *slog.Logger) (int64, error) {
+// comes again, so the torn line is cut off; one that lacks only its end is kept. Of a
+// form that is no JSON nobody can tell whether a line is torn, or even ours: it gets
+// an end, and its events come again behind it.
+func repair(f *os.File, form string, log *slog.Logger) (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
@@ -281,12 +311,12 @@ func repair(f *os.File, log *slog.Logger) (int64, error) {
 		return 0, err
 	}
 	switch {
-	case int64(len(tail)) == size-start && json.Valid(tail):
+	case int64(len(tail)) == size-start && json.Valid(tail), tail[0] != 0 && !jsonForms[form]:
 		if _, err := f.WriteAt([]byte{'\n'}, size); err != nil {
 			return 0, err
 		}
 		size++
-	case tail[0] == '{' || tail[0] == 0:
+	case tail[0] == '{' || tail[0] == 0: // zeros are nobody's text
 		log.Warn("torn last line cut off, its events come again", "path", f.Name(), "bytes", size-start)
 		if err := f.Truncate(start); err != nil {
 			return 0, err

@@ -273,3 +273,34 @@ func TestFileAgeAndForeignRotation(t *testing.T) {
 		t.Errorf("moved file %v, want er-3 alone", got)
 	}
 }
+
+// Other formats than JSON: each line as a whole, a torn one ended, and nothing of
+// anybody cut off.
+func TestFileFormats(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.cef")
+	if err := os.WriteFile(path, []byte("CEF:0|torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sendBatch(t, openFile(t, &sinks.FileSettings{Path: path, FormatSettings: sinks.FormatSettings{Format: "cef"}}, sinks.Env{Version: "1"}), 1, 2)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(data), "\n")
+	if len(lines) != 4 || lines[0] != "CEF:0|torn" || !strings.HasPrefix(lines[1], "CEF:0|EclecticIQ|") || !strings.HasPrefix(lines[2], "CEF:0|") || lines[3] != "" {
+		t.Errorf("lines %q", lines)
+	}
+
+	// What a template has no form for is set aside, and the others are written.
+	path = filepath.Join(t.TempDir(), "hosts.txt")
+	s := &sinks.FileSettings{Path: path, FormatSettings: sinks.FormatSettings{Format: "template"}}
+	s.Template.Value = `if .alert.id == "2" then null else .alert.host.name + " " + .alert.id end`
+	err = openFile(t, s, sinks.Env{}).Send(t.Context(), sinktest.Events(3))
+	p, ok := errors.AsType[*sinks.PartialError](err)
+	if !ok || len(p.Permanent) != 1 || p.Permanent[1] == nil {
+		t.Errorf("error %v, want item 1 refused for good", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "WIN-07 1\nWIN-07 3\n" {
+		t.Errorf("file %q, %v", data, err)
+	}
+}

@@ -3,7 +3,6 @@ package sinks
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -19,87 +18,85 @@ import (
 
 // StdoutSettings configures a stdout sink.
 type StdoutSettings struct {
-	// Format is text, the story of each alert for people, or json, one event on
-	// each line.
-	Format string `yaml:"format" enum:"text,json"`
+	// The default is text, which is more than one line here: the story of each alert,
+	// in colours. The other formats are one event on each line.
+	FormatSettings `yaml:",inline"`
 
 	// Color is auto (when standard output is a terminal and NO_COLOR is not set),
 	// always or never. It concerns text only.
 	Color string `yaml:"color" enum:"auto,always,never"`
 }
 
+// Check implements Checker.
+func (s *StdoutSettings) Check(report func(setting, hint, format string, args ...any)) {
+	s.checkFormat(report)
+}
+
 func init() {
 	Types.Add("stdout", Type{
 		Summary:  "Prints events to standard output.",
-		Settings: &StdoutSettings{Format: "text", Color: "auto"},
+		Settings: &StdoutSettings{FormatSettings: FormatSettings{Format: "text"}, Color: "auto"},
 		Example:  "type: stdout\nformat: json\n",
 		MaxBatch: 256,
-		Open: func(_ string, settings any, _ Env) (Sink, error) {
-			return NewStdout(os.Stdout, *settings.(*StdoutSettings)), nil
+		Open: func(_ string, settings any, env Env) (Sink, error) {
+			return NewStdout(os.Stdout, *settings.(*StdoutSettings), env.Version)
 		},
 	})
 }
 
-// NewStdout makes a stdout sink that writes elsewhere: tests, the demo.
-func NewStdout(w io.Writer, s StdoutSettings) Sink {
+// NewStdout makes a stdout sink that writes elsewhere: tests, the demo. version is
+// erbridge's own, for formats that name it. An error wraps ErrConfig.
+func NewStdout(w io.Writer, s StdoutSettings, version string) (Sink, error) {
+	k := &stdout{w: w}
+	if s.Format != "text" && s.Format != "" {
+		var err error
+		if k.format, err = s.formatter(format.Options{Version: version}); err != nil {
+			return nil, err
+		}
+	}
 	color := s.Color == "always"
 	if file, ok := w.(*os.File); ok && (s.Color == "auto" || s.Color == "") && os.Getenv("NO_COLOR") == "" {
 		info, err := file.Stat()
 		color = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	return &stdout{w: w, json: s.Format == "json", color: color}
+	k.color = color
+	return k, nil
 }
 
 type stdout struct {
-	w     io.Writer
-	json  bool
-	color bool
+	w      io.Writer
+	format format.Formatter // nil tells stories
+	color  bool
 }
 
 // Send writes the whole batch at once, so that lines of other writers do not
 // come in between.
 func (s *stdout) Send(_ context.Context, events []soar.Event) error {
 	var out bytes.Buffer
+	refused := map[int]error{}
 	for i := range events {
-		if s.json {
-			// encoding/json escapes control characters, so a terminal is safe here too.
-			line, err := json.Marshal(&events[i])
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrPermanent, err)
-			}
-			out.Write(escapeC1(line))
-			out.WriteByte('\n')
+		if s.format == nil {
+			s.story(&out, &events[i])
 			continue
 		}
-		s.story(&out, &events[i])
+		line, err := s.format(&events[i])
+		if err != nil {
+			refused[i] = fmt.Errorf("%w: stdout: %w", ErrPermanent, err)
+			continue
+		}
+		// No format leaves a control character in; a terminal is not the place to find
+		// out that one does.
+		out.WriteString(strings.ReplaceAll(soar.Visible(string(line)), "\n", " "))
+		out.WriteByte('\n')
 	}
 	if _, err := s.w.Write(out.Bytes()); err != nil {
 		return fmt.Errorf("stdout: %w", err)
 	}
-	return nil
+	return refusedAlone(refused, len(events))
 }
 
 // Close leaves standard output open; it belongs to the process.
 func (s *stdout) Close() error { return nil }
-
-// escapeC1 writes DEL and the control characters of U+0080 to U+009F as JSON
-// escapes, which encoding/json does not do; a terminal takes U+009B for ESC [.
-func escapeC1(line []byte) []byte {
-	if !bytes.ContainsFunc(line, isC1) {
-		return line
-	}
-	var out []byte
-	for _, r := range string(line) {
-		if isC1(r) {
-			out = fmt.Appendf(out, `\u%04x`, r)
-		} else {
-			out = utf8.AppendRune(out, r)
-		}
-	}
-	return out
-}
-
-func isC1(r rune) bool { return r >= 0x7f && r <= 0x9f }
 
 // Colours of a terminal (ECMA-48, Select Graphic Rendition).
 const (

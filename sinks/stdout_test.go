@@ -2,7 +2,9 @@ package sinks_test
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,19 +14,29 @@ import (
 
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/sinks"
+	"github.com/erbridge/erbridge/sinks/format"
 	"github.com/erbridge/erbridge/sinks/sinksim"
 	"github.com/erbridge/erbridge/sinks/sinktest"
 )
 
 var updateStory = flag.Bool("update-story", false, "rewrite testdata/story.txt")
 
+func newStdout(t *testing.T, w io.Writer, s sinks.StdoutSettings) sinks.Sink {
+	t.Helper()
+	sink, err := sinks.NewStdout(w, s, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sink
+}
+
 func TestStdoutContract(t *testing.T) {
 	var out bytes.Buffer
 	sinktest.Run(t, sinktest.Harness{
 		MaxBatch: 256,
-		Open: func(*testing.T, sinktest.Receiver) sinks.Sink {
+		Open: func(t *testing.T, _ sinktest.Receiver) sinks.Sink {
 			out.Reset()
-			return sinks.NewStdout(&out, sinks.StdoutSettings{Format: "json"})
+			return newStdout(t, &out, sinks.StdoutSettings{FormatSettings: sinks.FormatSettings{Format: "json"}})
 		},
 		Delivered: func(t *testing.T) []string {
 			events, err := sinksim.ReadEvents(&out)
@@ -37,8 +49,8 @@ func TestStdoutContract(t *testing.T) {
 			}
 			return ids
 		},
-		Answers: []sinktest.Answer{{Name: "closed", Want: sinktest.Transient, Open: func(*testing.T) sinks.Sink {
-			return sinks.NewStdout(brokenPipe{}, sinks.StdoutSettings{Format: "json"})
+		Answers: []sinktest.Answer{{Name: "closed", Want: sinktest.Transient, Open: func(t *testing.T) sinks.Sink {
+			return newStdout(t, brokenPipe{}, sinks.StdoutSettings{FormatSettings: sinks.FormatSettings{Format: "json"}})
 		}}},
 		Without: map[string]string{
 			"cancelled in mid-send": "a write to standard output cannot be called off",
@@ -59,16 +71,16 @@ func TestStdoutHostileText(t *testing.T) {
 	step.Outcome = &soar.Outcome{Action: ev.Alert.Comment, State: "\x1b[2J", Summary: ev.Alert.Comment, Error: ev.Alert.Comment}
 	run := ev
 	run.Type, run.Run = soar.EventRunFinished, &soar.RunSummary{Playbook: ev.Alert.Comment, State: "\r\n", Error: ev.Alert.Comment}
-	for _, format := range []string{"text", "json"} {
+	for _, format := range append(format.Names(), "text") {
 		t.Run(format, func(t *testing.T) {
 			var out bytes.Buffer
-			sink := sinks.NewStdout(&out, sinks.StdoutSettings{Format: format})
+			sink := newStdout(t, &out, sinks.StdoutSettings{FormatSettings: sinks.FormatSettings{Format: format}})
 			events := []soar.Event{ev, step, run, {ID: "n", Type: soar.EventNotification, Text: ev.Alert.Comment}, {ID: "x", Type: "\x1b[1m"}}
 			if err := sink.Send(t.Context(), events); err != nil {
 				t.Fatal(err)
 			}
 			for _, r := range out.String() {
-				if r != '\n' && unicode.IsControl(r) {
+				if r != '\n' && (r != '\t' || format != "leef") && unicode.IsControl(r) { // tabs part the values of LEEF
 					t.Fatalf("control character %U in %q", r, out.String())
 				}
 				if format == "text" && unicode.Is(unicode.Cf, r) {
@@ -117,7 +129,7 @@ func story() []soar.Event {
 func TestStdoutStory(t *testing.T) {
 	var out bytes.Buffer
 	for _, color := range []string{"never", "always"} {
-		if err := sinks.NewStdout(&out, sinks.StdoutSettings{Format: "text", Color: color}).Send(t.Context(), story()); err != nil {
+		if err := newStdout(t, &out, sinks.StdoutSettings{Color: color}).Send(t.Context(), story()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,8 +156,27 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
 func TestStdoutClosed(t *testing.T) {
-	err := sinks.NewStdout(brokenPipe{}, sinks.StdoutSettings{}).Send(t.Context(), sinktest.Events(1))
+	err := newStdout(t, brokenPipe{}, sinks.StdoutSettings{}).Send(t.Context(), sinktest.Events(1))
 	if got := sinktest.ClassOf(err); got != sinktest.Transient || !strings.Contains(err.Error(), "stdout") {
 		t.Errorf("class %q: %v", got, err)
+	}
+}
+
+// An event for which a template has no form is set aside; the others are printed.
+func TestStdoutTemplate(t *testing.T) {
+	s := sinks.StdoutSettings{FormatSettings: sinks.FormatSettings{Format: "template"}}
+	s.Template.Value = `if .alert.id == "2" then null else "\(.alert.id)\u001b[31m\n" end`
+	var out bytes.Buffer
+	err := newStdout(t, &out, s).Send(t.Context(), sinktest.Events(3))
+	p, ok := errors.AsType[*sinks.PartialError](err)
+	if !ok || len(p.Permanent) != 1 || p.Permanent[1] == nil || len(p.Transient) != 0 {
+		t.Errorf("error %v, want item 1 refused for good", err)
+	}
+	if got, want := out.String(), "1\\x1b[31m\n3\\x1b[31m\n"; strings.ReplaceAll(got, `\n`, "") != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	s.Template.Value = ".["
+	if _, err := sinks.NewStdout(&out, s, "1"); !errors.Is(err, sinks.ErrConfig) {
+		t.Errorf("error %v, want ErrConfig", err)
 	}
 }
