@@ -214,10 +214,21 @@ type shownOutcome struct {
 	Text string `json:"text"`
 }
 
+// speaks reports whether an event is a message in words.
+func speaks(ev *soar.Event) bool {
+	switch ev.Type {
+	case soar.EventNotification, soar.EventTrouble, soar.EventTest, soar.EventDigest:
+		return ev.Text != ""
+	}
+	return false
+}
+
 // outcomeOf is the line about an event that tells how something ended.
 func outcomeOf(ev *soar.Event) shownOutcome {
 	line := shownOutcome{ID: ev.ID}
 	switch {
+	case speaks(ev): // the run that says it is beside the point
+		line.Sign, line.Text = "ℹ️", ev.Text
 	case ev.Approval != nil:
 		line.Sign, line.Text = approvalSign(ev.Approval.State), approvalLine(ev.Approval)
 	case ev.Undo != nil:
@@ -274,6 +285,10 @@ func eventCard(ev *soar.Event, withAlert bool, b slackButtons) card {
 	var lines []string
 	line := outcomeOf(ev)
 	switch {
+	case speaks(ev) && ev.Type == soar.EventTrouble:
+		lines = append(lines, "⚠️ *erbridge needs attention*", fitLines(ev.Text, 2500))
+	case speaks(ev):
+		lines = append(lines, fitLines(ev.Text, 2800))
 	case ev.Approval != nil:
 		lines = approvalLines(ev.Approval, ev.Text)
 	case ev.Undo != nil:
@@ -304,8 +319,6 @@ func eventCard(ev *soar.Event, withAlert bool, b slackButtons) card {
 		if ev.Run.Error != "" {
 			lines = append(lines, "`"+fit(ev.Run.Error, 1000)+"`")
 		}
-	case ev.Type == soar.EventTrouble:
-		lines = append(lines, "⚠️ *erbridge needs attention*", fitLines(ev.Text, 2500))
 	case ev.Type == soar.EventAlertGrouped && ev.Group != nil:
 		lines = append(lines, likeText(ev.Group, nil, nil))
 	default:

@@ -187,6 +187,23 @@ func TestSlackRepeatsShowOnce(t *testing.T) {
 	}
 }
 
+// What a playbook says is told in its words: not the state of the run that says it.
+func TestSlackTellsMessagesInTheirWords(t *testing.T) {
+	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
+	note, trouble := sinktest.Event(1), sinktest.Event(1)
+	run := &soar.RunSummary{ID: 1 << 50, Playbook: "contain", State: soar.RunRunning}
+	note.ID, note.Type, note.Text, note.Run = "n-1", soar.EventNotification, "look at this", run
+	trouble.ID, trouble.Type, trouble.Text, trouble.Run = "t-1", soar.EventTrouble, "nobody can tell", run
+	sendAll(t, sink, sinktest.Event(1), note, trouble)
+	m := sim.Messages()
+	if len(m) != 3 || m[1].ThreadTS != m[0].TS || !m[1].Broadcast || !strings.Contains(m[1].Text, "look at this") || !strings.Contains(string(m[1].Blocks), "look at this") {
+		t.Errorf("messages %+v", m)
+	}
+	if text := m[2].Text + string(m[2].Blocks); strings.Count(text, "nobody can tell") != 2 || strings.Contains(text, "running") {
+		t.Errorf("trouble: %s", text)
+	}
+}
+
 // A question to people is a message of its own below the alert.
 func TestSlackApprovals(t *testing.T) {
 	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})

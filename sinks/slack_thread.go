@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -114,6 +115,8 @@ func (t *thread) undoOf(run soar.RunID) int {
 func (t *thread) foldUndo(ev *soar.Event) {
 	o := ev.Outcome
 	switch {
+	case strings.HasPrefix(o.Action, "alert.note"):
+		// A note does no harm: a button for each run that left one would hide the others.
 	case o.Of != 0:
 		if i := t.undoOf(o.Of); i >= 0 && (o.State == soar.StepExecuted || o.State == soar.StepVerified) {
 			if t.Undo[i].Steps--; t.Undo[i].Steps <= 0 {

@@ -35,6 +35,7 @@ type demo struct {
 
 	sim    *ersim.Server
 	chat   *sinksim.Slack
+	shown  string // the newest message of the chat that was printed; used by play
 	syslog *sinksim.Syslog
 }
 
@@ -168,15 +169,16 @@ func (d *demo) startNeighbours(ctx context.Context) (*neighbours, error) {
 	}
 	n.ended = append(n.ended, func() error { d.syslog.Stop(false); return nil })
 
-	d.chat = sinksim.NewSlack(sinksim.SlackOptions{})
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return n, fmt.Errorf("demo: simulated chat: %w", err)
 	}
+	d.chat = sinksim.NewSlack(sinksim.SlackOptions{URL: "http://" + l.Addr().String()})
 	server := &http.Server{Handler: d.chat, ReadHeaderTimeout: 5 * time.Second}
 	chatEnded := make(chan error, 1) // the one result of Serve
 	go func() { chatEnded <- server.Serve(l) }()
 	n.ended = append(n.ended, func() error {
+		d.chat.Cut() // what was taken over is not the server's to close
 		err := server.Close()
 		if served := <-chatEnded; !errors.Is(served, http.ErrServerClosed) {
 			err = errors.Join(err, served)
@@ -198,11 +200,12 @@ sources:
   push: {listen: "127.0.0.1:0"}
 playbooks: {library: [all], mode: enforce}
 sinks:
-  soc-slack: {type: slack, token: {file: slack-token}, channel: "#soc", api_url: "http://{{.Slack}}/api/", interval: 10ms}
+  soc-slack: {type: slack, token: {file: slack-token}, app_token: {file: slack-app-token}, channel: "#soc", api_url: "http://{{.Slack}}/api/", interval: 10ms}
   siem: {type: syslog, address: "{{.Syslog}}", transport: tcp, payload: json}
 {{- if .Screen}}
   screen: {type: stdout, format: text}
 {{- end}}
+people: {ann: {slack: U0ANN}}
 console: {listen: "127.0.0.1:0"}
 store: {path: store}
 limits: {shutdown: 10s}
@@ -219,10 +222,11 @@ func (d *demo) writeFiles(slackAddress string) error {
 		return err
 	}
 	for name, data := range map[string][]byte{
-		"erbridge.yaml": []byte(text.String()),
-		"er-ca.pem":     d.sim.CAPEM(),
-		"er-password":   []byte("admin\n"),
-		"slack-token":   []byte("xoxb-demo\n"),
+		"erbridge.yaml":   []byte(text.String()),
+		"er-ca.pem":       d.sim.CAPEM(),
+		"er-password":     []byte("admin\n"),
+		"slack-token":     []byte("xoxb-demo\n"),
+		"slack-app-token": []byte("xapp-demo\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(d.dir, name), data, 0o600); err != nil {
 			return fmt.Errorf("demo: %w", err)
@@ -267,7 +271,20 @@ func (d *demo) play(ctx context.Context, bridge *daemon.Daemon) error {
 				return nil
 			case <-time.After(pause):
 			}
+			d.showChat()
 		}
+	}
+}
+
+// showChat prints the messages of the chat that are new since it was called last, as
+// they look by now: an alert has one, which was edited while things went on.
+func (d *demo) showChat() {
+	for _, m := range d.chat.Messages() {
+		if m.ThreadTS != "" || m.TS <= d.shown {
+			continue
+		}
+		d.shown = m.TS
+		fmt.Fprintf(d.story, "\nin the chat, #soc:\n%s", d.chat.Render(m))
 	}
 }
 
@@ -279,7 +296,8 @@ playbooks/library, in enforce mode: they act.
 
 Each line below is an event, in the order in which sinks get them: an alert, what
 a playbook did about it, and how its run ended. "executed" and "verified" mean that
-the host reported it, and that a second look confirmed it.
+the host reported it, and that a second look confirmed it. After each attack you see
+the chat as it looks by then: one message for each alert, edited all along.
 
 From another terminal, while this runs:
     erbridge runs list -c %s
