@@ -41,14 +41,20 @@ template(name="json" type="list" option.jsonf="on") {
 }
 ruleset(name="all") {
 	action(type="mmpstrucdata")
+{{- if .Forward}}
+	action(type="omfwd" target="127.0.0.1" port="{{.Forward}}" protocol="tcp" template="json" action.resumeInterval="1" action.resumeRetryCount="-1")
+{{- else}}
 	action(type="ompipe" pipe="{{.Dir}}/out" template="json")
+{{- end}}
 }
-input(type="imtcp" address="127.0.0.1" port="0" listenPortFileName="{{.Dir}}/port" ruleset="all" supportOctetCountedFraming="{{if .LF}}off{{else}}on{{end}}")
+input(type="imtcp" address="127.0.0.1" port="{{.Port}}" listenPortFileName="{{.Dir}}/port" ruleset="all" supportOctetCountedFraming="{{if .LF}}off{{else}}on{{end}}")
 `))
 
 type rsyslogSetup struct {
 	Dir, Driver, CA, Cert, Key string
 	LF                         bool
+	Port                       int // 0 takes a free one
+	Forward                    int // a port to send the JSON to, instead of the pipe
 }
 
 // rsyslogMessage is what rsyslog understood.
@@ -67,9 +73,18 @@ type rsyslogMessage struct {
 // reader of the messages that have come through.
 func startRsyslog(t *testing.T, setup rsyslogSetup) (address string, messages *bufio.Reader) {
 	t.Helper()
-	program := testenv.Need(t, "rsyslogd")[0]
-	setup.Dir = t.TempDir()
-	pipe := filepath.Join(setup.Dir, "out")
+	testenv.Need(t, "rsyslogd")
+	var out *os.File
+	setup.Dir, out = pipeFolder(t)
+	setup.launch(t)
+	return setup.address(t), bufio.NewReader(out)
+}
+
+// pipeFolder is a folder with the pipe out, into which a collector writes.
+func pipeFolder(t *testing.T) (dir string, out *os.File) {
+	t.Helper()
+	dir = t.TempDir()
+	pipe := filepath.Join(dir, "out")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +93,30 @@ func startRsyslog(t *testing.T, setup rsyslogSetup) (address string, messages *b
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = out.Close() })
-	file := filepath.Join(setup.Dir, "rsyslog.conf")
+	return dir, out
+}
+
+// address is where the rsyslogd listens that was launched last.
+func (s *rsyslogSetup) address(t *testing.T) string {
+	t.Helper()
+	port, err := os.ReadFile(filepath.Join(s.Dir, "port"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "127.0.0.1:" + strings.TrimSpace(string(port))
+}
+
+// launch runs rsyslogd until the end of the test, or until stop sends it a signal and has
+// seen it end.
+func (s *rsyslogSetup) launch(t *testing.T) (stop func(os.Signal)) {
+	t.Helper()
+	program := testenv.Need(t, "rsyslogd")[0]
+	file := filepath.Join(s.Dir, "rsyslog.conf")
 	config, err := os.Create(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := rsyslogConfig.Execute(config, setup); err != nil {
+	if err := rsyslogConfig.Execute(config, s); err != nil {
 		t.Fatal(err)
 	}
 	if err := config.Close(); err != nil {
@@ -91,7 +124,9 @@ func startRsyslog(t *testing.T, setup rsyslogSetup) (address string, messages *b
 	}
 
 	// rsyslogd says when it is ready in the way of systemd (sd_notify(3)).
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(setup.Dir, "notify")})
+	socket := filepath.Join(s.Dir, "notify")
+	_ = os.Remove(socket) // of the one before
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: socket})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,13 +141,16 @@ func startRsyslog(t *testing.T, setup rsyslogSetup) (address string, messages *b
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // killed at the end of the test
+		_ = cmd.Wait() // ended by a signal
 		close(ended)
 		_ = notify.Close()
 	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+	stop = func(signal os.Signal) {
+		_ = cmd.Process.Signal(signal)
 		<-ended
+	}
+	t.Cleanup(func() {
+		stop(os.Kill)
 		if t.Failed() {
 			t.Logf("rsyslogd: %s", log.String())
 		}
@@ -123,14 +161,9 @@ func startRsyslog(t *testing.T, setup rsyslogSetup) (address string, messages *b
 			t.Fatalf("rsyslogd has not come up: %v", err)
 		}
 		if strings.Contains(string(buffer[:n]), "READY=1") {
-			break
+			return stop
 		}
 	}
-	port, err := os.ReadFile(filepath.Join(setup.Dir, "port"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1:" + strings.TrimSpace(string(port)), bufio.NewReader(out)
 }
 
 func readRsyslog(t *testing.T, in *bufio.Reader) rsyslogMessage {
