@@ -73,6 +73,7 @@ func newRoot() *cobra.Command {
 		newFormat(),
 		newDeadLetters(),
 		newSilences(),
+		newRedact(),
 		newCarves(),
 		newAudit(),
 		newAPI(),

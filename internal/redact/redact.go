@@ -33,9 +33,9 @@ type Settings struct {
 	// has groups, only what they match goes: 'ssn=(\d+)'.
 	Patterns []string `yaml:"patterns"`
 
-	// Builtin are patterns that ship with erbridge: passwords on command lines and in
-	// addresses, tokens and keys that give themselves away by their form, numbers of
-	// payment cards.
+	// Builtin are patterns that ship with erbridge: passwords on command lines, in
+	// addresses and in columns that are called so; tokens and keys that give themselves
+	// away by their form; numbers of payment cards.
 	Builtin []string `yaml:"builtin" enum:"passwords,tokens,cards"`
 }
 
@@ -54,6 +54,7 @@ const (
 type Redactor struct {
 	fields [][]string
 	rules  []rule
+	named  bool // what stands under the name of a secret goes
 }
 
 // Mistake is something wrong with the settings.
@@ -112,6 +113,7 @@ func New(s Settings) (*Redactor, error) {
 			wrong("builtin", i, "%q is none of passwords, tokens, cards", name)
 		}
 		r.rules = append(r.rules, rules...)
+		r.named = r.named || name == "passwords"
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -142,7 +144,7 @@ func redacted[T any](r *Redactor, value T, at string) T {
 		path = []string{at}
 	}
 	w := &walker{r: r}
-	if len(r.fields) > 0 {
+	if len(r.fields) > 0 || r.named {
 		w.collecting = true
 		w.walk(reflect.ValueOf(&value).Elem(), path, false)
 		w.collecting = false
@@ -230,6 +232,9 @@ func (w *walker) walk(v reflect.Value, path []string, hide bool) reflect.Value {
 
 // plain is walk for a value of JSON, whose numbers may be what is to be taken out.
 func (w *walker) plain(v reflect.Value, path []string, hide bool) reflect.Value {
+	if v.Kind() == reflect.Interface && !v.IsNil() {
+		v = v.Elem()
+	}
 	_, number := v.Interface().(json.Number)
 	if number = number || v.Kind() == reflect.Float64; number && !w.collecting && (hide || w.r.names(path)) {
 		return reflect.ValueOf(Hidden)
@@ -258,7 +263,7 @@ func (w *walker) mapping(v reflect.Value, path []string, hide bool) reflect.Valu
 	for iter := v.MapRange(); iter.Next(); {
 		key := iter.Key()
 		name := key.String()
-		value := w.walk(iter.Value(), append(path, name), hide)
+		value := w.plain(iter.Value(), append(path, name), hide || w.r.named && secretName(name))
 		if clean := w.text(name, false); clean != name { // a name that an alert chose
 			key = reflect.ValueOf(w.unused(out, clean)).Convert(v.Type().Key())
 		}

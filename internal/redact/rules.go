@@ -177,3 +177,17 @@ func replace(text string, found []span) string {
 	b.WriteString(text[at:])
 	return b.String()
 }
+
+// secretEndings are how names of secrets end, in small letters and without marks between
+// the words; an s may follow.
+var secretEndings = []string{
+	"password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "privatekey", "secretkey", "accesskey", "credential", "authorization", "cookie",
+}
+
+var plainName = strings.NewReplacer("_", "", "-", "", " ", "", ".", "")
+
+// secretName reports whether a column or a key is called like a secret.
+func secretName(name string) bool {
+	name = strings.TrimSuffix(plainName.Replace(strings.ToLower(name)), "s")
+	return slices.ContainsFunc(secretEndings, func(ending string) bool { return strings.HasSuffix(name, ending) })
+}
