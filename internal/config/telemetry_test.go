@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -37,5 +38,25 @@ func TestTelemetrySettings(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// What the pages on sinks show, can be written like that.
+func TestSinksInTheDocs(t *testing.T) {
+	for page, want := range map[string]int{"telemetry.md": 1, "sinks.md": 3, "forward-to-a-siem.md": 4} {
+		text, err := os.ReadFile("../../docs/howto/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(text), "```yaml\n")[1:]
+		if len(blocks) != want {
+			t.Errorf("%s shows %d settings", page, len(blocks))
+		}
+		for _, block := range blocks {
+			block, _, _ = strings.Cut(block, "```")
+			if _, err := Parse(page, []byte("server: {url: \"https://er.example.org\", username: soc, password: {env: ER_PASSWORD}}\n"+block)); err != nil {
+				t.Errorf("%s%v", block, err)
+			}
+		}
 	}
 }
