@@ -6,11 +6,13 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/sinks"
 	"github.com/erbridge/erbridge/sinks/sinksim"
 	"github.com/erbridge/erbridge/sinks/sinktest"
@@ -214,5 +216,66 @@ func TestSplunkAddress(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("url with path %q posts to %q (%v), want %q", path, got, err, want)
 		}
+	}
+}
+
+// TestSplunkIndexersCrashAgainAndAgain: indexers that lose what they had in memory
+// with every second request lose nothing of the feed. What comes twice has the same id.
+func TestSplunkIndexersCrashAgainAndAgain(t *testing.T) {
+	const alerts = 40
+	s, _ := openStore(t, t.TempDir())
+	var c soar.Change
+	for n := range alerts {
+		c.Alerts = append(c.Alerts, *sinktest.Event(n + 1).Alert)
+	}
+	if _, err := s.Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true, After: 1, Indexers: 2}}
+	var sent, crashes int
+	sink := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/services/collector/ack" {
+			sent++
+		} else if crashes < 4 && sent == 2*crashes+1 { // the first, third, ... request is lost
+			crashes++
+			sim.Crash()
+		}
+		sim.ServeHTTP(w, r)
+	}), func(s *sinks.SplunkSettings) { s.AckTimeout = 200 * time.Millisecond })
+	reached := make(chan struct{})
+	f, err := sinks.NewForwarder("splunk", &counted{sink, alerts, reached}, s, sinks.ForwarderOptions{
+		MaxBatch: 7, FromStart: true, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, Events: []soar.EventType{soar.EventAlertReceived},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	select {
+	case <-reached:
+	case err := <-ended:
+		t.Fatalf("the forwarder ended: %v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	var written []string
+	for _, ev := range sim.Events() {
+		if id, _ := ev.Fields["event_id"].(string); !slices.Contains(written, id) {
+			written = append(written, id)
+		}
+	}
+	var want []string
+	for n := range alerts {
+		want = append(want, sinktest.Event(n+1).ID)
+	}
+	if !slices.Equal(written, want) {
+		t.Errorf("written, without repeats\n got %v\nwant %v", written, want)
+	}
+	if crashes != 4 {
+		t.Errorf("%d crashes, want 4", crashes)
 	}
 }
