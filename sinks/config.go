@@ -177,6 +177,9 @@ func (c *Config) check(report func(setting, hint, format string, args ...any)) {
 	c.MaxBacklog.check(report)
 	c.checkGroup(report)
 	c.checkReports(report)
+	if s, ok := c.Settings.(formatChooser); ok && s.chosenFormat().Format == "asim" && slices.Contains(c.Events, string(soar.EventTelemetry)) {
+		report("events", "give telemetry to a sink of its own, with format: json", "format asim has no form for telemetry")
+	}
 	if c.Events != nil && len(c.Events) == 0 {
 		report("events", "leave it out to get the default", "the sink would deliver nothing")
 	}

@@ -110,6 +110,7 @@ func TestFormatSettingsAreChecked(t *testing.T) {
 		{"no jq", `a: {type: syslog, address: "x:1", format: template, template: ".alert |"}`, `c.yaml:1:63: at character 9: `},
 		{"unknown function", `a: {type: syslog, address: "x:1", format: template, template: nope}`, `c.yaml:1:63: `},
 		{"empty template", `a: {type: syslog, address: "x:1", format: template, template: ""}`, `c.yaml:1:63: the expression is empty`},
+		{"telemetry in ASIM", `a: {type: syslog, address: "x:1", format: asim, events: [telemetry]}`, `c.yaml:1:57: format asim has no form for telemetry`},
 		{"both names of format", `a: {type: syslog, address: "x:1", format: leef, payload: cef}`, `c.yaml:1:58: payload is the older name of format`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
