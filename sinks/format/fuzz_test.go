@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -448,7 +449,7 @@ func FuzzRFC5424(f *testing.F) {
 		ev := event(shape, column, value, name, text, seconds)
 		h := header
 		h.AppName, h.Hostname, h.OwnHost = text, name, shape&64 != 0
-		for _, h.Payload = range []Payload{PayloadText, PayloadJSON, PayloadCEF} {
+		for _, h.Payload = range []Payload{PayloadText, PayloadJSON, PayloadCEF, PayloadLEEF} {
 			for _, limit := range []int{0, 8192, 1452, 480} {
 				message, _ := RFC5424(&ev, h, limit)
 				checkRFC5424(t, message, &ev, h, limit)
@@ -456,7 +457,60 @@ func FuzzRFC5424(f *testing.F) {
 				checkRFC3164(t, message, limit)
 			}
 		}
+		ocsf := func(ev *soar.Event) ([]byte, error) { return OCSF(ev, options), nil }
+		for _, limit := range []int{0, 4096, 1024} {
+			checkAround(t, &ev, h, ocsf, limit)
+		}
 	})
+}
+
+// checkAround: the document comes through whole, or not at all.
+func checkAround(t *testing.T, ev *soar.Event, h Syslog, body Formatter, limit int) {
+	t.Helper()
+	for _, rfc := range []int{5424, 3164} {
+		message, _, err := h.Around(rfc, ev, body, limit)
+		if err != nil {
+			if !errors.Is(err, ErrTooLong) || message != nil || limit == 0 {
+				t.Fatalf("within %d: %q, %v", limit, message, err)
+			}
+			continue
+		}
+		h.Payload = PayloadText // which is not looked into
+		if rfc == 3164 {
+			checkRFC3164(t, message, limit)
+		} else {
+			checkRFC5424(t, message, ev, h, limit)
+		}
+		if _, document, ok := bytes.Cut(message, []byte(`{"a`)); !ok || !json.Valid(append([]byte(`{"a`), document...)) {
+			t.Fatalf("the document is broken in %q", message)
+		}
+	}
+}
+
+func TestAroundOfCases(t *testing.T) {
+	for name, ev := range cases() {
+		t.Run(name, func(t *testing.T) {
+			for format := range formats {
+				body, err := New(format, options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, limit := range []int{0, 8192, 1024, 480} {
+					message, short, err := with(PayloadText).Around(5424, &ev, body, limit)
+					switch {
+					case errors.Is(err, ErrUnsupported) && ev.Type == soar.EventTelemetry, errors.Is(err, ErrTooLong) && limit > 0:
+						continue
+					case err != nil:
+						t.Fatalf("%s within %d: %v", format, limit, err)
+					}
+					checkLine(t, message, limit)
+					if whole, err := body(&ev); err != nil || !short && !bytes.HasSuffix(message, whole) {
+						t.Errorf("%s within %d: %q does not end with %q", format, limit, message, whole)
+					}
+				}
+			}
+		})
+	}
 }
 
 func TestSyslogOfCases(t *testing.T) {
@@ -485,7 +539,7 @@ func checkLine(t *testing.T, message []byte, limit int) {
 	if !utf8.Valid(message) {
 		t.Fatalf("not UTF-8: %q", message)
 	}
-	if bytes.ContainsFunc(message, soar.IsHidden) {
+	if bytes.ContainsFunc(message, func(r rune) bool { return r != '\t' && soar.IsHidden(r) }) {
 		t.Fatalf("hidden character in %q", message)
 	}
 }
@@ -524,6 +578,10 @@ func checkRFC5424(t *testing.T, message []byte, ev *soar.Event, h Syslog, limit 
 	case PayloadCEF:
 		if limit == 0 || limit >= 1452 {
 			checkCEF(t, body)
+		}
+	case PayloadLEEF:
+		if limit == 0 || limit >= 1452 {
+			checkLEEF(t, []byte(body))
 		}
 	}
 }
