@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/erbridge/erbridge/connector/ersim"
+	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/sinks/sinksim"
+)
+
+const tagsWhenAgreed = `
+playbook: tag-when-agreed
+mode: enforce
+steps:
+  - {id: ask, do: approval.ask, with: {text: "Tag it?", from: [leads], expires: 1h}}
+  - {id: tag, if: .steps.ask.granted, do: host.tag, with: {host: "${{ .alert.host.identifier }}", tag: under-investigation}}
+`
+
+// chat is a workspace that a site's daemon writes to.
+type chat struct {
+	*site
+	sim *sinksim.Slack
+}
+
+func newChat(s *site) *chat {
+	srv := httptest.NewUnstartedServer(nil)
+	sim := sinksim.NewSlack(sinksim.SlackOptions{URL: "http://" + srv.Listener.Addr().String(), Redeliver: 100 * time.Millisecond})
+	srv.Config.Handler = sim
+	srv.Start()
+	s.t.Cleanup(func() {
+		sim.Cut() // what was taken over is not the server's to close
+		srv.Close()
+	})
+	s.write("bot", "xoxb-demo")
+	s.write("app", "xapp-demo")
+	s.configure(quickPoll + "people: {ann: {slack: U0ANN}, ben: {slack: U0BEN}}\nguard: {approvers: {leads: [ann]}}\nsinks:\n" +
+		fmt.Sprintf("  soc: {type: slack, token: {file: bot}, app_token: {file: app}, channel: \"#soc\", interval: 0s, api_url: %q}\n", srv.URL+"/api/"))
+	return &chat{s, sim}
+}
+
+// with waits for a message that has a text in its blocks.
+func (c *chat) with(text string) (m sinksim.SlackMessage) {
+	c.t.Helper()
+	c.until(func() bool {
+		all := c.sim.Messages()
+		i := slices.IndexFunc(all, func(m sinksim.SlackMessage) bool { return strings.Contains(string(m.Blocks), text) })
+		if i >= 0 {
+			m = all[i]
+		}
+		return i >= 0
+	})
+	return m
+}
+
+// click presses, and returns what the person is told.
+func (c *chat) click(user, ts, action, option string) string {
+	c.t.Helper()
+	before := len(c.sim.Ephemerals())
+	p, err := c.sim.Press(user, ts, action, option)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	<-p.Acked
+	c.until(func() bool { return len(c.sim.Ephemerals()) > before })
+	last := c.sim.Ephemerals()[before]
+	if last.User != user {
+		c.t.Errorf("%s was told, and %s has clicked", last.User, user)
+	}
+	return last.Text
+}
+
+func (c *chat) told(got, want string) {
+	c.t.Helper()
+	if !strings.Contains(got, want) {
+		c.t.Errorf("told %q, want %q in it", got, want)
+	}
+}
+
+func (c *chat) heads() (n int) {
+	for _, m := range c.sim.Messages() {
+		if m.ThreadTS == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// The life of an alert in a channel, with everything real but the two servers: asked,
+// answered by whom it may be, acted on, restarted in the middle, taken back, silenced,
+// resolved. All of it in one message and its thread.
+func TestLifeOfAnAlertInSlack(t *testing.T) {
+	s := newSite(t)
+	s.write("playbooks/note.yaml", tagsWhenAgreed)
+	c := newChat(s)
+	d, stop := s.start()
+	id := s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
+	question := c.with("erb.approve").TS
+	c.told(c.click("U0EVE", question, "erb.approve", ""), "people: {YOUR-NAME: {slack: U0EVE}}")
+	c.told(c.click("U0BEN", question, "erb.approve", ""), "ben is not among those who may decide")
+	c.told(c.click("U0ANN", question, "erb.approve", ""), "Your answer is stored: you approved")
+	c.with("approved by ann")
+	if all, err := d.Approvals(t.Context()); err != nil || len(all) != 1 || len(all[0].Votes) != 1 || all[0].Votes[0].Via != "slack, account U0ANN, channel C000000001" {
+		t.Errorf("approvals %+v, %v", all, err)
+	}
+	run := s.awaitEvent(d.Store(), runFinished(fmt.Sprintf("er-%d", id))).Run.ID
+	c.with("erb.undo/0")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	d, _ = s.start()
+	c.until(func() bool { n, _ := c.sim.Sockets(); return n.Opened > 1 && n.Open == 1 })
+	head := c.with("erb.undo/0")
+	c.told(c.click("U0BEN", head.TS, "erb.undo/0", ""), "step tag: ")
+	back := s.awaitEvent(d.Store(), func(ev soar.Event) bool { return ev.Outcome != nil && ev.Outcome.Of == run })
+	if back.Outcome.Action != "host.untag" {
+		t.Errorf("taken back by %+v", back.Outcome)
+	}
+	c.with("host.untag")
+	c.until(func() bool {
+		_, err := c.sim.Press("U0BEN", head.TS, "erb.undo/0", "")
+		return err != nil // the button has gone with what it takes back
+	})
+	c.told(c.click("U0ANN", head.TS, "erb.silence/soc", "for 8 hours"), "are silent until")
+	if list := d.silences.List(); len(list) != 1 || list[0].By != "ann" || list[0].Sink != "soc" || list[0].Host != "WIN-FIN-01" {
+		t.Errorf("silences %+v", list)
+	}
+	c.told(c.click("U0ANN", head.TS, "erb.resolve.false", ""), "is being resolved as false positive")
+	s.awaitEvent(d.Store(), func(ev soar.Event) bool {
+		return ev.Type == soar.EventRunFinished && ev.Run.Playbook == "by-hand-alert-resolve" && ev.Run.State == soar.RunDone
+	})
+	i := slices.IndexFunc(s.sim.Alerts(), func(a ersim.AlertState) bool { return a.ID == id })
+	if i < 0 || !strings.EqualFold(s.sim.Alerts()[i].Status, soar.StatusResolved) {
+		t.Errorf("on the server: %+v", s.sim.Alerts())
+	}
+	if n := c.heads(); n != 1 {
+		t.Errorf("%d messages for one alert", n)
+	}
+}
+
+// While everything is paused, a click on resolve changes nothing, and says so.
+func TestResolveFromSlackIsGuarded(t *testing.T) {
+	s := newSite(t)
+	s.write("playbooks/note.yaml", "playbook: idle\non: manual\nsteps: [{do: alert.note, with: {text: x}}]\n")
+	c := newChat(s)
+	d, _ := s.start()
+	id := s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
+	head := c.with("erb.resolve.true").TS
+	if _, err := d.Pause(t.Context(), PauseOrder{By: "ben", Reason: "drill"}); err != nil {
+		t.Fatal(err)
+	}
+	c.told(c.click("U0ANN", head, "erb.resolve.true", ""), "It waits: everything is paused")
+	if i := slices.IndexFunc(s.sim.Alerts(), func(a ersim.AlertState) bool { return a.ID == id }); i < 0 || strings.EqualFold(s.sim.Alerts()[i].Status, soar.StatusResolved) {
+		t.Errorf("on the server: %+v", s.sim.Alerts())
+	}
+}
