@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	_ "embed" // the templates
+	"encoding/base64"
 	"encoding/hex"
 	"html/template"
 	"strings"
 	texttemplate "text/template"
+	"unicode/utf8"
 
 	gomail "github.com/wneessen/go-mail"
 
@@ -60,7 +62,11 @@ func (s *email) message(ev *soar.Event) ([]byte, error) {
 	m := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	m.FromMailAddress(s.from)
 	m.ToMailAddress(s.to...)
-	m.Subject(s.subject(ev, n))
+	if subject := s.subject(ev, n); strings.Contains(subject, "=?") {
+		m.SetGenHeaderPreformatted(gomail.HeaderSubject, encodedWords(subject))
+	} else {
+		m.Subject(subject)
+	}
 	m.SetDateWithValue(s.now())
 	m.SetMessageIDWithValue(s.messageID(ev.ID))
 	if thread := threadOf(ev); thread != "" && thread != ev.ID {
@@ -72,10 +78,10 @@ func (s *email) message(ev *soar.Event) ([]byte, error) {
 	// RFC 3834: no out-of-office notes, please. The second is how Exchange puts it.
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
 	m.SetGenHeader("X-Auto-Response-Suppress", "All")
-	m.SetGenHeader("X-Erbridge-Event", headerID(ev.ID))
-	m.SetGenHeader("X-Erbridge-Type", headerID(string(ev.Type)))
-	if n.Severity != "" {
-		m.SetGenHeader("X-Erbridge-Severity", headerID(string(n.Severity)))
+	m.SetGenHeader("X-Erbridge-Event", mailToken(ev.ID))
+	m.SetGenHeader("X-Erbridge-Type", string(ev.Type))
+	if _, known := emailColors[n.Severity]; known {
+		m.SetGenHeader("X-Erbridge-Severity", string(n.Severity))
 	}
 	if ev.Type == soar.EventTrouble || ev.Type == soar.EventApprovalRequested || ev.Type == soar.EventAlertReceived && n.Severity.AtLeast(soar.SeverityHigh) {
 		m.SetImportance(gomail.ImportanceHigh)
@@ -100,6 +106,23 @@ func (s *email) subject(ev *soar.Event, n notice) string {
 	return reply + strings.TrimSpace(s.settings.SubjectPrefix+" "+title)
 }
 
+// encodedWords is a header's text with every character encoded (RFC 2047). The library
+// leaves text of plain ASCII as it is, and with it what only looks encoded: a rule called
+// =?utf-8?q?...?= would read as something else.
+func encodedWords(text string) string {
+	const most = 45 // bytes; as base64 with its frame 72, of the 75 that a word may have
+	var words []string
+	for len(text) > 0 {
+		n := min(most, len(text))
+		for n > 0 && n < len(text) && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		words = append(words, "=?utf-8?b?"+base64.StdEncoding.EncodeToString([]byte(text[:n]))+"?=")
+		text = text[n:]
+	}
+	return strings.Join(words, "\r\n ")
+}
+
 // threadOf is the id of the event whose mail an event's mail belongs under; empty for
 // one that stands alone.
 func threadOf(ev *soar.Event) string {
@@ -112,22 +135,26 @@ func threadOf(ev *soar.Event) string {
 	return ""
 }
 
-// messageID is the same for the same event, so that mail programs drop a repeat. What
-// an id has besides letters, digits, dots and dashes is replaced, and told apart by a
-// digest.
+// messageID is the same for the same event, so that mail programs drop a repeat.
 func (s *email) messageID(eventID string) string {
-	const most = 100 // together with the domain well below the 998 of a line
+	domain := s.from.Address[strings.LastIndexByte(s.from.Address, '@')+1:]
+	return "er-" + mailToken(eventID) + "@" + domain
+}
+
+// mailToken is an id as headers take it. What it has besides letters, digits and
+// dashes is replaced, what is too long is cut, and both are told apart by a digest.
+func mailToken(id string) string {
+	const most = 100 // with the domain well below the 998 of a line
 	safe := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
 			return r
 		}
 		return '_'
-	}, eventID)
-	if safe != eventID || len(safe) > most {
-		sum := sha256.Sum256([]byte(eventID))
+	}, id)
+	if safe != id || len(safe) > most || id == "" {
+		sum := sha256.Sum256([]byte(id))
 		safe = safe[:min(len(safe), most)] + "." + hex.EncodeToString(sum[:12])
 	}
-	domain := s.from.Address[strings.LastIndexByte(s.from.Address, '@')+1:]
-	return "er-" + safe + "@" + domain
+	return safe
 }

@@ -297,6 +297,12 @@ func TestEmailRecipients(t *testing.T) {
 	})
 }
 
+// mailHeaders are all that a mail of ours can have.
+var mailHeaders = []string{
+	"From", "To", "Subject", "Date", "Message-Id", "In-Reply-To", "References", "Auto-Submitted", "X-Auto-Response-Suppress", "Mime-Version", "Content-Type",
+	"X-Erbridge-Event", "X-Erbridge-Type", "X-Erbridge-Severity", "Importance", "Priority", "X-Priority", "X-Msmail-Priority",
+}
+
 // Whatever stands in an alert, it cannot add a header or another part, and shows as
 // the text that it is.
 func TestEmailHostileText(t *testing.T) {
@@ -313,10 +319,6 @@ func TestEmailHostileText(t *testing.T) {
 	if err := s.Send(t.Context(), []soar.Event{ev, note, sinktest.Hostile()}); err != nil {
 		t.Fatal(err)
 	}
-	known := []string{
-		"From", "To", "Subject", "Date", "Message-Id", "In-Reply-To", "References", "Auto-Submitted", "X-Auto-Response-Suppress", "Mime-Version", "Content-Type",
-		"X-Erbridge-Event", "X-Erbridge-Type", "X-Erbridge-Severity", "Importance", "Priority", "X-Priority", "X-Msmail-Priority",
-	}
 	mails := sim.Mails()
 	if len(mails) != 3 {
 		t.Fatalf("%d mails, want 3", len(mails))
@@ -324,7 +326,7 @@ func TestEmailHostileText(t *testing.T) {
 	for _, m := range mails {
 		got := parseMail(t, m.Data)
 		for name, values := range got.header {
-			if !slices.Contains(known, name) || len(values) != 1 {
+			if !slices.Contains(mailHeaders, name) || len(values) != 1 {
 				t.Errorf("header %s: %q", name, values)
 			}
 		}
@@ -420,5 +422,20 @@ func TestEmailSettings(t *testing.T) {
 				t.Errorf("error %v, want ErrConfig about %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// What looks encoded in a name shows as it is.
+func TestEmailSubjectThatLooksEncoded(t *testing.T) {
+	a := newAuthority(t)
+	sim, s := startSMTP(t, a, nil)
+	ev := sinktest.Event(1)
+	ev.Alert.Rule.Name = "=?utf-8?q?all_is_well=E2=80=AE?= =?x-unknown?b?Zm9yZ2Vk?= " + strings.Repeat("long ", 20) + "日本"
+	if err := closeAfter(t, s).Send(t.Context(), []soar.Event{ev}); err != nil {
+		t.Fatal(err)
+	}
+	got := parseMail(t, sim.Mails()[0].Data).subject
+	if want := "[erbridge] HIGH: " + strings.TrimSpace(ev.Alert.Rule.Name) + " on WIN-07"; got != want {
+		t.Errorf("subject\n got %q\nwant %q", got, want)
 	}
 }

@@ -179,6 +179,11 @@ func (s *pagerDuty) deliver(ctx context.Context, ev *soar.Event) error {
 	switch {
 	case err != nil:
 		return err
+	case action == pagerDutyTrigger && ev.Type == soar.EventTest: // shows that it works, and leaves nothing open
+		if err := s.post(ctx, trigger(ev, key)); err != nil {
+			return err
+		}
+		return s.post(ctx, pagerDutyEvent{Action: pagerDutyResolve, DedupKey: key})
 	case action == pagerDutyTrigger:
 		return s.post(ctx, trigger(ev, key))
 	case action == pagerDutyResolve:

@@ -169,6 +169,12 @@ func TestPagerDutyOtherEvents(t *testing.T) {
 	if p := got[2].Payload; !strings.Contains(p.Summary, "is paused") {
 		t.Errorf("trouble: %+v", p)
 	}
+	if err := sink.Send(t.Context(), []soar.Event{{ID: "test-1", Type: soar.EventTest, At: head.At, Text: "This is a test."}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := sim.Incidents()["test-1"]; got != "resolved" {
+		t.Errorf("a test leaves its incident %q, want it resolved", got)
+	}
 }
 
 // Whatever an alert holds, the event stays within the limits of PagerDuty.

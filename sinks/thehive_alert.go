@@ -188,6 +188,9 @@ func theHiveText(ev *soar.Event, n notice) string {
 // codeSpan puts a line into more back-quotes than stand in it anywhere (CommonMark,
 // section 6.1).
 func codeSpan(line string) string {
+	if line == "" {
+		return "" // two back-quotes would begin one
+	}
 	quotes := strings.Repeat("`", longestRun(line, '`')+1)
 	if strings.HasPrefix(line, "`") || strings.HasSuffix(line, "`") {
 		line = " " + line + " "

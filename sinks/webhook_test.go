@@ -234,6 +234,17 @@ func TestWebhookRepeatAfterLostAnswer(t *testing.T) {
 	}
 }
 
+// A receiver that answers 410 asks not to be called again (Standard Webhooks, "Status
+// codes").
+func TestWebhookGone(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) }))
+	defer srv.Close()
+	sink := openWebhook(t, &sinks.WebhookSettings{URL: srv.URL, AllowPrivate: true, Secrets: []soar.Secret{soar.SecretValue(webhookSecret)}}, sinks.Env{})
+	if err := sink.Send(t.Context(), sinktest.Events(1)); !errors.Is(err, sinks.ErrGone) {
+		t.Errorf("error %v, want ErrGone", err)
+	}
+}
+
 func TestWebhookIDFromOutsideFitsIntoHeader(t *testing.T) {
 	receiver, err := sinksim.NewWebhook(nil, webhookSecret)
 	if err != nil {
