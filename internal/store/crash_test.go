@@ -223,6 +223,7 @@ func checkTally(t *testing.T, s *Store) {
 	for name, query := range map[string]string{
 		"alerts": "SELECT count(*) FROM alert", "pending": "SELECT count(*) FROM pending", "feed": "SELECT count(*) FROM feed",
 		"runs_running": "SELECT count(*) FROM run WHERE state = 'running'", "dead_letters": "SELECT count(*) FROM dead_letter",
+		"telemetry": "SELECT count(*) FROM feed WHERE type = 'telemetry'",
 	} {
 		var real, kept int64
 		if err := s.db.QueryRowContext(t.Context(), query).Scan(&real); err != nil {

@@ -153,14 +153,21 @@ const selectAlerts = `SELECT a.key, a.received_at, b.body, p.kind, p.change, v.b
 	FROM alert a JOIN alert_body b ON b.key = a.key
 	LEFT JOIN pending p ON p.key = a.key LEFT JOIN verdict v ON v.key = a.key`
 
-func scanAlert(row *sql.Rows) (a soar.StoredAlert, err error) {
+// decodeFunc makes an alert of its stored form.
+type decodeFunc func(key int64, packed []byte) (soar.Alert, error)
+
+var decodeAnew decodeFunc = func(_ int64, packed []byte) (soar.Alert, error) { return decodeAlert(packed) }
+
+func scanAlert(row *sql.Rows) (soar.StoredAlert, error) { return decodeAnew.scan(row) }
+
+func (decode decodeFunc) scan(row *sql.Rows) (a soar.StoredAlert, err error) {
 	var receivedAt int64
 	var body sql.RawBytes
 	var pending, change, verdicts sql.NullString
 	if err := row.Scan(&a.Key, &receivedAt, &body, &pending, &change, &verdicts); err != nil {
 		return a, err
 	}
-	if a.Alert, err = decodeAlert(body); err != nil {
+	if a.Alert, err = decode(a.Key, body); err != nil {
 		return a, fmt.Errorf("alert %d: %w", a.Key, err)
 	}
 	a.ReceivedAt, a.Pending = fromMicros(receivedAt), pending.String
@@ -178,8 +185,12 @@ func scanAlert(row *sql.Rows) (a soar.StoredAlert, err error) {
 // listAlerts collects alerts and leaves out those that cannot be read, so that one
 // of them does not hide the others; unreadable are their keys.
 func (r *Reader) listAlerts(ctx context.Context, query string, args []any) (found []soar.StoredAlert, unreadable []int64, err error) {
+	return r.listDecoded(ctx, decodeAnew, query, args)
+}
+
+func (r *Reader) listDecoded(ctx context.Context, decode decodeFunc, query string, args []any) (found []soar.StoredAlert, unreadable []int64, err error) {
 	all, err := list(ctx, r, query, args, func(row *sql.Rows) (*soar.StoredAlert, error) {
-		a, err := scanAlert(row)
+		a, err := decode.scan(row)
 		if errors.Is(err, errUnreadable) {
 			r.log.Error("an alert is left out", "key", a.Key, "err", err)
 			unreadable = append(unreadable, a.Key)
@@ -199,12 +210,12 @@ func (r *Reader) listAlerts(ctx context.Context, query string, args []any) (foun
 // first. An alert that changes while it is evaluated stays pending after its
 // Evaluation, as alert.updated.
 func (r *Reader) Pending(ctx context.Context, after int64, limit int) ([]soar.StoredAlert, error) {
-	found, _, err := r.pending(ctx, after, limit)
+	found, _, err := r.pending(ctx, decodeAnew, after, limit)
 	return found, err
 }
 
-func (r *Reader) pending(ctx context.Context, after int64, limit int) (found []soar.StoredAlert, unreadable []int64, err error) {
-	return r.listAlerts(ctx, `SELECT p.key, a.received_at, b.body, p.kind, p.change, v.body
+func (r *Reader) pending(ctx context.Context, decode decodeFunc, after int64, limit int) (found []soar.StoredAlert, unreadable []int64, err error) {
+	return r.listDecoded(ctx, decode, `SELECT p.key, a.received_at, b.body, p.kind, p.change, v.body
 		FROM pending p CROSS JOIN alert a ON a.key = p.key JOIN alert_body b ON b.key = p.key LEFT JOIN verdict v ON v.key = p.key
 		WHERE p.key > ? ORDER BY p.key LIMIT ?`, []any{after, limited(limit)})
 }
