@@ -154,8 +154,8 @@ func (g *grouper) load(ctx context.Context, kv KV) error {
 		if err != nil {
 			return err
 		}
-		g.ahead.load(g.sink, kvs)
 		problems = append(problems, g.kept.load(g.sink, kvs))
+		_ = g.ahead.load(g.sink, kvs) // the same mistakes
 	}
 	return errors.Join(problems...)
 }
@@ -359,7 +359,10 @@ func (g *grouper) tick(now time.Time, caughtUp bool) []soar.Event {
 
 // due reports whether the receiver is to be told how a group does.
 func (g *grouper) due(one *gathered, now time.Time) bool {
-	return one.News > one.Told && !(one.Waiting && now.Sub(one.ToldAt) < updateLost) && !now.Before(g.dueAt(one))
+	if one.News == one.Told || one.Waiting && now.Sub(one.ToldAt) < updateLost {
+		return false
+	}
+	return !now.Before(g.dueAt(one))
 }
 
 func (g *grouper) dueAt(one *gathered) time.Time {

@@ -511,8 +511,9 @@ func TestGroupModel(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 6))
 				feed, sink := newKeptFeed(t), &keeper{}
+				faults := rand.New(rand.NewPCG(seed, 7))
 				sink.fail = func(soar.Event) error {
-					if random.IntN(20) == 0 {
+					if faults.IntN(20) == 0 {
 						return errDown
 					}
 					return nil

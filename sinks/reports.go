@@ -207,13 +207,13 @@ func (c *feedCounts) add(ev *soar.Event) {
 		if host := hostCalled(ev.Alert); host != "" {
 			count(c.hosts, host)
 		}
-		switch a := ev.Alert; {
-		case a.Verdict == soar.VerdictTruePositive:
+		switch ev.Alert.Verdict {
+		case soar.VerdictTruePositive:
 			count(c.verdicts, "true positive")
-		case a.Verdict == soar.VerdictFalsePositive:
+		case soar.VerdictFalsePositive:
 			count(c.verdicts, "false positive")
 		default:
-			count(c.verdicts, cmp.Or(a.Status, soar.StatusOpen))
+			count(c.verdicts, cmp.Or(ev.Alert.Status, soar.StatusOpen))
 		}
 	case ev.Run != nil && ev.Type == soar.EventRunFinished:
 		count(c.runs, string(ev.Run.State))

@@ -277,7 +277,8 @@ func TestSilenceAlarm(t *testing.T) {
 		}
 		texts := func() (out []string) {
 			for _, ev := range feed.told(soar.EventTrouble) {
-				out = append(out, ev.ID[:strings.LastIndex(ev.ID, "/")]+" "+ev.Text[:strings.Index(ev.Text, " ")])
+				word, _, _ := strings.Cut(ev.Text, " ")
+				out = append(out, ev.ID[:strings.LastIndex(ev.ID, "/")]+" "+word)
 			}
 			return out
 		}

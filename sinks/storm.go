@@ -126,7 +126,7 @@ func (g *grouper) storm(kin string, s *series, ev *soar.Event, now time.Time) ef
 	one.add(ev.AlertKey, hostCalled(ev.Alert), ev.At)
 	one.Ends = earlier(ev.At.Add(stormQuiet), one.First.Add(stormLongest))
 	g.log.Info("alerts come too fast to be shown one by one, they are counted with the first of them",
-		"head", one.Head, "delivered", len(s.alerts), "a minute", g.o.Storm)
+		"head", one.Head, "delivered", len(s.alerts), "per_minute", g.o.Storm)
 	return begin(one)
 }
 
