@@ -175,7 +175,8 @@ func (f *Forwarder) bound(ctx context.Context, b *batch) error {
 	if s.Events == 0 && s.Age == 0 || b.again || len(b.groups) == 0 {
 		return nil
 	}
-	if s.drops() && b.drop(f.overdue()) > 0 {
+	// What was dropped when the batch was put together stands in front of it.
+	if s.drops() && (b.drop(f.overdue()) > 0 || b.items[0].state == dropped) {
 		if err := f.settle(ctx, b, true); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,9 +32,10 @@ func TestBacklogDropsTheOldestAndSaysSo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				feed := newFeed(t, 0)
 				registry := prometheus.NewPedanticRegistry()
-				down := true
+				var down atomic.Bool
+				down.Store(true)
 				sink := newScript(func(int, []string) error {
-					if down {
+					if down.Load() {
 						return errDown
 					}
 					return nil
@@ -47,7 +49,7 @@ func TestBacklogDropsTheOldestAndSaysSo(t *testing.T) {
 				if s := f.Status(); s.Dropped < 1600 || s.Backlog > 130 || s.LastError == "" {
 					t.Errorf("status while down %+v", s)
 				}
-				down = false
+				down.Store(false)
 				time.Sleep(15 * time.Minute)
 				synctest.Wait()
 				dropped := f.Status().Dropped
@@ -135,9 +137,10 @@ func TestBacklogGapInAGap(t *testing.T) {
 func TestBacklogIsKeptAndToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		feed := newFeed(t, 0)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		sink := newScript(func(int, []string) error {
-			if down {
+			if down.Load() {
 				return errDown
 			}
 			return nil
@@ -154,7 +157,7 @@ func TestBacklogIsKeptAndToldOf(t *testing.T) {
 		if trouble := feed.troubles(); len(trouble) != 1 || !strings.Contains(trouble[0], "more than max_backlog. Everything is kept") {
 			t.Errorf("trouble %q, want one", trouble)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if n := len(sink.taken()); n != 600 {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,11 +16,15 @@ import (
 
 // states samples a sink's state at every Send and in between.
 type states struct {
-	f    *Forwarder
+	f *Forwarder
+
+	mu   sync.Mutex
 	seen []string
 }
 
 func (s *states) note() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	status := s.f.Status()
 	word := status.State + "/" + status.Circuit
 	if n := len(s.seen); n == 0 || s.seen[n-1] != word {
@@ -77,9 +83,10 @@ func TestCircuitOpensAndStartsSlowly(t *testing.T) {
 func TestGoneSinkIsLeftAloneUntilResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		feed := newFeed(t, 3)
-		gone := true
+		var gone atomic.Bool
+		gone.Store(true)
 		sink := newScript(func(int, []string) error {
-			if gone {
+			if gone.Load() {
 				return fmt.Errorf("POST siem.example: status 410: %w", ErrGone)
 			}
 			return nil
@@ -101,7 +108,7 @@ func TestGoneSinkIsLeftAloneUntilResumed(t *testing.T) {
 		if trouble := feed.troubles(); len(trouble) != 1 || !strings.Contains(trouble[0], "gone for good") || !strings.Contains(trouble[0], "erbridge sinks resume siem") {
 			t.Errorf("trouble %q", trouble)
 		}
-		gone = false
+		gone.Store(false)
 		f.Resume()
 		synctest.Wait()
 		wantIDs(t, "delivered", sink.taken(), eventIDs(1, 3))

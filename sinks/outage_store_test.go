@@ -79,7 +79,7 @@ func (g *gate) Close() error { return nil }
 // The outage over the real store: one receiver has every alert before the other takes
 // the first, which then gets all of them in order.
 func TestOutageOverTheRealStore(t *testing.T) {
-	const alerts, commit, batch = 10_000, 100, 100
+	const alerts, commit, batch = 4_000, 100, 100
 	st, _ := openStore(t, t.TempDir())
 	always, recovered := make(chan struct{}), make(chan struct{})
 	close(always)

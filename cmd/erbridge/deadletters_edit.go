@@ -37,7 +37,7 @@ both payloads. The letter stays where it is until erbridge deadletters replay.`,
   erbridge deadletters edit 17 --set '.alert.event.cmdline |= .[:8000]'
   erbridge deadletters edit 17 --file event.json`,
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error { return e.run(cmd, given) },
+		RunE: e.run,
 	}
 	e.file.flags(cmd)
 	cmd.Flags().StringVar(&e.from, "file", "", "take the payload from this file; - is standard input")

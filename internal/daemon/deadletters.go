@@ -79,7 +79,7 @@ var ErrBadEdit = errors.New("the dead letter was not changed")
 
 // EditDeadLetter gives a dead letter another payload. It stays one: replaying it is a
 // step of its own. An error wraps ErrBadEdit when the payload cannot be replayed, or
-// soar.ErrConflict when the letter has changed in the meantime.
+// when the letter has changed in the meantime.
 func (d *Daemon) EditDeadLetter(ctx context.Context, e LetterEdit) error {
 	d.replaying.Lock()
 	defer d.replaying.Unlock()
@@ -100,7 +100,7 @@ func edit(ctx context.Context, st letters, e LetterEdit, now time.Time) error {
 		return err // it names the letter
 	}
 	if !bytes.Equal(letter.Payload, e.Was) {
-		return fmt.Errorf("%w: dead letter %d has changed since you read it: %w", ErrBadEdit, e.ID, soar.ErrConflict)
+		return fmt.Errorf("%w: number %d has changed since you read it; read it again", ErrBadEdit, e.ID)
 	}
 	if err := CheckEdit(letter, e.Payload); err != nil {
 		return err

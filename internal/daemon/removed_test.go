@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,11 @@ func TestPlaceOfARemovedSinkIsKeptForAWhile(t *testing.T) {
 				t.Errorf("after %s: the place of %q is known: %v, %v; want %v", tt.after, name, known, err, want)
 			}
 		}
+	}
+	// What it had not delivered is not given up in silence.
+	events, err := st.Feed(t.Context(), 0, 10)
+	if err != nil || len(events) != 1 || events[0].Type != soar.EventTrouble || !strings.Contains(events[0].Text, `Sink "goes" is not in the configuration since 2026-11-30T03:00:00Z`) {
+		t.Errorf("told: %+v, %v", events, err)
 	}
 	if left, err := st.KV(t.Context(), removedSinkPrefix); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
