@@ -84,12 +84,14 @@ func TestElasticTakesTheDocuments(t *testing.T) {
 	outcome := sinktest.Event(3)
 	outcome.ID, outcome.Type = "run-1-contain", soar.EventStepFinished
 	outcome.Outcome = &soar.Outcome{Step: "contain", Action: "host.contain", State: soar.StepVerified}
-	events := append(sinktest.Events(2), sinktest.Hostile(), outcome, soar.Event{ID: "t-1", Type: soar.EventTrouble, At: time.Now(), Text: "x"})
+	row := soar.Event{ID: "row-1", Type: soar.EventTelemetry, At: time.Now(), Row: &soar.Row{Server: "er", Query: "q", At: time.Now(), Columns: map[string]string{"pid": "7"}}}
+	events := append(sinktest.Events(2), sinktest.Hostile(), outcome, row, soar.Event{ID: "t-1", Type: soar.EventTrouble, At: time.Now(), Text: "x"})
 	if err := s.Send(t.Context(), events); err != nil {
 		t.Fatal(err)
 	}
 	for index, id := range map[string]string{
 		"logs-eclecticiq_er.alert-default": "er-1", "logs-eclecticiq_er.outcome-default": "run-1-contain", "logs-eclecticiq_er.connector-default": "t-1",
+		"logs-eclecticiq_er.telemetry-default": "row-1",
 	} {
 		if sim.Document(index, id) == nil {
 			t.Errorf("no document %s in %s", id, index)
