@@ -212,7 +212,7 @@ func (c *smtpConn) judge(err error, doing string, permanent error) error {
 	switch {
 	case said.Code < 500:
 		return errors.New(text)
-	case permanent == ErrPermanent && doing == "mail" && (said.Code == 552 || strings.HasPrefix(said.Msg, "5.3.4")):
+	case errors.Is(permanent, ErrPermanent) && doing == "mail" && (said.Code == 552 || strings.HasPrefix(said.Msg, "5.3.4")):
 		return fmt.Errorf("%w: %s", ErrTooLarge, text)
 	case said.Code == 530, said.Code == 534, said.Code == 535, said.Code == 538: // RFC 4954, section 6: about the login
 		return fmt.Errorf("%w: %s", ErrConfig, text)

@@ -67,7 +67,7 @@ func (s *SMTP) Start(ctx context.Context) error {
 			s.mu.Lock()
 			s.conns[conn] = true
 			s.mu.Unlock()
-			s.over.Go(func() { s.serve(conn) })
+			s.over.Go(func() { s.serve(ctx, conn) })
 		}
 	})
 	return nil
@@ -131,6 +131,7 @@ var errHangUp = errors.New("hang up")
 // smtpSession is one connection.
 type smtpSession struct {
 	*SMTP
+	ctx      context.Context // of Start
 	conn     net.Conn
 	r        *bufio.Reader
 	secure   bool
@@ -139,8 +140,8 @@ type smtpSession struct {
 	mail     *Mail
 }
 
-func (s *SMTP) serve(conn net.Conn) {
-	c := &smtpSession{SMTP: s, conn: conn, r: bufio.NewReader(conn), secure: s.Implicit}
+func (s *SMTP) serve(ctx context.Context, conn net.Conn) {
+	c := &smtpSession{SMTP: s, ctx: ctx, conn: conn, r: bufio.NewReader(conn), secure: s.Implicit}
 	defer func() {
 		_ = conn.Close()
 		s.mu.Lock()
@@ -301,7 +302,7 @@ func (c *smtpSession) startTLS() error {
 		return err
 	}
 	encrypted := tls.Server(c.conn, c.TLS)
-	if err := encrypted.Handshake(); err != nil {
+	if err := encrypted.HandshakeContext(c.ctx); err != nil {
 		return err
 	}
 	c.conn, c.r = encrypted, bufio.NewReader(encrypted)

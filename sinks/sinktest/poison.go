@@ -123,12 +123,8 @@ func (h *Harness) forward(t *testing.T, s sinks.Sink, events []soar.Event) []soa
 	return feed.dead
 }
 
-// unused are the calls of a feed that no test here leads to; it is nil.
-type unused = sinks.Feed
-
 // feed holds a few events for one forwarder.
 type feed struct {
-	unused
 	events  []soar.Event
 	settled chan struct{} // closed when the cursor is behind the last event
 
