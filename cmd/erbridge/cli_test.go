@@ -144,7 +144,7 @@ func TestCommandLines(t *testing.T) {
 		{"demo without end", []string{"demo", "--headless"}, exitUsage, "", "--headless needs --for"},
 		{"demo summary", []string{"demo", "--summary", "xml"}, exitUsage, "", "expected text or json"},
 		{"completion for no shell", []string{"completion", "nosuch"}, exitUsage, "", "there are bash, fish, powershell, zsh"},
-		{"unknown command with flags", []string{"sinks", "stop", "-c", good}, exitUsage, "", `unknown command "stop" of erbridge sinks; there are list, pause, replay, resume, test`},
+		{"unknown command with flags", []string{"sinks", "stop", "-c", good}, exitUsage, "", `unknown command "stop" of erbridge sinks; there are files, list, pause, replay, resume, test`},
 		{"unknown flag of a group", []string{"sinks", "--nosuch"}, exitUsage, "", "unknown flag: --nosuch"},
 		{"version as JSON", []string{"version", "--output", "json", "--jq", ".os"}, exitOK, runtime.GOOS, ""},
 		{"completion", []string{"completion", "bash"}, exitOK, "bash completion", ""},
