@@ -1,6 +1,8 @@
 package sinks
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"time"
 
@@ -60,6 +62,15 @@ func (c *Config) Preview(ev *soar.Event, version string) ([]byte, error) {
 		if o.ServerVersion = s.ServerVersion; s.Endpoint != "logs" {
 			return format.UDM(ev, o), nil
 		}
+	case *S3Settings:
+		return Preview(s.Format, "", ev, version)
+	case *StdoutSettings:
+		var out bytes.Buffer
+		sink, err := NewStdout(&out, *s, version)
+		if err == nil {
+			err = sink.Send(context.Background(), []soar.Event{*ev}) // a buffer does not wait
+		}
+		return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
 	case *SentinelSettings:
 		o.ServerVersion = s.ServerVersion
 	}

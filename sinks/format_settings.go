@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -65,12 +66,12 @@ func (s *FormatSettings) formatter(o format.Options) (format.Formatter, error) {
 	return f, nil
 }
 
-// NewFormatter makes the formatter of a name; template is the program of the name template.
+// NewFormatter makes the formatter of a name, json for none; template is the program of the name template.
 func NewFormatter(name, template string, o format.Options) (format.Formatter, error) {
 	if name == formatTemplate {
 		return CompileTemplate(template, o)
 	}
-	return format.New(name, o)
+	return format.New(cmp.Or(name, "json"), o)
 }
 
 // formatEach formats the events of a batch. Those that have no form in the format are

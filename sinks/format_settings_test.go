@@ -95,7 +95,7 @@ func TestTemplateFormatted(t *testing.T) {
 		if err := json.Unmarshal(want, &b); err != nil {
 			t.Fatal(err)
 		}
-		if !maps.EqualFunc(a, b, func(x, y any) bool { return reflect.DeepEqual(x, y) }) {
+		if !reflect.DeepEqual(a, b) {
 			t.Errorf("%s: %s\nwant %s", name, got, want)
 		}
 	}

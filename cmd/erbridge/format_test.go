@@ -14,6 +14,8 @@ playbooks: {dir: playbooks}
 sinks:
   qradar: {type: syslog, address: "siem.example.org:514", format: leef, app_name: bridge}
   mine: {type: syslog, address: "siem.example.org:514", format: template, template: '"host \(.alert.host.name)"'}
+  screen: {type: stdout, color: never}
+  ocsf: {type: file, path: /var/log/erbridge/ocsf.ndjson, format: ocsf}
   chat: {type: slack, token: {file: absent}, channel: "#soc"}
 store: {path: data}
 `
@@ -42,6 +44,8 @@ func TestFormatPreview(t *testing.T) {
 		{"LEEF", []string{"--file", alert, "--format", "leef"}, exitOK, "LEEF:2.0|EclecticIQ|Endpoint Response|unknown|rule:3|x09|cat=rule\t…", ""},
 		{"sink", []string{"--file", alert, "--sink", "qradar", "-c", config}, exitOK, "<131>1 …", ""},
 		{"sink with a template", []string{"--file", alert, "--sink", "mine", "-c", config}, exitOK, "<131>1 …", ""},
+		{"sink that prints", []string{"--file", event, "--sink", "screen", "-c", config}, exitOK, "…", ""},
+		{"sink of a kind", []string{"--file", event, "--sink", "ocsf", "-c", config}, exitOK, `{"activity_id":99,…`, ""},
 		{"sink for people", []string{"--file", alert, "--sink", "chat", "-c", config}, exitFailed, "", "erbridge sinks test chat sends it an event"},
 		{"sink that is not there", []string{"--file", alert, "--sink", "qrdar", "-c", config}, exitNotFound, "", `sink "qrdar"`},
 		{"no form", []string{"--file", alert, "--event", "telemetry", "--format", "asim"}, exitFailed, "", "use json"},
