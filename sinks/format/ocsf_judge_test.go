@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	// The module has the JSON Schemas of schema.ocsf.io among its files; this keeps it in go.mod.
 	_ "github.com/valllabh/ocsf-schema-golang/ocsfjson"
 
@@ -28,7 +29,7 @@ var ocsfSchemas = map[int]string{
 }
 
 var ocsfFolder = sync.OnceValues(func() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/valllabh/ocsf-schema-golang").Output() //nolint:noctx // ends by itself
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/valllabh/ocsf-schema-golang").Output()
 	return strings.TrimSpace(string(out)), err
 })
 

@@ -3,6 +3,7 @@ package format
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
@@ -31,8 +32,7 @@ func (s Syslog) Around(rfc int, ev *soar.Event, body Formatter, limit int) (mess
 		if err != nil {
 			return nil, false, err
 		}
-		head := header(maxText)
-		message = append(head[:len(head):len(head)], data...)
+		message = slices.Concat(header(maxText), data)
 		if size = len(message); limit <= 0 || size <= limit {
 			return message, i > 0, nil
 		}
