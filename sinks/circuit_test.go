@@ -205,6 +205,27 @@ func TestBatchesByAge(t *testing.T) {
 	})
 }
 
+// Before a stop, nothing waits for a batch to fill.
+func TestBatchesInAHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newFeed(t, 3)
+		sink := newScript(nil)
+		f, _ := forward(t, feed, sink, ForwarderOptions{MaxBatch: 10, MaxBatchAge: time.Hour, FromStart: true})
+		synctest.Wait()
+		if n := len(sink.attempts()); n != 0 {
+			t.Errorf("%d batches at once, want none for an hour", n)
+		}
+		f.Hurry()
+		synctest.Wait()
+		feed.grow(1)
+		synctest.Wait()
+		wantIDs(t, "delivered", sink.taken(), eventIDs(1, 4))
+		if got := feed.cursor("siem"); got != 4 {
+			t.Errorf("cursor %d, want 4", got)
+		}
+	})
+}
+
 func TestNoRowsOfTelemetryByDefault(t *testing.T) {
 	for _, events := range [][]soar.EventType{DefaultEvents, chatEvents} {
 		for _, never := range []soar.EventType{soar.EventTelemetry, soar.EventRunStarted} {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -143,6 +144,7 @@ type Forwarder struct {
 	grouper *grouper
 	jitter  func(time.Duration) time.Duration
 	resume  chan struct{} // one token: the next wait ends at once
+	hurry   atomic.Bool   // no event waits for others any more
 
 	// Owned by Prepare, then by Run.
 	prepared bool
@@ -425,11 +427,21 @@ func (f *Forwarder) nextBatch(ctx context.Context) *batch {
 	switch {
 	case len(b.items) == 0:
 		return nil
-	case b.mayWait(f.o):
+	case b.mayWait(f.o) && !f.hurry.Load():
 		f.collecting = b
 		return nil
 	}
 	return b
+}
+
+// Hurry sends what there is at once from now on, whatever MaxBatchAge says: whoever
+// calls it is about to end the forwarder. Safe for concurrent use.
+func (f *Forwarder) Hurry() {
+	f.hurry.Store(true)
+	select {
+	case f.resume <- struct{}{}:
+	default:
+	}
 }
 
 // mayWait reports whether more events may join a batch before it is sent.

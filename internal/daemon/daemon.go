@@ -380,6 +380,9 @@ func (d *Daemon) drain(allowed time.Duration, parts []*sinkPart) {
 	if err != nil {
 		return
 	}
+	for _, s := range parts {
+		s.forwarder.Hurry()
+	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
