@@ -208,12 +208,28 @@ func (s *Store) ageAlerts(before time.Time) func() (bool, error) {
 	}
 }
 
+// ageDeadLetters says in the feed how many went: nobody has looked after them, and what
+// was in them is not delivered any more.
 func (s *Store) ageDeadLetters(before time.Time) func() (bool, error) {
+	var removed int64
 	return func() (bool, error) {
 		n, err := s.delete(`DELETE FROM dead_letter WHERE id IN (
 			SELECT id FROM (SELECT id, at FROM dead_letter ORDER BY id LIMIT ?) WHERE at < ?)`, int64(retainBatch), micros(before))
 		s.writer.tally[numDeadLetters] -= n
-		return n == retainBatch, err
+		removed += n
+		if err != nil || n == retainBatch || removed == 0 {
+			return n == retainBatch, err
+		}
+		row, err := makeEvent(&soar.Event{
+			ID: fmt.Sprintf("dead-letters-aged-%d", before.UnixMilli()), Type: soar.EventTrouble, At: s.now().UTC(),
+			Text: fmt.Sprintf("%d dead letters were set aside before %s and nobody replayed or dropped them: they are removed, as store.retention.dead_letters says.",
+				removed, before.UTC().Format(time.RFC3339)),
+		})
+		if err != nil {
+			return false, err
+		}
+		err = s.writer.feed(row.kind, row.at, nil, nil, row.body)
+		return false, errors.Join(err, s.writer.insertFeed.flush())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,8 +137,16 @@ func testRetention(t *testing.T, open Opener) {
 			t.Fatal(err)
 		}
 		got := must(b.Counts(t.Context()))(t)
-		if got.Alerts != 1 || got.Feed != 1 || got.RunsByState[soar.RunDone] != 0 || got.DeadLetters != 1 {
+		if got.Alerts != 1 || got.Feed != 2 || got.RunsByState[soar.RunDone] != 0 || got.DeadLetters != 1 {
 			t.Errorf("left: %+v", got)
+		}
+		// What went without anybody having looked after it is told of, once.
+		if err := b.Retain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		feed := must(b.Feed(t.Context(), 0, 10))(t)
+		if len(feed) != 2 || feed[1].Type != soar.EventTrouble || !strings.HasPrefix(feed[1].Text, "1700 dead letters were set aside before ") {
+			t.Errorf("feed: %+v", feed)
 		}
 		if _, err := b.AlertByRef(t.Context(), "er-young"); err != nil {
 			t.Errorf("young alert: %v", err)
