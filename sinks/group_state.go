@@ -268,7 +268,7 @@ func (s *groups) unsaved(sink string, now time.Time) ([]soar.KV, error) {
 				}
 			}
 		} else if one := s.silenced[strings.TrimPrefix(place, silencedPlace)]; one != nil {
-			value = one
+			value, kv.Expires = one, now.Add(maxSilence+keepOpen)
 		}
 		if value != nil {
 			data, err := json.Marshal(value)
