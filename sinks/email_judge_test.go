@@ -96,7 +96,7 @@ func TestEmailJudge(t *testing.T) {
 	if m := got[2]; m.References != "<er-er-1@example.org>" || !strings.HasPrefix(m.Subject, "Re: [erbridge] HIGH") {
 		t.Errorf("references %v, subject %q", m.References, m.Subject)
 	}
-	if m := got[3]; m.Subject != "[erbridge] 12 alerts since 08:00" || !strings.Contains(m.Text, "  high: 2\n  medium: 10\n  \n  most: Shadow") {
+	if m := got[3]; m.Subject != "[erbridge] Digest: 12 alerts since 08:00" || !strings.Contains(m.Text, "  high: 2\n  medium: 10\n  \n  most: Shadow") {
 		t.Errorf("digest: subject %q\n%s", m.Subject, m.Text)
 	}
 }

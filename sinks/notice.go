@@ -58,15 +58,18 @@ func noticeOf(ev *soar.Event) notice {
 		n.fact("Status", alertStatus(a))
 		n.fact("Comment", a.Comment)
 	case ev.Group != nil:
-		g := ev.Group
-		title = fmt.Sprintf("%d alerts so far like %s", g.Count, g.Head)
-		if a != nil {
-			title = fmt.Sprintf("%s: %d alerts so far like this: %s", strings.ToUpper(string(a.Severity)), g.Count, a.Title())
+		g, far := ev.Group, "so far"
+		if g.Closed {
+			far = "in all"
 		}
-		n.Text = ev.Text
-		n.group(g)
+		title = fmt.Sprintf("%d alerts %s like %s", g.Count, far, g.Head)
+		if a != nil {
+			title = fmt.Sprintf("%s: %d alerts %s like this: %s", strings.ToUpper(string(a.Severity)), g.Count, far, a.Title())
+		}
+		n.group(g) // says what ev.Text says
 	case ev.Type == soar.EventDigest:
 		title, n.Text, _ = strings.Cut(ev.Text, "\n")
+		title = "Digest: " + title
 	case ev.Approval != nil:
 		title, n.Text = ev.Approval.Text, ev.Text
 		n.approval(ev.Approval)
@@ -143,7 +146,7 @@ func (n *notice) group(g *soar.Group) {
 	n.fact("Steps", tally(g.Steps))
 }
 
-// tally is "3 done, 1 failed", in the order of the words.
+// tally is "done: 3, failed: 1", in the order of the words.
 func tally(counts map[string]int) string {
 	var parts []string
 	for word, count := range counts {
