@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,24 @@ func TestPeople(t *testing.T) {
 	} {
 		if _, problems := parse(t, least+"people: {"+in+"}\n"); !strings.Contains(problems, want) {
 			t.Errorf("%s: %q, want %q", in, problems, want)
+		}
+	}
+}
+
+// What the page on Slack shows, can be written like that.
+func TestSlackInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/howto/slack.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(page), "```yaml\n")[1:]
+	if len(blocks) != 2 {
+		t.Fatalf("%d blocks of settings", len(blocks))
+	}
+	for _, block := range blocks {
+		settings, _, _ := strings.Cut(block, "```")
+		if _, problems := parse(t, least+settings); problems != "" {
+			t.Errorf("%s\n%s", settings, problems)
 		}
 	}
 }
