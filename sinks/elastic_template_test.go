@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/erbridge/erbridge/internal/soar"
@@ -18,14 +20,22 @@ const elasticTemplate = "logs-eclecticiq_er"
 
 // templateServer is a server that says which requests came, and a sink for it that
 // installs the template.
-func templateServer(t *testing.T, sim http.Handler) (open func() sinks.Sink, came *[]string) {
+func templateServer(t *testing.T, sim http.Handler) (open func() sinks.Sink, came func() string) {
 	t.Helper()
-	came = new([]string)
+	var mu sync.Mutex // guards requests: a handler may still run when its connection is lost
+	var requests []string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		*came = append(*came, r.Method+" "+strings.Trim(r.URL.Path, "/"))
+		mu.Lock()
+		requests = append(requests, r.Method+" "+strings.Trim(r.URL.Path, "/"))
+		mu.Unlock()
 		sim.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)
+	came = func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(requests, ", ")
+	}
 	return func() sinks.Sink {
 		settings := elasticSettings(srv.URL)
 		settings.InstallTemplate = true
@@ -52,7 +62,7 @@ func TestElasticInstallsTheTemplate(t *testing.T) {
 				t.Fatal(err)
 			}
 			look, put := "GET _index_template/"+elasticTemplate, "PUT _index_template/"+elasticTemplate
-			if got, want := strings.Join(*came, ", "), strings.Join([]string{look, put, "POST _bulk", "POST _bulk", look, "POST _bulk"}, ", "); got != want {
+			if got, want := came(), strings.Join([]string{look, put, "POST _bulk", "POST _bulk", look, "POST _bulk"}, ", "); got != want {
 				t.Errorf("requests\n got %s\nwant %s", got, want)
 			}
 			if template := string(sim.Template(elasticTemplate)); !strings.Contains(template, name) {
@@ -107,10 +117,9 @@ func TestElasticTemplateRefused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sim := &sinksim.Elastic{}
-			refused := false
+			var refused atomic.Bool
 			open, _ := templateServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == tt.method && !refused {
-					refused = true
+				if r.Method == tt.method && !refused.Swap(true) {
 					sim.Next(tt.answer)
 				}
 				sim.ServeHTTP(w, r)
@@ -136,10 +145,9 @@ func TestElasticTemplateRefused(t *testing.T) {
 // TestElasticTemplateAnswerLost: it is there, so the next attempt goes on.
 func TestElasticTemplateAnswerLost(t *testing.T) {
 	sim := &sinksim.Elastic{}
-	lost := false
+	var lost atomic.Bool
 	open, _ := templateServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut && !lost {
-			lost = true
+		if r.Method == http.MethodPut && !lost.Swap(true) {
 			sim.Next(sinksim.Answer{After: true})
 		}
 		sim.ServeHTTP(w, r)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -49,14 +50,13 @@ func TestSplunkWaitsForTheIndexer(t *testing.T) {
 // memory. The next attempt brings the same ones, through a new channel.
 func TestSplunkSendsAgainWhatNobodyWrote(t *testing.T) {
 	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true}}
-	channels := map[string]bool{}
-	var crashed bool
+	var channels sync.Map
+	var crashed atomic.Bool
 	s := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/services/collector/ack" && !crashed {
-			crashed = true
+		if r.URL.Path == "/services/collector/ack" && !crashed.Swap(true) {
 			sim.Crash()
 		}
-		channels[r.Header.Get("X-Splunk-Request-Channel")] = true
+		channels.Store(r.Header.Get("X-Splunk-Request-Channel"), true)
 		sim.ServeHTTP(w, r)
 	}), func(s *sinks.SplunkSettings) { s.AckTimeout = 50 * time.Millisecond })
 	err := s.Send(t.Context(), sinktest.Events(2))
@@ -71,8 +71,10 @@ func TestSplunkSendsAgainWhatNobodyWrote(t *testing.T) {
 	if got := sim.Events(); len(got) != 2 || got[0].Fields["event_id"] != "er-1" {
 		t.Errorf("written: %+v, want both events once", got)
 	}
-	if len(channels) < 2 {
-		t.Errorf("channels %v, want a second one after the silence", channels)
+	n := 0
+	channels.Range(func(any, any) bool { n++; return true })
+	if n < 2 {
+		t.Errorf("%d channels, want a second one after the silence", n)
 	}
 }
 
@@ -80,23 +82,27 @@ func TestSplunkSendsAgainWhatNobodyWrote(t *testing.T) {
 // events.
 func TestSplunkAsksAgain(t *testing.T) {
 	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true}}
-	var asked, sent int
+	var asked, sent atomic.Int32
 	s := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/services/collector/ack" {
-			sent++
-		} else if asked++; asked == 1 {
-			w.WriteHeader(http.StatusServiceUnavailable)
+			sent.Add(1)
+			sim.ServeHTTP(w, r)
 			return
-		} else if asked == 2 {
-			panic(http.ErrAbortHandler)
 		}
-		sim.ServeHTTP(w, r)
+		switch asked.Add(1) {
+		case 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 2:
+			panic(http.ErrAbortHandler)
+		default:
+			sim.ServeHTTP(w, r)
+		}
 	}), nil)
 	if err := s.Send(t.Context(), sinktest.Events(1)); err != nil {
 		t.Fatal(err)
 	}
-	if asked != 3 || sent != 1 {
-		t.Errorf("asked %d times and sent %d times, want 3 and 1", asked, sent)
+	if asked.Load() != 3 || sent.Load() != 1 {
+		t.Errorf("asked %d times and sent %d times, want 3 and 1", asked.Load(), sent.Load())
 	}
 }
 
@@ -232,14 +238,17 @@ func TestSplunkIndexersCrashAgainAndAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	sim := &sinksim.Splunk{Token: "s3cret-hec-token", Acks: sinksim.SplunkAcks{On: true, After: 1, Indexers: 2}}
+	var mu sync.Mutex // guards the two: a handler may still run when nobody waits for it
 	var sent, crashes int
 	sink := openAcks(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
 		if r.URL.Path != "/services/collector/ack" {
 			sent++
-		} else if crashes < 4 && sent == 2*crashes+1 { // the first, third, ... request is lost
+		} else if crashes < 4 && sent >= 2*crashes+1 { // the first, third, ... request is lost
 			crashes++
 			sim.Crash()
 		}
+		mu.Unlock()
 		sim.ServeHTTP(w, r)
 	}), func(s *sinks.SplunkSettings) { s.AckTimeout = 200 * time.Millisecond })
 	reached := make(chan struct{})
@@ -275,6 +284,8 @@ func TestSplunkIndexersCrashAgainAndAgain(t *testing.T) {
 	if !slices.Equal(written, want) {
 		t.Errorf("written, without repeats\n got %v\nwant %v", written, want)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if crashes != 4 {
 		t.Errorf("%d crashes, want 4", crashes)
 	}
