@@ -68,17 +68,16 @@ func (s *email) message(ev *soar.Event) ([]byte, error) {
 		m.Subject(subject)
 	}
 	m.SetDateWithValue(s.now())
-	m.SetMessageIDWithValue(s.messageID(ev.ID))
-	if thread := threadOf(ev); thread != "" && thread != ev.ID {
-		// RFC 5322, section 3.6.4: the mail of the alert begins the thread.
-		head := "<" + s.messageID(thread) + ">"
-		m.SetGenHeader(gomail.HeaderInReplyTo, head)
-		m.SetGenHeader(gomail.HeaderReferences, head)
+	own, head := s.messageIDs(ev)
+	m.SetMessageIDWithValue(own)
+	if head != "" && head != own { // RFC 5322, section 3.6.4
+		m.SetGenHeader(gomail.HeaderInReplyTo, "<"+head+">")
+		m.SetGenHeader(gomail.HeaderReferences, "<"+head+">")
 	}
 	// RFC 3834: no out-of-office notes, please. The second is how Exchange puts it.
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
 	m.SetGenHeader("X-Auto-Response-Suppress", "All")
-	m.SetGenHeader("X-Erbridge-Event", mailToken(ev.ID))
+	m.SetGenHeader("X-Erbridge-Event", mailEventID(ev.ID))
 	m.SetGenHeader("X-Erbridge-Type", string(ev.Type))
 	if _, known := emailColors[n.Severity]; known {
 		m.SetGenHeader("X-Erbridge-Severity", string(n.Severity))
@@ -123,22 +122,31 @@ func encodedWords(text string) string {
 	return strings.Join(words, "\r\n ")
 }
 
-// threadOf is the id of the event whose mail an event's mail belongs under; empty for
-// one that stands alone.
-func threadOf(ev *soar.Event) string {
+// messageIDs are the Message-ID of an event's mail, and that of the mail which begins its
+// thread; head is empty for one that stands alone. The same event has the same id, so
+// that mail programs drop a repeat. The first mail of an alert has the id of the alert,
+// which is all that later events know of it.
+func (s *email) messageIDs(ev *soar.Event) (own, head string) {
+	domain := "@" + s.from.Address[strings.LastIndexByte(s.from.Address, '@')+1:]
+	ofAlert := func(ref string) string { return "er-" + mailToken(ref) + domain }
 	switch {
 	case ev.Group != nil:
-		return ev.Group.Head
+		head = ofAlert(ev.Group.Head)
 	case ev.Alert != nil:
-		return ev.Alert.Ref() // which is the id of alert.received
+		head = ofAlert(ev.Alert.Ref())
 	}
-	return ""
+	if ev.Type == soar.EventAlertReceived && ev.Alert != nil {
+		return head, head
+	}
+	return "er-event-" + mailToken(ev.ID) + domain, head
 }
 
-// messageID is the same for the same event, so that mail programs drop a repeat.
-func (s *email) messageID(eventID string) string {
-	domain := s.from.Address[strings.LastIndexByte(s.from.Address, '@')+1:]
-	return "er-" + mailToken(eventID) + "@" + domain
+// mailEventID is an event's id as a header shows it.
+func mailEventID(id string) string {
+	if len(id) > 200 || headerID(id) != id || strings.Contains(id, "=?") {
+		return mailToken(id)
+	}
+	return id
 }
 
 // mailToken is an id as headers take it. What it has besides letters, digits and

@@ -357,6 +357,7 @@ func TestEmailThreads(t *testing.T) {
 	a := newAuthority(t)
 	sim, s := startSMTP(t, a, nil)
 	head := sinktest.Event(1)
+	head.ID = "alert.received/er-1" // as the store calls it
 	updated := head
 	updated.ID, updated.Type = "er-1-u", soar.EventAlertUpdated
 	group := head
@@ -371,7 +372,7 @@ func TestEmailThreads(t *testing.T) {
 	}
 	const first = "<er-er-1@example.org>"
 	for i, want := range []struct{ id, references string }{
-		{first, ""}, {"<er-er-1-s@example.org>", first}, {"<er-er-1-u@example.org>", first}, {"<er-g@example.org>", first}, {first, ""},
+		{first, ""}, {"<er-event-er-1-s@example.org>", first}, {"<er-event-er-1-u@example.org>", first}, {"<er-event-g@example.org>", first}, {first, ""},
 	} {
 		if id, references := got[i].header.Get("Message-Id"), got[i].header.Get("References"); id != want.id || references != want.references || got[i].header.Get("In-Reply-To") != references {
 			t.Errorf("mail %d: id %q, references %q, want %q and %q", i, id, references, want.id, want.references)
@@ -382,6 +383,9 @@ func TestEmailThreads(t *testing.T) {
 	}
 	if got[0].subject != "[erbridge] HIGH: Shadow copies deleted on WIN-07" || got[1].subject != "Re: "+got[0].subject {
 		t.Errorf("subjects %q and %q", got[0].subject, got[1].subject)
+	}
+	if id := got[0].header.Get("X-Erbridge-Event"); id != head.ID {
+		t.Errorf("event %q, want %q", id, head.ID)
 	}
 	if id := got[5].header.Get("Message-Id"); strings.ContainsAny(id, " ü\r\n") || len(id) > 200 {
 		t.Errorf("id %q", id)
