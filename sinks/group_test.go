@@ -419,7 +419,10 @@ func TestGroupCountsSurviveACrashAnywhere(t *testing.T) {
 						synctest.Wait()
 						feed.crashIn(at, done, sync.OnceFunc(func() { close(crashed) }))
 						for range 8 {
-							feed.alerts("A", 15, 6)
+							last := feed.alerts("A", 15, 6)
+							for key := last - 14; key <= last; key++ {
+								feed.of(key, soar.Event{Type: soar.EventRunFinished, Run: &soar.RunSummary{State: soar.RunDone}})
+							}
 							time.Sleep(3 * time.Second)
 							select {
 							case <-crashed:
@@ -435,11 +438,32 @@ func TestGroupCountsSurviveACrashAnywhere(t *testing.T) {
 						time.Sleep(10 * time.Minute)
 						synctest.Wait()
 						checkCounts(t, feed, sink, map[string]int{"A": 120})
+						if storms := checkRuns(t, feed); storms == 0 && o.name == "storm" {
+							t.Error("there was no storm")
+						}
 					})
 				})
 			}
 		}
 	}
+}
+
+// checkRuns compares the runs that a storm has counted with those of its members: each
+// alert has one.
+func checkRuns(t *testing.T, feed *keptFeed) (storms int) {
+	t.Helper()
+	feed.mu.Lock()
+	defer feed.mu.Unlock()
+	for _, kv := range feed.values {
+		g := decodeGroup(kv.Value)
+		if g == nil || !g.Storm {
+			continue
+		}
+		if storms++; int64(g.Runs["done"]) != g.To-g.From+1 {
+			t.Errorf("group of %s has counted %d runs of its members %d to %d", g.Head, g.Runs["done"], g.From, g.To)
+		}
+	}
+	return storms
 }
 
 // checkCounts adds up what the sink was told: every alert was delivered or counted, and
