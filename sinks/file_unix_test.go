@@ -8,9 +8,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/sinks"
 	"github.com/erbridge/erbridge/sinks/sinktest"
 )
@@ -19,10 +21,15 @@ import (
 // goes on when there is room.
 func TestFileFullDisk(t *testing.T) {
 	// A limit on the size of files stands in for the full disk: writes beyond it
-	// fail after taking what fits.
+	// fail after taking what fits. It holds for the whole process, in which package
+	// testing writes down what files are opened; the file is larger than that record.
 	path := filepath.Join(t.TempDir(), "events.ndjson")
 	sink := openFile(t, &sinks.FileSettings{Path: path}, sinks.Env{})
-	sendBatch(t, sink, 1)
+	large := sinktest.Event(1)
+	large.Alert.Event["cmdline"] = strings.Repeat("x", 4<<20)
+	if err := sink.Send(t.Context(), []soar.Event{large}); err != nil {
+		t.Fatal(err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
