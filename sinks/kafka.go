@@ -114,10 +114,11 @@ func (s *KafkaSettings) Check(report func(setting, hint, format string, args ...
 	checkTimeout(s.Timeout, report)
 }
 
-// kafka keeps the order of the events of a host: they have the same key and so
-// the same partition, and what is sent at once is one record batch for each
-// partition, which its leader takes as a whole or not at all. Nothing more is sent
-// once events have failed that will be tried again.
+// kafka keeps the order of the events of a host. They have the same key and so the
+// same partition; what is sent at once has no two events of a host, and nothing more
+// is sent once one has failed that will be tried again. The client alone does not
+// promise this: it sends a second batch to a partition while the first is on its way,
+// and when the brokers refuse the first, the second can stand in the topic already.
 type kafka struct {
 	settings KafkaSettings
 	format   format.Formatter
@@ -125,7 +126,6 @@ type kafka struct {
 	log      *slog.Logger
 
 	client *kgo.Client // nil until the first Send, and after a failure
-	proven bool        // the client has written something
 }
 
 func openKafka(s KafkaSettings, env Env) (*kafka, error) {
@@ -178,16 +178,14 @@ func (s *kafka) Send(ctx context.Context, events []soar.Event) error {
 		}
 	}
 	for len(ready) > 0 {
-		n := s.fit(ready)
-		s.produce(ctx, ready[:n])
-		s.separate(ctx, ready[:n])
-		again := anyAgain(ready[:n])
-		s.proven = s.proven || ready[0].err == nil
-		ready = ready[n:]
-		if again {
+		now, later := s.next(ready)
+		s.produce(ctx, now)
+		s.separate(ctx, now)
+		ready = later
+		if anyAgain(now) {
 			// A client with failures behind it begins anew, and tells why more plainly.
 			s.disconnect()
-			for _, it := range ready {
+			for _, it := range later {
 				it.err = errNotTried
 			}
 			break
@@ -262,20 +260,22 @@ func (s *kafka) size(it *kafkaItem) int {
 	return n
 }
 
-// fit is how many items go into one record batch, should they all have the same
-// partition. A new client gets one item first: while it does not know the
-// partitions, it would begin to send before all items are in their batch.
-func (s *kafka) fit(items []*kafkaItem) int {
-	if !s.proven {
-		return 1
-	}
-	bytes := 0
-	for i, it := range items {
-		if bytes += s.size(it); i > 0 && bytes > s.settings.MaxMessageBytes {
-			return i
+// next takes the first event of each host, as many as fit into one record batch
+// should they all have the same partition; the others stay in their order.
+func (s *kafka) next(items []*kafkaItem) (now, later []*kafkaItem) {
+	bytes, waiting := 0, map[string]bool{}
+	for _, it := range items {
+		key := kafkaKey(it.event)
+		size := s.size(it)
+		if waiting[key] || len(now) > 0 && bytes+size > s.settings.MaxMessageBytes {
+			later = append(later, it)
+		} else {
+			now = append(now, it)
+			bytes += size
 		}
+		waiting[key] = true
 	}
-	return len(items)
+	return now, later
 }
 
 // produce sends items, and sets err and partition of each.
@@ -313,8 +313,8 @@ func (s *kafka) produce(ctx context.Context, items []*kafkaItem) {
 }
 
 // separate finds those at fault in record batches that were refused: brokers say
-// no of the whole. Each of its items is sent alone, in order, and those that are
-// too large by themselves with their texts cut.
+// no of the whole. Each of its items is sent alone, and those that are too large by
+// themselves with their texts cut.
 func (s *kafka) separate(ctx context.Context, items []*kafkaItem) {
 	refused := map[int32][]*kafkaItem{}
 	for _, it := range items {

@@ -34,7 +34,7 @@ func kafkaOptions(s KafkaSettings, log *slog.Logger) ([]kgo.Opt, error) {
 		kgo.ProducerBatchMaxBytes(int32(s.MaxMessageBytes)), //nolint:gosec // Check bounds it to 1 GiB
 		// Hashes keys as the clients in Java do, so that all of them agree.
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		// Records go out together when Flush is called: one batch for a partition.
+		// Records go out together when Flush is called, in few batches.
 		kgo.ManualFlushing(),
 		// Requests besides producing: once to each broker. The forwarder tries again.
 		kgo.RequestRetries(len(s.Brokers)),
@@ -87,7 +87,7 @@ func (s *kafka) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	s.client, s.proven = client, false
+	s.client = client
 	ctx, cancel := context.WithTimeoutCause(ctx, s.settings.Timeout, fmt.Errorf("no answer within %s", s.settings.Timeout))
 	defer cancel()
 	req := kmsg.NewPtrMetadataRequest()

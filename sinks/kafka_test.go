@@ -2,14 +2,17 @@ package sinks_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -360,15 +363,15 @@ func checkHosts(t *testing.T, records []*kgo.Record, want []soar.Event) {
 }
 
 // After an event has failed for now, no later one of its host is taken before it:
-// neither one of the same record batch, nor one of a later batch.
+// neither one of the same request, nor one of a later request.
 func TestKafkaKeepsOrderOfHosts(t *testing.T) {
 	for _, tt := range []struct {
 		name, failing string
 		maxBytes      int
 	}{
 		{"the very first", "er-1", 1_000_000},
-		{"the first of many", "er-2", 1_000_000}, // er-1 goes out alone
-		{"in the middle of several batches", "er-40", 16 << 10},
+		{"the first of a host", "er-2", 1_000_000},
+		{"in the middle, with small batches", "er-40", 16 << 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cluster := newKafka(t, 4)
@@ -458,6 +461,37 @@ func TestKafkaOversizedItem(t *testing.T) {
 	if got := cluster.ids(t); !slices.Equal(got, []string{"er-1", "er-3"}) {
 		t.Errorf("arrived: %q", got)
 	}
+}
+
+// A cluster that was away is found again by the same sink, and what it had before
+// its restart is not confused with what comes after.
+func TestKafkaComesBack(t *testing.T) {
+	dir := t.TempDir()
+	before := newKafka(t, 2, kfake.DataDir(dir))
+	s := closeAfter(t, before.open(t))
+	events := hostEvents(30, 3)
+	if err := s.Send(t.Context(), events[:10]); err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(before.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // of a Send that waits for the brokers
+	if err := s.Send(ctx, events[10:20]); sinktest.ClassOf(err) != sinktest.Transient {
+		t.Fatalf("error %v, want a transient one", err)
+	}
+	after := newKafka(t, 2, kfake.DataDir(dir), kfake.Ports(number))
+	if err := s.Send(t.Context(), events[10:]); err != nil {
+		t.Fatal(err)
+	}
+	checkHosts(t, after.records(t), events)
 }
 
 func TestKafkaOpensNoConnection(t *testing.T) {
