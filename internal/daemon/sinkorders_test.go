@@ -33,7 +33,13 @@ func (s *site) arrivals(sink, id string) int {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.t.Fatal(err)
 	}
-	return strings.Count(string(data), "told "+id)
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, "told "+id) {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *site) sinkStatus(c Control, name string) SinkStatus {
