@@ -31,9 +31,6 @@ const (
 // maxReplyBytes is what is read of an ordinary answer.
 const maxReplyBytes = 64 << 10
 
-// shortText is what a text is cut to in an event that is too large on its own.
-const shortText = 2048
-
 // TLSSettings say how the two ends of a TLS connection prove who they are. TLS
 // older than 1.2 is never spoken, and a wrong certificate is never accepted.
 type TLSSettings struct {

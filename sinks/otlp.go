@@ -15,7 +15,6 @@ import (
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 
 	"github.com/erbridge/erbridge/internal/soar"
-	"github.com/erbridge/erbridge/sinks/format"
 )
 
 // OTLPSettings configure a sink for receivers of OpenTelemetry logs over HTTP
@@ -153,14 +152,7 @@ func (s *otlp) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := s.post(ctx, events)
-	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
-		err = s.post(ctx, []soar.Event{format.Shortened(events[0], shortText)})
-	}
-	if err != nil {
-		return fmt.Errorf("otlp: %w", err)
-	}
-	return nil
+	return sendShortened(ctx, "otlp", events, s.post)
 }
 
 func (s *otlp) post(ctx context.Context, events []soar.Event) error {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -124,12 +123,9 @@ func (s *SecopsSettings) Check(report func(setting, hint, format string, args ..
 }
 
 type secops struct {
-	bearer     bearer
-	url        string
+	intake
 	head, tail string // of a request, around its entries
-	compress   bool
 	format     format.Formatter
-	log        *slog.Logger
 	now        func() time.Time
 }
 
@@ -143,8 +139,11 @@ func openSecops(s *SecopsSettings, env Env) (*secops, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	sink := &secops{
-		bearer:   bearer{client: client, fetch: s.token, agent: userAgent(env), now: env.Now},
-		compress: s.Compress, log: env.Log, now: env.Now,
+		intake: intake{
+			bearer:   bearer{client: client, fetch: s.token, agent: userAgent(env), now: env.Now},
+			maxBytes: maxSecopsBytes, compress: s.Compress, log: env.Log,
+		},
+		now: env.Now,
 	}
 	options := format.Options{Version: env.Version, ServerVersion: s.ServerVersion}
 	instance := []string{"projects", url.PathEscape(s.Project), "locations", url.PathEscape(s.Region), "instances", url.PathEscape(s.Instance)}
@@ -240,41 +239,14 @@ func (s *secops) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := s.send(ctx, events)
-	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
-		err = s.send(ctx, []soar.Event{format.Shortened(events[0], shortText)})
-	}
-	if partial, ok := errors.AsType[*PartialError](err); ok {
-		return partial
-	}
-	if err != nil {
-		return fmt.Errorf("secops: %w", err)
-	}
-	return nil
+	return sendShortened(ctx, "secops", events, s.send)
 }
 
 func (s *secops) send(ctx context.Context, events []soar.Event) error {
 	return sendFormatted(events, s.format, func(entries [][]byte) error {
 		body := slices.Concat([]byte(s.head), bytes.Join(entries, []byte(",")), []byte(s.tail))
-		return s.post(ctx, body, len(entries))
+		return s.post(ctx, body, len(entries), s.judge)
 	})
-}
-
-// post sends the body of n events.
-func (s *secops) post(ctx context.Context, body []byte, n int) error {
-	if len(body) > maxSecopsBytes {
-		return fmt.Errorf("%w: %d events of %d bytes", ErrTooLarge, n, len(body))
-	}
-	r, err := s.bearer.post(ctx, s.url, "application/json", body, s.compress)
-	if errors.Is(err, errReplyLost) && r.Status >= 200 {
-		// The status says that the events are taken, and a repeat would double them.
-		s.log.Warn("reply broke off after its status, events count as delivered", "events", n, "err", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return s.judge(r)
 }
 
 // judge reads the status in the answer (google.rpc.Code), which tells one bad event,
@@ -298,10 +270,4 @@ func (s *secops) judge(r reply) error {
 		return fmt.Errorf("%w; are project, region and instance right?", err)
 	}
 	return err
-}
-
-// Close drops idle connections.
-func (s *secops) Close() error {
-	s.bearer.client.CloseIdleConnections()
-	return nil
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -130,12 +128,9 @@ func (s *SentinelSettings) Check(report func(setting, hint, format string, args 
 }
 
 type sentinel struct {
-	bearer   bearer
-	url      string
-	compress bool
-	format   format.Formatter
-	log      *slog.Logger
-	now      func() time.Time
+	intake
+	format format.Formatter
+	now    func() time.Time
 }
 
 func openSentinel(s *SentinelSettings, env Env) (*sentinel, error) {
@@ -170,8 +165,11 @@ func openSentinel(s *SentinelSettings, env Env) (*sentinel, error) {
 		return token, []string{secret}, err
 	}
 	return &sentinel{
-		bearer: bearer{client: client, fetch: fetch, agent: userAgent(env), now: env.Now},
-		url:    u.String(), compress: s.Compress, format: records(formatter), log: env.Log, now: env.Now,
+		intake: intake{
+			bearer: bearer{client: client, fetch: fetch, agent: userAgent(env), now: env.Now},
+			url:    u.String(), maxBytes: maxSentinelBytes, compress: s.Compress, log: env.Log,
+		},
+		format: records(formatter), now: env.Now,
 	}, nil
 }
 
@@ -181,41 +179,14 @@ func (s *sentinel) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := s.send(ctx, events)
-	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
-		err = s.send(ctx, []soar.Event{format.Shortened(events[0], shortText)})
-	}
-	if partial, ok := errors.AsType[*PartialError](err); ok {
-		return partial
-	}
-	if err != nil {
-		return fmt.Errorf("sentinel: %w", err)
-	}
-	return nil
+	return sendShortened(ctx, "sentinel", events, s.send)
 }
 
 func (s *sentinel) send(ctx context.Context, events []soar.Event) error {
 	return sendFormatted(events, s.format, func(lines [][]byte) error {
 		body := slices.Concat([]byte("["), bytes.Join(lines, []byte(",")), []byte("]"))
-		return s.post(ctx, body, len(lines))
+		return s.post(ctx, body, len(lines), s.judge)
 	})
-}
-
-// post sends the body of n events.
-func (s *sentinel) post(ctx context.Context, body []byte, n int) error {
-	if len(body) > maxSentinelBytes {
-		return fmt.Errorf("%w: %d events of %d bytes", ErrTooLarge, n, len(body))
-	}
-	r, err := s.bearer.post(ctx, s.url, "application/json", body, s.compress)
-	if errors.Is(err, errReplyLost) && r.Status >= 200 {
-		// The status says that the events are taken, and a repeat would double them.
-		s.log.Warn("reply broke off after its status, events count as delivered", "events", n, "err", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return s.judge(r)
 }
 
 // judge says where to look, because the answers of this API do not.
@@ -238,10 +209,4 @@ func (s *sentinel) judge(r reply) error {
 		return fmt.Errorf("%w; are url, rule and stream those of one data collection rule?", r.errorf(ErrConfig))
 	}
 	return err
-}
-
-// Close drops idle connections.
-func (s *sentinel) Close() error {
-	s.bearer.client.CloseIdleConnections()
-	return nil
 }

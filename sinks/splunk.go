@@ -195,17 +195,7 @@ func (s *splunk) Send(ctx context.Context, events []soar.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := s.send(ctx, events)
-	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
-		err = s.send(ctx, []soar.Event{format.Shortened(events[0], shortText)})
-	}
-	if partial, ok := errors.AsType[*PartialError](err); ok {
-		return partial
-	}
-	if err != nil {
-		return fmt.Errorf("splunk: %w", err)
-	}
-	return nil
+	return sendShortened(ctx, "splunk", events, s.send)
 }
 
 func (s *splunk) send(ctx context.Context, events []soar.Event) error {
