@@ -23,20 +23,9 @@ type HECOptions struct {
 // HEC is one event in the envelope of the collector's event endpoint, as JSON on
 // one line, with field names of the Common Information Model 8.5.
 func HEC(ev *soar.Event, o HECOptions) []byte {
-	at := firstTime(ev.At)
-	sourcetype := "eclecticiq:er:connector"
-	switch ev.Type {
-	case soar.EventAlertReceived, soar.EventAlertUpdated:
-		sourcetype = "eclecticiq:er:alert"
-		if ev.Alert != nil {
-			at = firstTime(ev.Alert.EventTime, ev.Alert.CreatedAt, ev.At)
-		}
-	case soar.EventStepFinished, soar.EventRunStarted, soar.EventRunFinished:
-		sourcetype = "eclecticiq:er:outcome"
-	}
-	envelope := object{"time": epoch(at), "event": cimEvent(ev, o.Options)}
-	envelope.put("source", first(o.Source, "eclecticiq:er"))
-	envelope.put("sourcetype", first(o.SourceType, sourcetype))
+	envelope := object{"time": epoch(hecTime(ev)), "event": cimEvent(ev, o.Options)}
+	envelope.put("source", first(o.Source, cimSource))
+	envelope.put("sourcetype", first(o.SourceType, sourcetype(ev)))
 	envelope.put("index", o.Index)
 	// Index-time fields are flat: texts or lists of texts.
 	fields := object{}
