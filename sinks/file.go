@@ -23,8 +23,9 @@ import (
 
 // FileSettings configures a file sink.
 type FileSettings struct {
-	// Path is the file to append to, one event on each line. Its folder must exist. Rotated files stand beside it, with their time in the name:
-	// events.ndjson becomes events-20261122T053033.000Z.ndjson.
+	// Path is the file to append to, one event on each line. Its folder must exist.
+	// Rotated files stand beside it, with their time in the name: events.ndjson becomes
+	// events-20261122T053033.000Z.ndjson.
 	Path string `yaml:"path" required:"true" path:"true"`
 
 	FormatSettings `yaml:",inline"`
