@@ -320,6 +320,8 @@ func (e *elastic) items(r reply, sent int) error {
 			partial.Transient[i] = reason
 		case got.Status == http.StatusUnauthorized, got.Status == http.StatusForbidden:
 			partial.Transient[i] = fmt.Errorf("%w: %w", ErrConfig, reason) // kept, and the sink pauses
+		case aboutIndex(got.Error):
+			partial.Transient[i] = fmt.Errorf("%w: %w; are index, namespace and pipeline right?", ErrConfig, reason)
 		default:
 			partial.Permanent[i] = fmt.Errorf("%w: %w", ErrPermanent, reason)
 		}
@@ -328,6 +330,25 @@ func (e *elastic) items(r reply, sent int) error {
 		return partial
 	}
 	return nil
+}
+
+// aboutIndex reports that a document was refused for where it was to go, as every
+// other will be until a person mends that. The server says so item by item.
+func aboutIndex(refusal json.RawMessage) bool {
+	var said struct {
+		Type   string `json:"type"`
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(refusal, &said) != nil {
+		return false
+	}
+	switch said.Type {
+	case "index_not_found_exception", "index_closed_exception", "invalid_index_name_exception":
+		return true
+	case "illegal_argument_exception": // also the type of what is wrong with a document
+		return strings.HasPrefix(said.Reason, "pipeline with id [") || strings.HasPrefix(said.Reason, "no write index is defined for alias [")
+	}
+	return false
 }
 
 // Close drops idle connections.

@@ -2,6 +2,7 @@ package sinks_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,6 +104,53 @@ func TestElasticTakesTheDocuments(t *testing.T) {
 	}
 	if got := len(sim.Documents()); got != len(events) || sim.Repeats() != len(events) {
 		t.Errorf("%d documents and %d repeats, want %d and %d", got, sim.Repeats(), len(events), len(events))
+	}
+}
+
+// What is wrong with the place and not with the documents costs none of them.
+func TestElasticKeepsEventsOfAWrongIndex(t *testing.T) {
+	for _, tt := range []struct {
+		name, kind, reason string
+		status             int
+		want               sinktest.Class
+	}{
+		{"no such index", "index_not_found_exception", "no such index [er] and [action.auto_create_index] is [false]", 404, sinktest.Config},
+		{"closed index", "index_closed_exception", "closed", 400, sinktest.Config},
+		{"no pipeline", "illegal_argument_exception", "pipeline with id [er] does not exist", 400, sinktest.Config},
+		{"alias", "illegal_argument_exception", "no write index is defined for alias [er]. The write index may be explicitly disabled", 400, sinktest.Config},
+		{"document", "document_parsing_exception", "[1:2] failed to parse: no such index", 400, sinktest.Permanent},
+		{"term", "illegal_argument_exception", "Document contains at least one immense term in field=\"pipeline with id [\"", 400, sinktest.Permanent},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				item := map[string]any{"create": map[string]any{"status": tt.status, "error": map[string]string{"type": tt.kind, "reason": tt.reason}}}
+				if err := json.NewEncoder(w).Encode(map[string]any{"errors": true, "items": []any{item, item}}); err != nil {
+					t.Error(err)
+				}
+			}))
+			defer srv.Close()
+			err := closeAfter(t, openSIEM(t, "elastic", elasticSettings(srv.URL))).Send(t.Context(), sinktest.Events(2))
+			partial, ok := errors.AsType[*sinks.PartialError](err)
+			if !ok {
+				t.Fatalf("error %v, want a PartialError", err)
+			}
+			for i := range 2 {
+				if got := sinktest.ClassOf(cmp.Or(partial.Permanent[i], partial.Transient[i])); got != tt.want {
+					t.Errorf("item %d: class %s, want %s: %v", i, got, tt.want, err)
+				}
+				if kept := partial.Transient[i] != nil; kept != (tt.want == sinktest.Config) {
+					t.Errorf("item %d: kept %v", i, kept)
+				}
+			}
+		})
+	}
+	srv := httptest.NewServer(&sinksim.Elastic{})
+	defer srv.Close()
+	bad := elasticSettings(srv.URL)
+	bad.Index = "ER"
+	err := closeAfter(t, openSIEM(t, "elastic", bad)).Send(t.Context(), sinktest.Events(2))
+	if partial, ok := errors.AsType[*sinks.PartialError](err); !ok || len(partial.Permanent) != 0 || !errors.Is(partial.Transient[0], sinks.ErrConfig) {
+		t.Errorf("an impossible name: %v, want events that are kept", err)
 	}
 }
 

@@ -178,8 +178,11 @@ func (e *Elastic) store(verb, index, id string, line []byte) bulkResult {
 	if verb != "create" && strings.HasPrefix(index, "logs-") {
 		return no(http.StatusBadRequest, "illegal_argument_exception", "only write ops with an op_type of create are allowed in data streams")
 	}
-	if index == "" || strings.ToLower(index) != index || len(id) > 512 {
-		return no(http.StatusBadRequest, "invalid_index_name_exception", "invalid index name [%s] or id", index)
+	if index == "" || strings.ToLower(index) != index {
+		return no(http.StatusBadRequest, "invalid_index_name_exception", "Invalid index name [%s], must be lowercase", index)
+	}
+	if len(id) > 512 {
+		return no(http.StatusBadRequest, "illegal_argument_exception", "id is too long, must be no longer than 512 bytes but was: %d", len(id))
 	}
 	if e.Judge != nil {
 		if status := e.Judge(index, id); status >= 300 {
