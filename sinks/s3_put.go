@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -62,7 +63,10 @@ var (
 	s3Passing = []string{"RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch", "ConditionalRequestConflict", "OperationAborted"}
 	s3Setup   = []string{
 		"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AuthorizationHeaderMalformed", "InvalidBucketName", "InvalidRegionName",
-		"IllegalLocationConstraintException", "KMS.NotFoundException", "KMS.DisabledException", "NotImplemented",
+		"IllegalLocationConstraintException", "NotImplemented", "KeyTooLongError", "InvalidEncryptionAlgorithmError",
+		// An object is opaque to the store. What it finds wrong with a request, such as
+		// an encryption that it does not offer, it finds wrong with the next one too.
+		"InvalidRequest", "InvalidArgument",
 	}
 	s3TooLarge = []string{"EntityTooLarge", "MaxMessageLengthExceeded"}
 )
@@ -86,7 +90,7 @@ func (s *s3) judge(r reply) error {
 		return fmt.Errorf("%w: only_new: false may help", r.errorf(ErrConfig))
 	case slices.Contains(s3Passing, code):
 		return r.errorf(nil)
-	case slices.Contains(s3Setup, code):
+	case slices.Contains(s3Setup, code), strings.HasPrefix(code, "KMS."):
 		return r.errorf(ErrConfig)
 	case slices.Contains(s3TooLarge, code):
 		return r.errorf(ErrTooLarge)

@@ -193,7 +193,11 @@ func TestS3Answers(t *testing.T) {
 		{"no conditional writes", xml(501, "NotImplemented"), sinktest.Config},
 		{"too large", xml(400, "EntityTooLarge"), sinktest.TooLarge},
 		{"there already", xml(412, "PreconditionFailed"), sinktest.Delivered},
-		{"other fault", xml(400, "InvalidRequest"), sinktest.Permanent},
+		{"no such encryption", xml(400, "InvalidRequest"), sinktest.Config},
+		{"no such key of it", xml(400, "InvalidArgument"), sinktest.Config},
+		{"key that is to be deleted", xml(400, "KMS.KMSInvalidStateException"), sinktest.Config},
+		{"long prefix", xml(400, "KeyTooLongError"), sinktest.Config},
+		{"other fault", xml(400, "UnexpectedContent"), sinktest.Permanent},
 		{"a web page with 200", sinksim.Answer{Status: 200, Body: "<html>log in</html>"}, sinktest.Config},
 		{"a TLS port", sinksim.Answer{Status: 400, Body: "Client sent an HTTP request to an HTTPS server."}, sinktest.Config},
 	} {
