@@ -71,6 +71,7 @@ func (b *bearer) renew(ctx context.Context) error {
 	if err := carrier.reply.judgeSetup(b.now()); err != nil {
 		return fmt.Errorf("get a token: %w", err)
 	}
+	carrier.reply.Body = nil // what cannot be read of it may be the token
 	return fmt.Errorf("get a token: %w: the answer has none", carrier.reply.errorf(ErrConfig))
 }
 

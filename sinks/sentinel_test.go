@@ -21,6 +21,7 @@ import (
 const (
 	sentinelRule   = "dcr-0123456789abcdef0123456789abcdef"
 	sentinelSecret = "s3cret~client"
+	sentinelToken  = "t0ken~of-an-hour"
 )
 
 // newSentinelSim is an API whose rule is that of the template that we ship.
@@ -234,6 +235,7 @@ func TestSentinelTokenEndpoint(t *testing.T) {
 		{"too large", sinksim.Answer{Status: 413}, sinktest.Config},
 		{"a page of a proxy", sinksim.Answer{Status: 200, Body: "<html>"}, sinktest.Config},
 		{"no token in the answer", sinksim.Answer{Status: 200, Body: `{"token_type":"Bearer"}`}, sinktest.Config},
+		{"a token that cannot be read", sinksim.Answer{Status: 200, Body: `{"access_token":"` + sentinelToken + `","expires_in":"soon"}`}, sinktest.Config},
 		{"refused", sinksim.Answer{Status: 400, Body: `{"error":"invalid_scope","error_description":"` + sentinelSecret + `"}`}, sinktest.Config},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -251,7 +253,7 @@ func TestSentinelTokenEndpoint(t *testing.T) {
 			defer login.Close()
 			s := closeAfter(t, openSIEM(t, "sentinel", sentinelSettings(elsewhere.URL, login.URL)))
 			err := s.Send(t.Context(), sinktest.Events(2))
-			if sinktest.ClassOf(err) != tt.want || strings.Contains(err.Error(), sentinelSecret) {
+			if sinktest.ClassOf(err) != tt.want || strings.Contains(err.Error(), sentinelSecret) || strings.Contains(err.Error(), sentinelToken) {
 				t.Errorf("%s: %v, want %s without the secret", sinktest.ClassOf(err), err, tt.want)
 			}
 			if asked, ok := errors.AsType[*sinks.RetryAfter](err); tt.answer.Status == 429 && (!ok || asked.Wait != 9*time.Second) {
