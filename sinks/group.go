@@ -116,6 +116,9 @@ const (
 // tickEvery is how often at most groups are looked over for what is due.
 const tickEvery = 250 * time.Millisecond
 
+// clockSlip is how far a clock may go back without a group ending for it.
+const clockSlip = time.Second
+
 // updateLost is when an update counts as lost that never came by.
 const updateLost = 10 * time.Minute
 
@@ -344,6 +347,12 @@ func (g *grouper) tick(now time.Time, caughtUp bool) []soar.Event {
 	for name, one := range g.ahead.all {
 		if caughtUp && one.Closed.IsZero() && !now.Before(one.Ends) {
 			g.both(change(name, func(o *gathered) { o.close(now) }))
+		}
+		if one.ToldAt.After(now.Add(clockSlip)) { // the clock was put back: this group has no times to go by
+			g.both(change(name, func(o *gathered) {
+				o.close(now)
+				o.ToldAt = now.Add(-clockSlip)
+			}))
 		}
 		switch {
 		case !one.Closed.IsZero() && (one.Count == 1 || now.Sub(one.Closed) >= keepClosed && one.News == one.Told):

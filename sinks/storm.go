@@ -63,7 +63,8 @@ func (g *grouper) pace(kin string, ev *soar.Event, rest []soar.Event, wanted fun
 			delete(g.series, kin)
 			return counted, []effect{g.storm(kin, s, ev, now)}
 		}
-		if len(rest) < maxPage-1 && now.Before(ev.At.Add(stormHold)) {
+		// After a clock was put back, an event may be one of the future: nobody waits for it.
+		if hold := ev.At.Add(stormHold).Sub(now); len(rest) < maxPage-1 && hold > 0 && hold <= stormHold {
 			return onHold, nil
 		}
 	}
