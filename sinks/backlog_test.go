@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -195,4 +196,45 @@ func TestBacklogDefault(t *testing.T) {
 	if o := c.Options(ForwarderOptions{}); o.Backlog != (BacklogSettings{Events: 5}) {
 		t.Errorf("%+v", o.Backlog)
 	}
+}
+
+// A receiver is told of its gap also when it is a replay that it first answers to.
+func TestBacklogGapIsToldDuringAReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed, began := passed(t, 100)
+		left := gap{Events: 7, First: 1, Last: 7, From: began, To: began}
+		value, err := json.Marshal(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		feed.kv[gapKey("siem")] = soar.KV{Key: gapKey("siem"), Value: string(value)}
+		order := Replay{At: time.Now(), By: "ada", Since: began, After: 50, Last: 100}
+		change, err := ReplayChange("siem", &order, "ada", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := feed.Commit(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+		// What the receiver takes at first is a part of the batch.
+		sink := newScript(func(n int, ids []string) error {
+			if n == 1 {
+				return &PartialError{Transient: map[int]error{1: errDown}}
+			}
+			return nil
+		})
+		_, stop := forward(t, feed, sink, ForwarderOptions{MaxBatch: 10})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		stop()
+		told := 0
+		for _, id := range sink.taken() {
+			if g, ok := parseGap("siem", id); ok && g.Events == left.Events {
+				told++
+			}
+		}
+		if told != 1 || len(feed.kv) != 0 {
+			t.Errorf("told %d times; left %v", told, feed.kv)
+		}
+	})
 }

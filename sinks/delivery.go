@@ -186,7 +186,7 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 	}
 	replayed := b.replay != nil && len(b.items) == 0 && f.keepReplay(&c, b.replay)
 	ahead := f.passed - f.saved
-	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 || drops > 0 || replayed ||
+	worth := len(c.DeadLetters) > 0 || len(c.Redelivered) > 0 || len(c.Events) > 0 || drops > 0 || replayed ||
 		ahead > 0 && (attempted || ahead >= flushSkippedAt || time.Since(f.unsavedFrom) >= flushSkipped)
 	if !worth {
 		return nil
