@@ -65,7 +65,7 @@ func NewReports(sink string, store ReportStore, o ReportOptions) *Reports {
 
 func (c *Config) checkReports(report func(setting, hint, format string, args ...any)) {
 	if c.Heartbeat != 0 && c.Heartbeat < minHeartbeat {
-		report("heartbeat", "leave it out for none", "%s is too often, %s is the least", c.Heartbeat, minHeartbeat)
+		report("heartbeat", "leave it out for none", "%s is too often, %s is the least", registry.FormatDuration(c.Heartbeat), registry.FormatDuration(minHeartbeat))
 	}
 	if c.Digest != nil {
 		var err error
@@ -159,6 +159,9 @@ func (r *Reports) tally(ctx context.Context, after int64, when Condition) (*feed
 				return c, nil
 			}
 			c.pos = ev.Pos
+			if ev.Type == soar.EventTelemetry { // there is no end of it, and nothing in it to count
+				continue
+			}
 			if seen++; seen > maxCounted {
 				c.more, c.pos = true, head
 				return c, nil

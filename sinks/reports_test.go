@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -326,4 +327,69 @@ func TestNothingToTell(t *testing.T) {
 	if NewReports("s", newKeptFeed(t), ReportOptions{}) != nil || NewSilenceAlarm(newKeptFeed(t), AlarmSettings{}, nil, nil) != nil {
 		t.Error("something runs for nothing")
 	}
+}
+
+// Rows of telemetry, of which there may be millions between two digests, keep no alert
+// from being counted.
+func TestDigestCountsBesideTelemetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newKeptFeed(t)
+		rows := make([]soar.Event, maxCounted+1)
+		for i := range rows {
+			rows[i] = soar.Event{ID: fmt.Sprintf("row-%d", i), Type: soar.EventTelemetry, At: time.Now(), Row: &soar.Row{Query: "dns"}}
+		}
+		report(t, feed, digestTimes(t, DigestSettings{At: []string{"08:00"}}))
+		synctest.Wait()
+		if _, err := feed.Commit(t.Context(), soar.Change{Events: rows}); err != nil {
+			t.Fatal(err)
+		}
+		feed.alerts("A", 3, 1)
+		until(t, day(t, "2000-01-01T08:00:30Z"))
+		got := feed.told(soar.EventDigest)
+		if len(got) != 1 || !strings.Contains(got[0].Text, "3 alerts came in") || strings.Contains(got[0].Text, "More has happened") {
+			t.Errorf("digests %+v", got)
+		}
+	})
+}
+
+// failingFeed cannot be read behind a place, for a while.
+type failingFeed struct {
+	*keptFeed
+	behind atomic.Int64 // 0: all can be read
+}
+
+func (f *failingFeed) Feed(ctx context.Context, after int64, limit int) ([]soar.Event, error) {
+	if behind := f.behind.Load(); behind > 0 && after >= behind {
+		return nil, errDown
+	}
+	return f.keptFeed.Feed(ctx, after, limit)
+}
+
+// The end of a silence is told also when the store fails just after the alert that ends it.
+func TestSilenceAlarmWhenTheStoreFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := &failingFeed{keptFeed: newKeptFeed(t)}
+		a := NewSilenceAlarm(feed, AlarmSettings{NoAlertsFor: time.Hour}, nil, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		time.Sleep(2 * time.Hour)
+		feed.behind.Store(2) // the alarm is the first event, the alert the second
+		feed.alerts("A", 1, 1)
+		time.Sleep(time.Minute)
+		feed.behind.Store(0)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var ids []string
+		for _, ev := range feed.told(soar.EventTrouble) {
+			ids = append(ids, ev.ID[:strings.LastIndex(ev.ID, "/")])
+		}
+		if fmt.Sprint(ids) != "[no-alerts/ alerts-again/]" {
+			t.Errorf("told %v", ids)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

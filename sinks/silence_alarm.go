@@ -115,6 +115,7 @@ func (a *SilenceAlarm) look(ctx context.Context, began time.Time) (time.Duration
 	mark := a.mark
 	events, err := a.read(ctx, mark)
 	if err != nil {
+		a.mark = nil // it has changed, and nobody was told why
 		return 0, err
 	}
 	wait := lookAtClock
