@@ -220,7 +220,7 @@ func NewForwarder(name string, sink Sink, feed Feed, o ForwarderOptions) (*Forwa
 		name: name, sink: sink, feed: feed, kv: kv, o: o, metrics: m,
 		route:   newRoute(name, o.Events, o.When, o.Routes),
 		log:     o.Log.With("sink", name),
-		grouper: newGrouper(name, o.Group, o.Log.With("sink", name)),
+		grouper: newGrouper(name, o.Group, o.Redact, o.Log.With("sink", name)),
 		jitter:  func(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) },
 		resume:  make(chan struct{}, 1),
 		limit:   o.MaxBatch,

@@ -130,9 +130,10 @@ const updateLost = 10 * time.Minute
 // store in the Change that moves it. So a crash between any two commits neither loses
 // a count nor counts anything twice.
 type grouper struct {
-	sink string
-	o    GroupOptions
-	log  *slog.Logger
+	sink   string
+	o      GroupOptions
+	redact func(soar.Event) soar.Event // nil takes out nothing
+	log    *slog.Logger
 
 	ahead, kept *groups
 	series      map[string]*series // by kin
@@ -140,8 +141,8 @@ type grouper struct {
 	jqFailed    bool
 }
 
-func newGrouper(sink string, o GroupOptions, log *slog.Logger) *grouper {
-	return &grouper{sink: sink, o: o, log: log, ahead: newGroups(), kept: newGroups(), series: map[string]*series{}}
+func newGrouper(sink string, o GroupOptions, redact func(soar.Event) soar.Event, log *slog.Logger) *grouper {
+	return &grouper{sink: sink, o: o, redact: redact, log: log, ahead: newGroups(), kept: newGroups(), series: map[string]*series{}}
 }
 
 // load reads what the store has. What cannot be read is forgotten, and told in an error
@@ -225,11 +226,22 @@ func (g *grouper) both(do effect) {
 	do(g.kept)
 }
 
+// clean is an event of an alert as the receiver may know it. What is told of a group goes
+// through it, since the words of a group are told with its first alert only: by that alone
+// nobody could take out what stood in the others.
+func (g *grouper) clean(ev *soar.Event) *soar.Event {
+	if g.redact == nil {
+		return ev
+	}
+	clean := g.redact(*ev)
+	return &clean
+}
+
 // kinOf is what the configuration says that an alert has in common with others; ok is
 // false when it groups nothing, or the alert has no answer.
-func (g *grouper) kinOf(ctx context.Context, ev *soar.Event) (kin, shown string, ok bool) {
+func (g *grouper) kinOf(ctx context.Context, ev *soar.Event) (kin string, ok bool) {
 	if g.o.By == nil {
-		return "", "", false
+		return "", false
 	}
 	parts := make([]string, len(g.o.By))
 	for i, by := range g.o.By {
@@ -239,10 +251,22 @@ func (g *grouper) kinOf(ctx context.Context, ev *soar.Event) (kin, shown string,
 				g.log.Warn("group.by cannot be evaluated, such alerts are delivered one by one", "event", ev.ID, "err", err)
 			}
 			g.jqFailed = true
-			return "", "", false
+			return "", false
 		}
 	}
-	return "by\x00" + strings.Join(parts, "\x00"), shortKey(parts), true
+	return "by\x00" + strings.Join(parts, "\x00"), true
+}
+
+// keyOf is the same for people.
+func (g *grouper) keyOf(ctx context.Context, ev *soar.Event) string {
+	ev = g.clean(ev)
+	var parts []string
+	for _, by := range g.o.By {
+		if part, err := by(ctx, ev); err == nil { // else what it reads was taken out
+			parts = append(parts, part)
+		}
+	}
+	return shortKey(parts)
 }
 
 // likeKin is what alerts of a storm have in common.
@@ -258,7 +282,7 @@ func shortKey(parts []string) string {
 
 // received decides about a new alert.
 func (g *grouper) received(ctx context.Context, ev *soar.Event, rest []soar.Event, wanted func(*soar.Event) bool, now time.Time) (verdict, []effect) {
-	kin, shown, grouping := g.kinOf(ctx, ev)
+	kin, grouping := g.kinOf(ctx, ev)
 	var effects []effect
 	join := func(kin string) bool {
 		open := g.ahead.newest(kin)
@@ -290,10 +314,10 @@ func (g *grouper) received(ctx context.Context, ev *soar.Event, rest []soar.Even
 	}
 	if grouping && !full {
 		head := gathered{
-			Key: shown, Kin: kin, Head: ev.Alert.Ref(), HeadEvent: ev.ID, HeadKey: ev.AlertKey,
+			Key: g.keyOf(ctx, ev), Kin: kin, Head: ev.Alert.Ref(), HeadEvent: ev.ID, HeadKey: ev.AlertKey,
 			First: ev.At, Last: ev.At, Ends: ev.At.Add(g.o.Window), Count: 1, ToldAt: now,
 		}
-		head.addHost(hostCalled(ev.Alert))
+		head.addHost(g.hostOf(ev, nil))
 		ev.Group = head.tell()
 		effects = append(effects, begin(head))
 	}
@@ -302,13 +326,23 @@ func (g *grouper) received(ctx context.Context, ev *soar.Event, rest []soar.Even
 
 // joined is the effect of one more alert.
 func (g *grouper) joined(open *gathered, ev *soar.Event) effect {
-	key, host, at := ev.AlertKey, hostCalled(ev.Alert), ev.At
+	key, host, at := ev.AlertKey, g.hostOf(ev, open), ev.At
 	return change(open.name(), func(o *gathered) {
 		o.add(key, host, at)
 		if o.Storm { // it goes on until it is quiet
 			o.Ends = earlier(at.Add(stormQuiet), o.First.Add(stormLongest))
 		}
 	})
+}
+
+// hostOf is the host of an alert. Its name is looked for only where a group, if there is
+// one, has room for it.
+func (g *grouper) hostOf(ev *soar.Event, in *gathered) groupHost {
+	h := groupHost{called: hostCalled(ev.Alert)}
+	if h.called != "" && (in == nil || len(in.Names) < maxNames && !in.Hosts.has(h.called)) {
+		h.shown = hostCalled(g.clean(ev).Alert)
+	}
+	return h
 }
 
 func earlier(a, b time.Time) time.Time {

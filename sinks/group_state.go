@@ -85,7 +85,7 @@ func (g *gathered) has(kin string, alert int64) bool {
 }
 
 // add counts an alert.
-func (g *gathered) add(alert int64, host string, at time.Time) {
+func (g *gathered) add(alert int64, host groupHost, at time.Time) {
 	g.Count++
 	if g.From == 0 {
 		g.From = alert
@@ -98,11 +98,14 @@ func (g *gathered) add(alert int64, host string, at time.Time) {
 	g.News++
 }
 
-func (g *gathered) addHost(host string) {
-	if host == "" || !g.Hosts.add(host) || len(g.Names) == maxNames {
+// groupHost is a host, and its name as the receiver may know it.
+type groupHost struct{ called, shown string }
+
+func (g *gathered) addHost(host groupHost) {
+	if host.called == "" || !g.Hosts.add(host.called) || len(g.Names) == maxNames || host.shown == "" || slices.Contains(g.Names, host.shown) {
 		return
 	}
-	g.Names = append(g.Names, host)
+	g.Names = append(g.Names, host.shown)
 }
 
 // count counts what became of a member.
@@ -130,16 +133,25 @@ type hostSet map[uint64]struct{}
 
 // add reports whether the host is new.
 func (s *hostSet) add(host string) bool {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(host)) // it never fails
-	if _, known := (*s)[h.Sum64()]; known || len(*s) >= maxHosts {
+	if s.has(host) || len(*s) >= maxHosts {
 		return false
 	}
 	if *s == nil {
 		*s = hostSet{}
 	}
-	(*s)[h.Sum64()] = struct{}{}
+	(*s)[hostSum(host)] = struct{}{}
 	return true
+}
+
+func (s hostSet) has(host string) bool {
+	_, known := s[hostSum(host)]
+	return known
+}
+
+func hostSum(host string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(host)) // it never fails
+	return h.Sum64()
 }
 
 // MarshalText is base64 of the hashes in their order.

@@ -232,8 +232,9 @@ func TestGroupKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := newGrouper("s", GroupOptions{By: keys}, slog.New(slog.DiscardHandler))
-		if _, shown, ok := g.kinOf(t.Context(), &ev); !ok || shown != tt.want {
+		g := newGrouper("s", GroupOptions{By: keys}, nil, slog.New(slog.DiscardHandler))
+		_, ok := g.kinOf(t.Context(), &ev)
+		if shown := g.keyOf(t.Context(), &ev); !ok || shown != tt.want {
 			t.Errorf("by %v: %q, %t; want %q", tt.by, shown, ok, tt.want)
 		}
 	}
@@ -247,7 +248,7 @@ func TestGroupKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := newGrouper("s", GroupOptions{By: keys}, slog.New(slog.DiscardHandler)).kinOf(t.Context(), &ev); ok {
+	if _, ok := newGrouper("s", GroupOptions{By: keys}, nil, slog.New(slog.DiscardHandler)).kinOf(t.Context(), &ev); ok {
 		t.Error("a failing expression groups")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -74,6 +75,15 @@ func (s Silence) String() string {
 	return text
 }
 
+// shown is the silence in the words of an alert that it covers, out of which was taken
+// what must not be told.
+func (s Silence) shown(clean *soar.Alert) Silence {
+	if s.Rule = clean.Title(); s.Host != "" {
+		s.Host = hostCalled(clean)
+	}
+	return s
+}
+
 // covers reports whether an alert is kept out of a sink at a time.
 func (s *Silence) covers(sink string, a *soar.Alert, at time.Time) bool {
 	return (s.Sink == "" || s.Sink == sink) && at.Before(s.Until) && s.Rule == a.Title() &&
@@ -98,7 +108,7 @@ func (s *Silence) check(now time.Time) error {
 	case keep <= 0:
 		report("it would end at once")
 	case keep > maxSilence:
-		report("it would hold for %s, and %s is the longest: a rule that is never wanted is better turned off on the server", keep.Round(time.Hour), maxSilence)
+		report("it would hold for %s, and %s is the longest: a rule that is never wanted is better turned off on the server", registry.FormatDuration(keep.Round(time.Hour)), registry.FormatDuration(maxSilence))
 	}
 	for _, text := range []string{s.Sink, s.Rule, s.Host, s.By, s.Reason} {
 		if len(text) > maxSilenceBytes {

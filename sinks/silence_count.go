@@ -21,10 +21,14 @@ func (g *grouper) silence(ev *soar.Event) ([]effect, bool) {
 		return nil, silent
 	}
 	name := one.ID + "-" + strconv.FormatInt(one.At.UnixMicro(), 36)
+	words := ""
+	if g.ahead.silenced[name] == nil {
+		words = one.shown(g.clean(ev).Alert).String()
+	}
 	return []effect{func(s *groups) {
 		c := s.silenced[name]
 		if c == nil {
-			c = &silenced{ID: one.ID, Since: one.At, Words: one.String(), By: one.By}
+			c = &silenced{ID: one.ID, Since: one.At, Words: words, By: one.By}
 			s.silenced[name] = c
 		}
 		c.Count++

@@ -45,7 +45,7 @@ type alone struct {
 	at         time.Time
 	ref, event string
 	key        int64
-	host       string
+	host       groupHost
 }
 
 // pace decides whether an alert begins a storm. It looks at the like alerts of the
@@ -68,7 +68,7 @@ func (g *grouper) pace(kin string, ev *soar.Event, rest []soar.Event, wanted fun
 			return onHold, nil
 		}
 	}
-	s.alerts = append(s.alerts, alone{ev.At, ev.Alert.Ref(), ev.ID, ev.AlertKey, hostCalled(ev.Alert)})
+	s.alerts = append(s.alerts, alone{ev.At, ev.Alert.Ref(), ev.ID, ev.AlertKey, g.hostOf(ev, nil)})
 	return goesOut, nil
 }
 
@@ -118,13 +118,13 @@ func (g *grouper) makeRoom(at time.Time) {
 func (g *grouper) storm(kin string, s *series, ev *soar.Event, now time.Time) effect {
 	head := s.alerts[0]
 	one := gathered{
-		Key: shortKey([]string{ev.Alert.Title()}), Kin: kin, Storm: true, Head: head.ref, HeadEvent: head.event, HeadKey: head.key,
+		Key: shortKey([]string{g.clean(ev).Alert.Title()}), Kin: kin, Storm: true, Head: head.ref, HeadEvent: head.event, HeadKey: head.key,
 		First: head.at, Last: head.at, Count: len(s.alerts), ToldAt: now,
 	}
 	for _, a := range s.alerts {
 		one.addHost(a.host)
 	}
-	one.add(ev.AlertKey, hostCalled(ev.Alert), ev.At)
+	one.add(ev.AlertKey, g.hostOf(ev, nil), ev.At)
 	one.Ends = earlier(ev.At.Add(stormQuiet), one.First.Add(stormLongest))
 	g.log.Info("alerts come too fast to be shown one by one, they are counted with the first of them",
 		"head", one.Head, "delivered", len(s.alerts), "per_minute", g.o.Storm)
@@ -147,7 +147,7 @@ func (g *grouper) groupOf(ctx context.Context, ev *soar.Event) *gathered {
 			return one
 		}
 	}
-	if kin, _, ok := g.kinOf(ctx, ev); ok {
+	if kin, ok := g.kinOf(ctx, ev); ok {
 		return find(kin)
 	}
 	return nil
