@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// rememberedOutcomes and rememberedIDs bound what is kept of one alert's thread.
+	// rememberedOutcomes, rememberedUndo and rememberedIDs bound what is kept of one alert's thread.
 	rememberedOutcomes = 50
+	rememberedUndo     = 20
 	rememberedIDs      = 2 * slackMaxBatch
 	// keepSent is how long the message of a single event is remembered, which
 	// matters when it is delivered twice.
@@ -37,6 +38,8 @@ type thread struct {
 	LikeSteps map[string]int `json:"like_steps,omitempty"`
 	// Shown is the fingerprint of the message as it stands there.
 	Shown string `json:"shown,omitempty"`
+
+	unsaved bool // something was counted since it was read
 }
 
 // undoable is a run whose effects can be taken back.
@@ -56,6 +59,9 @@ func (t *thread) knows(id string) bool {
 // fold takes in what an event says about the alert, once. ref is the alert's own: an
 // event of a like alert says on which host it was.
 func (t *thread) fold(ref string, ev *soar.Event) {
+	if ev.Approval != nil && ev.Approval.State != soar.ApprovalWaiting {
+		delete(t.Waiting, ev.Approval.ID) // also when it comes again, and its question before it
+	}
 	switch {
 	case ev.Type == soar.EventAlertGrouped:
 		if ev.Group == nil {
@@ -68,15 +74,19 @@ func (t *thread) fold(ref string, ev *soar.Event) {
 	case ev.Type == soar.EventNotification, ev.Undo != nil, t.knows(ev.ID):
 		return
 	case ev.Approval != nil:
-		id := ev.Approval.ID
 		if ev.Approval.State == soar.ApprovalWaiting {
 			if t.Waiting == nil {
 				t.Waiting = map[string]string{}
 			}
-			t.Waiting[id] = ev.Approval.Text
+			t.Waiting[ev.Approval.ID] = ev.Approval.Text
 			return
 		}
-		delete(t.Waiting, id)
+	case ofLike(ref, ev):
+		// It is counted here, and gets no reply: one for each of a thousand would bury
+		// what people look for. Its undo has no button: that would name another host.
+		t.Told = append(t.Told, ev.ID)
+		t.Told = t.Told[max(0, len(t.Told)-rememberedIDs):]
+		t.unsaved = true
 	case ev.Outcome != nil && ev.Run != nil:
 		t.foldUndo(ev)
 	case ev.Run != nil && ev.Type == soar.EventRunFinished:
@@ -127,6 +137,7 @@ func (t *thread) foldUndo(ev *soar.Event) {
 		i := t.undoOf(ev.Run.ID)
 		if i < 0 {
 			t.Undo = append(t.Undo, undoable{Run: ev.Run.ID, Playbook: ev.Run.Playbook})
+			t.Undo = t.Undo[max(0, len(t.Undo)-rememberedUndo):]
 			i = len(t.Undo) - 1
 		}
 		t.Undo[i].Steps++
@@ -151,6 +162,7 @@ func (s *slackSink) saveThread(ctx context.Context, ref string, t *thread) error
 	if err != nil {
 		return err
 	}
+	t.unsaved = false // memory holds on to what the store would not take
 	return s.memory.remember(ctx, "alert/"+ref, string(text), s.settings.KeepThreads)
 }
 
@@ -191,7 +203,11 @@ func (s *slackSink) about(ctx context.Context, p *slackPiece) error {
 		}
 	}
 	err = s.replies(ctx, p, t)
-	if errors.Is(err, errThreadGone) && a != nil {
+	if errors.Is(err, errThreadGone) && a == nil {
+		// Only like alerts are told of, so there is nothing to post the message anew from.
+		return s.without(ctx, p)
+	}
+	if errors.Is(err, errThreadGone) {
 		// Somebody deleted the message. It is posted anew with all that is known.
 		t.place = place{}
 		if err := s.head(ctx, a, t); err != nil {
@@ -259,15 +275,9 @@ func (s *slackSink) replies(ctx context.Context, p *slackPiece, t *thread) error
 		ended = nil
 		return err
 	}
-	like := 0
 	for _, ev := range p.events {
 		switch {
 		case t.told(ev.ID):
-		case !byItself(ev) && ofLike(p.ref, ev):
-			// The message of the alert counts it, and says what went wrong. A reply for each
-			// of a thousand would bury that.
-			t.Told = append(t.Told, ev.ID)
-			like++
 		case byItself(ev):
 			if err := flush(); err != nil {
 				return err
@@ -279,10 +289,9 @@ func (s *slackSink) replies(ctx context.Context, p *slackPiece, t *thread) error
 			ended = append(ended, ev)
 		}
 	}
-	if err := flush(); err != nil || like == 0 {
+	if err := flush(); err != nil || !t.unsaved {
 		return err
 	}
-	t.Told = t.Told[max(0, len(t.Told)-rememberedIDs):]
 	return s.saveThread(ctx, p.ref, t)
 }
 
@@ -320,6 +329,7 @@ func (s *slackSink) alone(ctx context.Context, ev *soar.Event, parent place) err
 	if err != nil {
 		return err
 	}
+	var noted error
 	if ev.Type == soar.EventApprovalRequested && ev.Approval != nil {
 		text, err := json.Marshal(at)
 		if err != nil {
@@ -327,11 +337,10 @@ func (s *slackSink) alone(ctx context.Context, ev *soar.Event, parent place) err
 		}
 		// A crash here leaves a question whose buttons stay; a click on them is told
 		// what became of it.
-		if err := s.memory.remember(ctx, "question/"+ev.Approval.ID, string(text), s.settings.KeepThreads); err != nil {
-			return err
-		}
+		noted = s.memory.remember(ctx, "question/"+ev.Approval.ID, string(text), s.settings.KeepThreads)
 	}
-	return s.memory.remember(ctx, key, at.TS, keepSent) // a crash before it repeats the message
+	// A crash before it repeats the message.
+	return errors.Join(noted, s.memory.remember(ctx, key, at.TS, keepSent))
 }
 
 // answered writes the answer into the message of the question. It reports false where
@@ -366,12 +375,11 @@ func (s *slackSink) once(ctx context.Context, p *slackPiece, make func([]*soar.E
 	if err != nil {
 		return err
 	}
+	var noted error
 	for _, ev := range fresh { // a crash before it repeats the message
-		if err := s.memory.remember(ctx, "event/"+ev.ID, "sent", keepSent); err != nil {
-			return err
-		}
+		noted = errors.Join(noted, s.memory.remember(ctx, "event/"+ev.ID, "sent", keepSent))
 	}
-	return nil
+	return noted
 }
 
 // fresh are the events that were not told.
