@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ const (
 const (
 	// extendBy is how much later an effect is taken back by a click.
 	extendBy = 4 * time.Hour
-	// undoButtons is how many runs of one alert have a button.
+	// undoButtons is how many runs of one alert have a button: the last ones.
 	undoButtons = 3
 )
 
@@ -80,11 +81,13 @@ func (b slackButtons) alert(a *soar.Alert, t *thread) (list []slack.BlockElement
 	if !b.on || len(ref) > slackValueMax {
 		return list
 	}
-	for i, u := range t.Undo {
-		if !u.Ended || i >= undoButtons {
+	shown := 0
+	for _, u := range slices.Backward(t.Undo) {
+		if !u.Ended || shown == undoButtons {
 			continue // the run itself may still act
 		}
-		list = append(list, button(fmt.Sprintf("%s/%d", pressUndo, i), "Undo "+u.Playbook, u.Run.String(), slack.StyleDanger,
+		shown++
+		list = append(list, button(fmt.Sprintf("%s/%d", pressUndo, shown-1), "Undo "+u.Playbook, u.Run.String(), slack.StyleDanger,
 			sure("Take it back?", fmt.Sprintf("%s of playbook %s on %s will be taken back, by a run of its own.", countOf(u.Steps, "action"), u.Playbook, hostCalled(a)), "Undo")))
 	}
 	if a.Status != soar.StatusResolved {
