@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -193,6 +194,15 @@ func judgeDial(err error) error {
 	return err
 }
 
+// setupStatuses are about who asks, where and in what form, and never about what an
+// event says (RFC 9110, section 15.5): 415 is also the answer to gzip where nobody
+// expects it, 406 that to an unknown media type, 402 that of an account that is shut.
+var setupStatuses = []int{
+	http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+	http.StatusNotAcceptable, http.StatusProxyAuthRequired, http.StatusLengthRequired, http.StatusUnsupportedMediaType,
+	http.StatusMisdirectedRequest, http.StatusUpgradeRequired, http.StatusUnavailableForLegalReasons,
+}
+
 // judge is the class of an answer by its status alone: nil for 2xx, a
 // *RetryAfter where the receiver names a time, ErrTooLarge, ErrConfig, ErrGone,
 // ErrPermanent, or a plain error for what passes.
@@ -208,8 +218,7 @@ func (r reply) judge(now time.Time) error {
 			return &RetryAfter{Wait: wait, Err: err}
 		}
 		return err
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound,
-		status == http.StatusMethodNotAllowed, status == http.StatusProxyAuthRequired, status < 400:
+	case slices.Contains(setupStatuses, status), status < 400:
 		return r.errorf(ErrConfig)
 	case status == http.StatusGone:
 		return r.errorf(ErrGone)

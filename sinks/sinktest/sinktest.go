@@ -61,7 +61,7 @@ func ClassOf(err error) Class {
 var Classes = map[int]Class{
 	301: Config, 302: Config, 307: Config,
 	400: Permanent, 422: Permanent,
-	401: Config, 403: Config, 404: Config, 410: Config,
+	401: Config, 402: Config, 403: Config, 404: Config, 406: Config, 410: Config, 415: Config,
 	413: TooLarge,
 	408: Transient, 425: Transient, 429: Transient,
 	500: Transient, 502: Transient, 503: Transient, 504: Transient,
