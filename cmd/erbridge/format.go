@@ -13,6 +13,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/jq"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/playtest"
 	"github.com/erbridge/erbridge/sinks"
 )
 
@@ -160,8 +161,11 @@ func (p *formatPreview) read(cmd *cobra.Command) (soar.Event, error) {
 		}
 		return ev, nil
 	}
-	alert, err := readAlert(strings.NewReader(string(data)), "-")
-	return sinks.SampleEvent(kind, alert), err
+	alert, _, err := playtest.ReadAlert(data)
+	if err != nil {
+		return soar.Event{}, usagef("%s: not an alert: %v", inputName(p.path), err)
+	}
+	return sinks.SampleEvent(kind, alert), nil
 }
 
 // readBounded reads a file, or standard input for -.

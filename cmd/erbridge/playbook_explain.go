@@ -206,12 +206,20 @@ func readStored(stdin io.Reader, path string) (stored soar.StoredAlert, err erro
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxDataBytes))
 	if err != nil {
-		return stored, fmt.Errorf("alert %s: %w", path, err)
+		return stored, fmt.Errorf("alert %s: %w", inputName(path), err)
 	}
 	if stored.Alert, stored.ReceivedAt, err = playtest.ReadAlert(data); err != nil {
-		return stored, usagef("--alert %s: not an alert: %v", path, err)
+		return stored, usagef("%s: not an alert: %v", inputName(path), err)
 	}
 	return stored, nil
+}
+
+// inputName is what messages call a file, or standard input for -.
+func inputName(path string) string {
+	if path == "-" {
+		return "standard input"
+	}
+	return path
 }
 
 // showExplanation prints the tree of conditions, the word of the guard and the steps.
