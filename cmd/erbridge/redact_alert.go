@@ -60,6 +60,10 @@ Names of columns are listed where they change. The store keeps alerts as they ca
 			if err != nil {
 				return err
 			}
+			if len(list) == 0 && out.format == "table" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "nothing is taken out of alert %s: sinks get it as it stands in the store\n", clean(alert.Ref()))
+				return nil
+			}
 			return printList(cmd.Context(), cmd, &out, list, []column[redaction]{
 				{"path", func(r redaction) string { return r.Path }},
 				{"now", func(r redaction) string { return r.Now }},

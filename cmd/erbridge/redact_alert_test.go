@@ -23,6 +23,14 @@ func TestRedactTest(t *testing.T) {
 	if code != exitOK || stdout != want {
 		t.Errorf("exit code %d\n got %s%s\nwant %s", code, stdout, stderr, want)
 	}
+	plain := `{"server":"er","id":"8","source":"rule","severity":"low","created_at":"2026-11-22T03:00:00Z","event_time":"2026-11-22T03:00:00Z","host":{"name":"pc"}}`
+	if stdout, stderr, code := erbridge(t, plain, "redact", "test", "-c", config, "--file", "-"); code != exitOK || stdout != "" ||
+		!strings.Contains(stderr, "nothing is taken out of alert er-8") {
+		t.Errorf("exit code %d of an alert without secrets: %s%s", code, stdout, stderr)
+	}
+	if _, stderr, code := erbridge(t, "{", "redact", "test", "-c", config, "--file", "-"); code != exitUsage || !strings.Contains(stderr, "standard input: not an alert") {
+		t.Errorf("exit code %d of what is no alert: %s", code, stderr)
+	}
 	if _, stderr, code := erbridge(t, "", "redact", "test", "-c", config); code != exitUsage || !strings.Contains(stderr, "--alert") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
