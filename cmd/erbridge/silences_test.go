@@ -23,7 +23,7 @@ func TestSilenceCommands(t *testing.T) {
 	run("bad time", exitUsage, "expected a time such as", "silences", "add", "--rule", "A", "--for", "soon")
 	run("host of an alert", exitUsage, "--host goes with --rule", "silences", "add", "--alert", "er-1", "--host", "x", "--for", "1h")
 	run("no such alert", exitNotFound, `alert "er-1": not found`, "silences", "add", "--alert", "er-1", "--for", "1h")
-	run("no such sink", exitNotFound, `no sink "nope"`, "silences", "add", "--rule", "A", "--sink", "nope", "--for", "1h")
+	run("no such sink", exitNotFound, `sink "nope": not found`, "silences", "add", "--rule", "A", "--sink", "nope", "--for", "1h")
 	run("too long", exitUsage, "is the longest", "silences", "add", "--rule", "A", "--for", "365d")
 	run("add", exitOK, `"Odd shell" on PC-1`, "silences", "add", "--rule", "Odd shell", "--host", "PC-1", "--for", "4h", "--reason", "a drill", "--by", "ann")
 	id := strings.Trim(run("list", exitOK, "", "silences", "list", "-o", "json", "--jq", ".[0].id"), "\"\n")

@@ -120,13 +120,13 @@ func (d *Daemon) configured() config.Sinks {
 }
 
 func unknownSink(name string, known config.Sinks) error {
-	text := fmt.Sprintf("no sink %q", name)
+	hint := ""
 	if near := registry.Nearest(name, known.Names()); near != "" {
-		text += fmt.Sprintf("; did you mean %q?", near)
+		hint = fmt.Sprintf("; did you mean %q?", near)
 	} else if len(known) > 0 {
-		text += "; there are " + strings.Join(known.Names(), ", ")
+		hint = "; there are " + strings.Join(known.Names(), ", ")
 	}
-	return fmt.Errorf("%s: %w", text, soar.ErrNotFound)
+	return fmt.Errorf("sink %q: %w%s", name, soar.ErrNotFound, hint)
 }
 
 // testPatience bounds one test of a sink.
