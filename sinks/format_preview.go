@@ -120,12 +120,15 @@ func SampleEvent(t soar.EventType, a soar.Alert) soar.Event {
 			ID: "example", State: soar.ApprovalWaiting, Run: run.ID, Step: "contain", Playbook: run.Playbook, Action: "host.contain", Alert: a.Ref(), Count: 1,
 			Text: "May playbook example do host.contain on " + a.Host.Name + "?", AskedAt: at, Expires: at.Add(30 * time.Minute),
 		}
+		ev.Text = "approval example: " + ev.Approval.Text
 		if t == soar.EventApprovalDecided {
+			ev.Text = "approval example is approved: " + ev.Approval.Text
 			ev.Approval.State, ev.Approval.DecidedAt = soar.ApprovalApproved, at
 			ev.Approval.Votes = []soar.Vote{{By: "analyst", Agree: true, At: at}}
 		}
 	case soar.EventUndoSoon:
 		ev.Run = run
+		ev.Text = "host.contain on " + a.Host.Name + " is taken back in 15m by itself"
 		ev.Undo = &soar.Undo{At: at.Add(15 * time.Minute), Of: run.ID, Step: "contain", Action: "host.contain", Do: "host.release", Target: a.Host.Identifier}
 	case soar.EventAlertGrouped:
 		ev.Group = &soar.Group{Key: a.Title(), Head: a.Ref(), Count: 12, Hosts: 1, Names: []string{a.Host.Name}, First: a.CreatedAt, Last: at}

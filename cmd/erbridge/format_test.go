@@ -74,6 +74,20 @@ func TestFormatPreview(t *testing.T) {
 }
 
 // Every type of event has a sample, and every format takes the samples.
+func TestFormatPreviewOfQuestions(t *testing.T) {
+	alert := write(t, t.TempDir(), "alert.json", `{"server": "er", "id": "7", "severity": "high", "status": "open", "host": {"name": "WIN-1"}}`)
+	for kind, want := range map[string]string{
+		"approval.requested": "May playbook example do host.contain on WIN-1?",
+		"approval.decided":   "approval example is approved: May playbook example do host.contain on WIN-1?",
+		"undo.soon":          "host.contain on WIN-1",
+	} {
+		stdout, stderr, code := erbridge(t, "", "format", "preview", "--file", alert, "--event", kind, "--format", "text")
+		if code != exitOK || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit code %d, %q, %q; want %q", kind, code, stdout, stderr, want)
+		}
+	}
+}
+
 func TestFormatPreviewOfEveryEvent(t *testing.T) {
 	alert := write(t, t.TempDir(), "alert.json", `{"server": "er", "id": "7", "severity": "high", "status": "open", "host": {"name": "WIN-1"}, "event": {"path": "/bin/sh"}}`)
 	for _, kind := range eventTypes() {
