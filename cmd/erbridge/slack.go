@@ -190,6 +190,9 @@ func slackSinkOf(cfg *config.Config, names []string) (name string, settings *sin
 	for i := range cfg.Sinks {
 		s, ok := cfg.Sinks[i].Settings.(*sinks.SlackSettings)
 		if !ok {
+			if len(names) > 0 && names[0] == cfg.Sinks[i].Name {
+				return "", nil, usagef("sink %q is of type %s: test it with erbridge sinks test %s", names[0], cfg.Sinks[i].Type, names[0])
+			}
 			continue
 		}
 		known = append(known, cfg.Sinks[i].Name)

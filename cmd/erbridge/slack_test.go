@@ -66,7 +66,7 @@ store: {path: data}
 	if code != exitRefused || !strings.Contains(out, "FAILED  post") || !strings.Contains(errs, "/invite the bot") {
 		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
-	if _, errs, code = erbridge(t, "", "slack", "test", "screen", "-c", config("#soc")); code != exitUsage || !strings.Contains(errs, "there is soc") {
+	if _, errs, code = erbridge(t, "", "slack", "test", "screen", "-c", config("#soc")); code != exitUsage || !strings.Contains(errs, `"screen" is of type stdout: test it with erbridge sinks test screen`) {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }
