@@ -2,6 +2,8 @@ package sinks
 
 import (
 	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
 )
 
 // Bounds of what may be configured.
@@ -23,10 +25,10 @@ func (c *Config) checkGroup(report func(setting, hint, format string, args ...an
 		report("group", "leave it out to put alerts of the same rule together", "by: expected from 1 to %d things that like alerts have in common", maxGroupBy)
 	}
 	if c.Group.Update < minGroupUpdate {
-		report("group", "", "update is %s, and must be %s or longer", c.Group.Update, minGroupUpdate)
+		report("group", "", "update is %s, and must be %s or longer", registry.FormatDuration(c.Group.Update), registry.FormatDuration(minGroupUpdate))
 	}
 	if c.Group.Window < c.Group.Update || c.Group.Window > maxGroupWindow {
-		report("group", "", "window is %s, and must be from update (%s) to %s", c.Group.Window, c.Group.Update, maxGroupWindow)
+		report("group", "", "window is %s, and must be from update (%s) to %s", registry.FormatDuration(c.Group.Window), registry.FormatDuration(c.Group.Update), registry.FormatDuration(maxGroupWindow))
 	}
 	var err error
 	if c.group, err = c.Group.Compile(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -53,7 +54,7 @@ func (r *Reports) heartbeat(ctx context.Context, now time.Time) (next time.Time,
 	}
 	text := fmt.Sprintf("erbridge %s is alive: %s since the last heartbeat, %d events wait for this sink.", r.o.Version, counts.alertsText(), max(head-cursor, 0))
 	if !known {
-		text = fmt.Sprintf("erbridge %s is alive. This is the first heartbeat; the next one comes in %s.", r.o.Version, r.o.Heartbeat)
+		text = fmt.Sprintf("erbridge %s is alive. This is the first heartbeat; the next one comes in %s.", r.o.Version, registry.FormatDuration(r.o.Heartbeat))
 	}
 	ev := soar.Event{ID: fmt.Sprintf("heartbeat/%s/%d", r.sink, now.UnixMilli()), Type: soar.EventHeartbeat, At: now.UTC(), To: r.sink, Text: text}
 	// The heartbeat comes behind what the feed has by now, and before anything that is

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/schedule"
 	"github.com/erbridge/erbridge/internal/soar"
 )

@@ -90,7 +90,7 @@ func TestSilenceThatCannotBe(t *testing.T) {
 		{"no rule", func(s *sinks.Silence) { s.Rule = " " }, "which alerts"},
 		{"nobody", func(s *sinks.Silence) { s.By = "" }, "by name"},
 		{"over already", func(s *sinks.Silence) { s.Until = now }, "end at once"},
-		{"for ever", func(s *sinks.Silence) { s.Until = now.AddDate(1, 0, 0) }, "is the longest"},
+		{"for ever", func(s *sinks.Silence) { s.Until = now.AddDate(1, 0, 0) }, "and 90d is the longest"},
 		{"long text", func(s *sinks.Silence) { s.Reason = strings.Repeat("x", 2000) }, "too long"},
 	} {
 		bad := good

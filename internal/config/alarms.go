@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/erbridge/erbridge/internal/registry"
 )
 
 // minAlarm is the shortest silence that people are told of: a poll takes its time.
@@ -13,7 +15,7 @@ const minAlarm = time.Minute
 func (c *checker) checkAlarms() {
 	check := func(d time.Duration, path ...string) {
 		if d != 0 && d < minAlarm {
-			c.addf(append([]string{"alarms"}, path...), "out-of-range", "0 is no alarm", "%s is too short, %s is the least", d, minAlarm)
+			c.addf(append([]string{"alarms"}, path...), "out-of-range", "0 is no alarm", "%s is too short, %s is the least", registry.FormatDuration(d), registry.FormatDuration(minAlarm))
 		}
 	}
 	check(c.cfg.Alarms.NoAlertsFor, "no_alerts_for")
