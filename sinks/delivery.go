@@ -262,10 +262,12 @@ func (f *Forwarder) deadLetter(it *item) soar.DeadLetter {
 	if err != nil { // an event that came out of JSON goes into JSON; its id is enough to find the alert
 		f.log.Error("dead letter without its event", "event", ev.ID, "err", err)
 	}
+	said := it.event
+	said.Text = it.reason.Error() // which may quote the event, as a condition does that fails on it
 	return soar.DeadLetter{
 		Origin:  "sink:" + f.name,
 		At:      f.o.Now().UTC(),
-		Reason:  oneLine(it.reason.Error(), maxReasonBytes),
+		Reason:  oneLine(f.redacted(said).Text, maxReasonBytes),
 		EventID: ev.ID,
 		Payload: payload,
 	}

@@ -74,3 +74,27 @@ func TestGroupsTellNothingThatIsTakenOut(t *testing.T) {
 		})
 	}
 }
+
+// The reason of a dead letter may quote what the event is about.
+func TestReasonOfADeadLetterQuotesNothingThatIsTakenOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed, sink := newKeptFeed(t), &keeper{}
+		when, err := CompileWhen(`.alert.rule.name | tonumber > 1`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hide := func(ev soar.Event) soar.Event {
+			a := *ev.Alert
+			a.Rule = &soar.Rule{Name: "[redacted]"}
+			ev.Alert, ev.Text = &a, strings.ReplaceAll(ev.Text, "hunter2", "[redacted]")
+			return ev
+		}
+		forward(t, feed, sink, ForwarderOptions{FromStart: true, When: when, Redact: hide})
+		feed.alerts("hunter2", 1, 1)
+		synctest.Wait()
+		dead := feed.deadLetters()
+		if len(dead) != 1 || !strings.Contains(dead[0].Reason, "[redacted]") || strings.Contains(dead[0].Reason+string(dead[0].Payload), "hunter2") {
+			t.Errorf("dead letters %+v", dead)
+		}
+	})
+}
