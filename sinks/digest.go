@@ -103,6 +103,8 @@ func dueDigest(times []*schedule.Times, since, now time.Time) (last time.Time, n
 	return last, n, next
 }
 
+func digestKey(sink string) string { return statePrefix(sink) + "digest" }
+
 func timesText(times []*schedule.Times) string {
 	texts := make([]string, len(times))
 	for i, t := range times {
@@ -119,7 +121,7 @@ func (r *Reports) digest(ctx context.Context, now time.Time) (next time.Time, er
 	if len(r.o.Digest) == 0 {
 		return next, nil
 	}
-	key := statePrefix(r.sink) + "digest"
+	key := digestKey(r.sink)
 	var mark digestMark
 	known, err := readValue(ctx, r.store, key, &mark)
 	if err != nil && !errors.Is(err, errBadValue) {

@@ -17,6 +17,8 @@ type heartbeatMark struct {
 	Head int64     `json:"head"` // of the feed, with the heartbeat in it
 }
 
+func heartbeatKey(sink string) string { return statePrefix(sink) + "heartbeat" }
+
 // heartbeat makes the event that is due, if the one before has been delivered: a sink
 // that was down for a day is not told twenty-four times that it was. It returns when to
 // look again.
@@ -24,7 +26,7 @@ func (r *Reports) heartbeat(ctx context.Context, now time.Time) (next time.Time,
 	if r.o.Heartbeat <= 0 {
 		return next, nil
 	}
-	key := statePrefix(r.sink) + "heartbeat"
+	key := heartbeatKey(r.sink)
 	var mark heartbeatMark
 	known, err := readValue(ctx, r.store, key, &mark)
 	if err != nil && !errors.Is(err, errBadValue) {

@@ -51,7 +51,7 @@ func ReleaseChange(sink, by string, at time.Time) soar.Change {
 
 // Forget deletes what is noted of a sink that is gone for good.
 func Forget(sink string) []soar.KV {
-	return []soar.KV{{Key: holdKey(sink)}, {Key: replayKey(sink)}, {Key: gapKey(sink)}}
+	return []soar.KV{{Key: holdKey(sink)}, {Key: replayKey(sink)}, {Key: gapKey(sink)}, {Key: digestKey(sink)}, {Key: heartbeatKey(sink)}}
 }
 
 // ReadHold is the hold on a sink, or nil.

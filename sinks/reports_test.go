@@ -393,3 +393,26 @@ func TestSilenceAlarmWhenTheStoreFails(t *testing.T) {
 		}
 	})
 }
+
+// A sink that is forgotten and comes back is told nothing of the time in between.
+func TestDigestOfAForgottenSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newKeptFeed(t)
+		o := digestTimes(t, DigestSettings{At: []string{"08:00"}})
+		o.Heartbeat = time.Hour
+		stop := report(t, feed, o)
+		synctest.Wait()
+		stop()
+		feed.alerts("A", 3, 1)
+		if _, err := feed.Commit(t.Context(), soar.Change{KV: Forget("siem")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		report(t, feed, o)
+		synctest.Wait()
+		beats := feed.told(soar.EventHeartbeat)
+		if n := len(feed.told(soar.EventDigest)); n != 0 || len(beats) != 2 || !strings.Contains(beats[1].Text, "first heartbeat") {
+			t.Errorf("%d digests, heartbeats %+v", n, beats)
+		}
+	})
+}
