@@ -144,5 +144,6 @@ func (k desk) Silence(ctx context.Context, sink, alert string, until time.Time, 
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("alerts like %s are silent until %s", kept, kept.Until.Format("2006-01-02 15:04 UTC")), nil
+	shown := sinks.SilenceLike(sink, k.d.redactor.Load().Alert(&stored.Alert), true) // the chat gets no more than events tell it
+	return fmt.Sprintf("alerts like %s are silent until %s", shown, kept.Until.Format("2006-01-02 15:04 UTC")), nil
 }

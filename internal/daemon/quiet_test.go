@@ -39,6 +39,10 @@ func TestRedactedBeforeASinkSeesIt(t *testing.T) {
 	d, stop := s.start()
 	first := fmt.Sprintf("er-%d", s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"}))
 	s.awaitEvent(d.Store(), runFinished(first))
+	words, err := d.desk().Silence(t.Context(), "chat", first, time.Now().Add(time.Hour), "ada", "")
+	if err != nil || strings.Contains(words, "WIN-FIN-01") || !strings.Contains(words, "on [redacted], in chat") {
+		t.Errorf("the answer in the chat: %q, %v", words, err)
+	}
 	s.configure(more + "redact: {patterns: ['WIN-[A-Z]+-\\d+']}\n")
 	if _, err := d.Reload(t.Context()); err != nil {
 		t.Fatal(err)
