@@ -87,6 +87,7 @@ func TestSinksPauseAndResumeWithoutADaemon(t *testing.T) {
 	runCases(t, deliveries(t), []commandCase{
 		{"resume what runs nowhere", []string{"sinks", "resume", "siem"}, "", exitFailed, nil, "erbridge is not running"},
 		{"pause", []string{"sinks", "pause", "siem", "--reason", "SIEM moves", "--by", "ada"}, "", exitOK, []string{"siem: paused, its events are kept until erbridge sinks resume siem"}, ""},
+		{"pause again", []string{"sinks", "pause", "siem", "--by", "bob"}, "", exitOK, nil, ""},
 		{"list", []string{"sinks", "list"}, "", exitOK, []string{"paused by " + daemon.SignedHere("ada") + ": SIEM moves"}, ""},
 		{"list as JSON", []string{"sinks", "list", "-o", "json", "--jq", ".[0].held.reason"}, "", exitOK, []string{`"SIEM moves"`}, ""},
 		{"pause of none", []string{"sinks", "pause", "sime"}, "", exitNotFound, nil, `did you mean "siem"?`},

@@ -31,11 +31,15 @@ type ReplayOrder struct {
 	Cancel bool `json:"cancel,omitempty"`
 }
 
-// HoldSink pauses a sink until ResumeSink, also over a restart.
+// HoldSink pauses a sink until ResumeSink, also over a restart. One that a person has
+// paused before keeps that person's reason, unless there is a new one.
 func (d *Daemon) HoldSink(ctx context.Context, o SinkOrder) error {
 	f, err := d.forwarder(o.Sink)
 	if err != nil {
 		return err
+	}
+	if o.Reason == "" && f.Status().Held != nil {
+		return nil
 	}
 	return f.Hold(ctx, o.hold(d.o.Now()))
 }
@@ -90,6 +94,15 @@ func (d *Daemon) forwarder(name string) (*sinks.Forwarder, error) {
 }
 
 func (f *offline) HoldSink(ctx context.Context, o SinkOrder) error {
+	if o.Reason == "" && slices.Contains(f.cfg.Sinks.Names(), o.Sink) {
+		st, err := f.open(ctx)
+		if err != nil {
+			return err
+		}
+		if held, err := sinks.ReadHold(ctx, st, o.Sink); err != nil || held != nil {
+			return err
+		}
+	}
 	change, err := sinks.HoldChange(o.Sink, o.hold(f.o.Now()))
 	if err != nil {
 		return err

@@ -67,6 +67,9 @@ func TestSinkIsPausedOverARestartAndResumed(t *testing.T) {
 	if err := c.HoldSink(ctx, SinkOrder{Sink: "archive", By: "ada", Reason: "it moves"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.HoldSink(ctx, SinkOrder{Sink: "archive", By: "bob"}); err != nil { // says nothing new
+		t.Fatal(err)
+	}
 	s.tell(d, "n1")
 	s.until(func() bool { return s.arrivals("other", "n1") == 1 })
 	if status := s.sinkStatus(c, "archive"); status.State != sinks.StateHeld || status.Circuit != sinks.CircuitOpen || status.Held.Reason != "it moves" {
