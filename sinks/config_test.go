@@ -41,7 +41,8 @@ func TestConfigReportsEveryMistake(t *testing.T) {
 		{"empty condition", `a: {type: stdout, when: ""}`, `c.yaml:1:25: when: `},
 		{"unknown event", `a: {type: stdout, events: [alert.recieved]}`, `c.yaml:1:28: unknown value "alert.recieved"`},
 		{"no events", `a: {type: stdout, events: []}`, `c.yaml:1:27: the sink would deliver nothing`},
-		{"batch too large", `a: {type: slack, webhook_url: {env: X}, max_batch: 2}`, `c.yaml:1:52: expected a number from 1 to 1 for type slack`},
+		{"batch too large", `a: {type: teams, url: {env: X}, max_batch: 2}`, `c.yaml:1:44: expected a number from 1 to 1 for type teams`},
+		{"bucket before an address", `a: {type: s3, endpoint: "http://127.0.0.1:9", bucket: soc}`, `c.yaml:1:25: the bucket cannot be put in front of an IP address`},
 		{"plain secret", `a: {type: slack, token: xoxb-1, channel: "#a"}`, `c.yaml:1:25: expected a secret`},
 		{"token and webhook", `a: {type: slack, token: {env: A}, channel: "#a", webhook_url: {env: B}}`, `c.yaml:1:25: token and webhook_url exclude each other`},
 		{"webhook without keys", `a: {type: webhook, url: "https://x.example", secrets: []}`, `c.yaml:1:55: at least one signing key`},
@@ -81,7 +82,7 @@ c: {type: syslog, address: nowhere, transport: udpp, framing: lf, rfc: 1}
 func TestConfigOptions(t *testing.T) {
 	configs, problems := readSinks(t, `
 plain: {type: stdout}
-chat: {type: slack, webhook_url: {env: X}}
+chat: {type: teams, url: {env: X}}
 tuned: {type: stdout, events: [trouble], when: '.alert.severity | at_least("high")', from_start: true, max_batch: 7, max_batch_bytes: 9, max_backoff: 5m}
 `)
 	if len(problems) > 0 {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -105,6 +106,8 @@ func (s *S3Settings) Check(report func(setting, hint, format string, args ...any
 		report("endpoint", "", "%s", strings.TrimPrefix(err.Error(), "url: "))
 	} else if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
 		report("endpoint", "", "no path here, bucket and prefix have settings of their own")
+	} else if net.ParseIP(u.Hostname()) != nil && !s.PathStyle {
+		report("endpoint path_style", "set path_style: true", "the bucket cannot be put in front of an IP address")
 	}
 	if !s3Bucket.MatchString(s.Bucket) {
 		report("bucket", "", "expected 3 to 63 lower-case letters, digits, dots and dashes, found %q", s.Bucket)
