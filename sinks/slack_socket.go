@@ -37,6 +37,8 @@ const (
 	// pressFor bounds what one click does. Slack waits 3 s and then sends it again; that
 	// one waits for the first.
 	pressFor = 20 * time.Second
+	// sayFor bounds how long it takes to tell the one who clicked.
+	sayFor = 20 * time.Second
 	// socketSlots is how many clicks are worked on at the same time.
 	socketSlots = 8
 	// socketFrame bounds one frame; a message with all its blocks is in it.
@@ -108,7 +110,12 @@ func (e *slackEars) Run(ctx context.Context) error {
 			return nil
 		case <-w.refresh:
 			e.log.Info("slack asks for another connection for clicks")
-			old, failures = w, 0
+			old = w
+			if time.Since(began) > time.Minute {
+				failures = 0
+			} else if failures++; !idleFor(ctx, rand.N(doubled(time.Second, time.Minute, failures))) {
+				return nil // old takes clicks while it waits
+			}
 		case <-w.done:
 			w.retire()
 			if errors.Is(w.err, ErrConfig) {
@@ -369,7 +376,8 @@ func (w *slackWire) acknowledge(id string) error {
 // disk already is not done twice.
 func (e *slackEars) take(ctx context.Context, w *slackWire, env *slackEnvelope) {
 	// What was begun is ended also while erbridge stops.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pressFor)
+	base := context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(base, pressFor)
 	defer cancel()
 	acknowledge := func() {
 		if err := w.acknowledge(env.ID); err != nil {
@@ -393,7 +401,9 @@ func (e *slackEars) take(ctx context.Context, w *slackWire, env *slackEnvelope) 
 	answer := e.press(ctx, &c)
 	close(first.done)
 	acknowledge()
-	if err := e.sink.say(ctx, &c, answer); err != nil {
+	telling, told := context.WithTimeout(base, sayFor) // of its own: that it took too long has to be said as well
+	defer told()
+	if err := e.sink.say(telling, &c, answer); err != nil {
 		e.log.Warn("who clicked was not told what became of it", "err", err)
 	}
 }

@@ -164,3 +164,27 @@ func TestSlackDeliversWithoutASocket(t *testing.T) {
 		}
 	})
 }
+
+// A Slack that asks for another connection at once, again and again, is not asked for one
+// without a pause.
+func TestSlackRefreshStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSlackBubble(t, sinksim.SlackOptions{})
+		defer b.close()
+		sink := b.open(&sinktest.Memory{})
+		sendAll(t, sink, sinktest.Event(1))
+		b.listen(sink)
+		began := time.Now()
+		for opened := 1; opened <= 12; opened++ {
+			b.connected(opened)
+			if err := b.sim.Disconnect("refresh_requested"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.connected(13)
+		if took := time.Since(began); took < 30*time.Second {
+			t.Errorf("12 connections were replaced within %s", took)
+		}
+		b.works(sink)
+	})
+}
