@@ -143,6 +143,9 @@ func (s *slackSink) order(ctx context.Context, what, detail, value, person, reas
 		if err != nil {
 			return "", fmt.Errorf("the button has no time in it: %w", err)
 		}
+		if detail == "" { // that would be all of them
+			return "", errors.New("the button names no sink")
+		}
 		return s.desk.Silence(ctx, detail, rest, at.Add(keep), person, reason)
 	case pressTrue:
 		return s.desk.Resolve(ctx, value, soar.VerdictTruePositive, person, reason)
@@ -202,14 +205,21 @@ func (s *slackSink) say(ctx context.Context, c *slackClick, answer slackAnswer) 
 		_, err = s.postJSON(ctx, c.ResponseURL, body, secretsOf(u, c.ResponseURL)...)
 		return err
 	}
-	if answer.question != nil {
+	if answer.question != nil && s.waits(ctx, answer.question.ID) {
 		ev := soar.Event{Type: soar.EventApprovalRequested, Approval: answer.question}
 		card := eventCard(&ev, false, s.buttons())
-		if err := post(slack.WebhookMessage{Text: card.text, Blocks: &slack.Blocks{BlockSet: card.blocks}, ReplaceOriginal: true}); err != nil {
+		if err := post(slack.WebhookMessage{Text: card.text, Blocks: &slack.Blocks{BlockSet: card.blocks}, Parse: "none", ReplaceOriginal: true}); err != nil {
 			return err
 		}
 	}
-	return post(slack.WebhookMessage{Text: answer.text, ResponseType: slack.ResponseTypeEphemeral})
+	return post(slack.WebhookMessage{Text: answer.text, Parse: "none", ResponseType: slack.ResponseTypeEphemeral})
+}
+
+// waits reports whether a question is still open. Where the last answer came in the
+// meantime, its message must not get its buttons back.
+func (s *slackSink) waits(ctx context.Context, id string) bool {
+	now, err := s.desk.Approval(ctx, id)
+	return err == nil && now.State == soar.ApprovalWaiting
 }
 
 // answerURL reads the address at which a click is answered. It came over the socket;

@@ -328,3 +328,58 @@ func TestSlackWithoutAppTokenHasNoButtons(t *testing.T) {
 		t.Error("a slack sink is no Runner")
 	}
 }
+
+// A store that takes longer than a click may is told of, too.
+func TestSlackClickThatTookTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSlackBubble(t, sinksim.SlackOptions{})
+		defer b.close()
+		sink := b.open(&sinktest.Memory{})
+		b.listen(sink)
+		sendAll(t, sink, sinktest.Event(1), asking(b.desk, "a1", 1))
+		b.desk.stored = func() { time.Sleep(30 * time.Second) }
+		b.press("U0ANN", b.sim.Messages()[1].TS, "erb.approve", "")
+		synctest.Wait()
+		if want := "Your answer is stored: you approved, and so the request is approved."; b.said() != want {
+			t.Errorf("told %q, want %q", b.said(), want)
+		}
+	})
+}
+
+// Two answer at the same time: the question does not get its buttons back from the one
+// whose answer was the first.
+func TestSlackQuestionStaysDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSlackBubble(t, sinksim.SlackOptions{})
+		defer b.close()
+		sink := b.open(&sinktest.Memory{})
+		b.listen(sink)
+		sendAll(t, sink, sinktest.Event(1), asking(b.desk, "a1", 2))
+		b.desk.stored = func() { // with mu held: ben agrees before ann is told
+			a := b.desk.approvals["a1"]
+			a.State = soar.ApprovalApproved
+			b.desk.approvals["a1"] = a
+		}
+		b.press("U0ANN", b.sim.Messages()[1].TS, "erb.approve", "")
+		synctest.Wait()
+		if m := b.sim.Messages()[1]; m.Updates != 0 || !strings.Contains(b.said(), "Your answer is stored") {
+			t.Errorf("told %q, and the question became %s", b.said(), m.Blocks)
+		}
+	})
+}
+
+// A click that was made up does not silence every sink.
+func TestSlackSilenceNeedsASink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSlackBubble(t, sinksim.SlackOptions{})
+		defer b.close()
+		sink := b.open(&sinktest.Memory{})
+		b.listen(sink)
+		sendAll(t, sink, sinktest.Event(1))
+		<-b.sim.Forge("U0ANN", "erb.silence", "1h0m0s er-1").Acked
+		synctest.Wait()
+		if b.desk.log() != "" || b.said() != "Nothing was done: the button names no sink" {
+			t.Errorf("done: %s, told %q", b.desk.log(), b.said())
+		}
+	})
+}
