@@ -121,6 +121,9 @@ func New(s Settings) (*Redactor, error) {
 	if len(r.fields)+len(r.rules) == 0 {
 		return nil, nil
 	}
+	if r.names([]string{"alert", "comment"}) { // an edit tells what it was, which nothing else in the event does
+		r.fields = append(r.fields, []string{"change", "from", "comment"}, []string{"change", "to", "comment"})
+	}
 	return r, nil
 }
 

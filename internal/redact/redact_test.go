@@ -63,6 +63,16 @@ func TestFieldsAreTakenOutEverywhere(t *testing.T) {
 	}
 }
 
+// Who takes out comments does not want to read the one before either.
+func TestCommentsOfAChange(t *testing.T) {
+	ev := story()
+	ev.Change = &soar.AlertChange{From: soar.AlertState{Comment: "old", Status: "open"}, To: soar.AlertState{Comment: "new", Status: "open"}}
+	got := mustNew(t, Settings{Fields: []string{"alert.comment"}}).Event(ev).Change
+	if got.From.Comment != Hidden || got.To.Comment != Hidden || got.From.Status != "open" {
+		t.Errorf("change %+v", got)
+	}
+}
+
 func TestNilRedactorChangesNothing(t *testing.T) {
 	r := mustNew(t, Settings{})
 	if r != nil {
