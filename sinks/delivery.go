@@ -223,24 +223,42 @@ func fitPayload(ev soar.Event) ([]byte, error) {
 		ev.Alert, columns = &alert, alert.Event
 		payload, err = json.Marshal(ev)
 	}
+	var cells map[string]string
+	if ev.Row != nil {
+		row := *ev.Row
+		ev.Row, cells = &row, row.Columns
+	}
 	text, change := ev.Text, ev.Change
 	for limit := 64 << 10; len(payload) > maxPayloadBytes && limit >= 64; limit /= 4 {
 		ev.Text = shorten(text, limit)
 		if ev.Alert != nil {
 			ev.Alert.Comment = shorten(ev.Alert.Comment, limit)
 			ev.Change = format.ShortChange(change, limit)
-			ev.Alert.Event = make(map[string]string, len(columns))
-			for name, value := range columns {
-				ev.Alert.Event[name] = shorten(value, limit)
-			}
+			ev.Alert.Event = shortValues(columns, limit)
+		}
+		if ev.Row != nil {
+			ev.Row.Columns = shortValues(cells, limit)
 		}
 		payload, err = json.Marshal(ev)
 	}
-	if len(payload) > maxPayloadBytes && ev.Alert != nil { // long names, or very many
-		ev.Alert.Event = nil
+	if len(payload) > maxPayloadBytes && (ev.Alert != nil || ev.Row != nil) { // long names, or very many
+		if ev.Alert != nil {
+			ev.Alert.Event = nil
+		}
+		if ev.Row != nil {
+			ev.Row.Columns = nil
+		}
 		payload, err = json.Marshal(ev)
 	}
 	return payload, err
+}
+
+func shortValues(columns map[string]string, limit int) map[string]string {
+	short := make(map[string]string, len(columns))
+	for name, value := range columns {
+		short[name] = shorten(value, limit)
+	}
+	return short
 }
 
 // shorten cuts a text to about limit bytes, between two runes, and shows it.
@@ -451,14 +469,21 @@ func sizeOf(ev *soar.Event) int {
 			n += 100 + len(c.Notes[i].Text)
 		}
 	}
+	if ev.Row != nil {
+		n += frame + sizeOfColumns(ev.Row.Columns)
+	}
 	if ev.Alert != nil {
-		n += frame + len(ev.Alert.Comment) + len(ev.Alert.Intel)
-		for column, value := range ev.Alert.Event {
-			n += len(column) + len(value) + 6
-		}
+		n += frame + len(ev.Alert.Comment) + len(ev.Alert.Intel) + sizeOfColumns(ev.Alert.Event)
 		if ev.Alert.Rule != nil {
 			n += len(ev.Alert.Rule.Name) + len(ev.Alert.Rule.Description)
 		}
+	}
+	return n
+}
+
+func sizeOfColumns(columns map[string]string) (n int) {
+	for column, value := range columns {
+		n += len(column) + len(value) + 6
 	}
 	return n
 }

@@ -879,6 +879,8 @@ func TestForwarderHugeColumnsStayReplayable(t *testing.T) {
 		{"very many columns", soar.Event{Alert: &soar.Alert{Event: many}}, false},
 		{"text and comment", soar.Event{Text: strings.Repeat("€", 1<<20), Alert: &soar.Alert{Comment: strings.Repeat("€", 1<<20), Event: map[string]string{"pid": "7"}}}, true},
 		{"text without alert", soar.Event{Text: "pid 7 " + strings.Repeat("€", 1<<20)}, false},
+		{"row", soar.Event{Row: &soar.Row{Query: "q", Columns: map[string]string{"script": strings.Repeat("€", 1<<20), "pid": "7"}}}, true},
+		{"very many columns of a row", soar.Event{Row: &soar.Row{Query: "q", Columns: many}}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before, err := json.Marshal(tt.event)
@@ -896,8 +898,15 @@ func TestForwarderHugeColumnsStayReplayable(t *testing.T) {
 			if bytes.ContainsRune(payload, utf8.RuneError) {
 				t.Error("a rune was cut")
 			}
-			if tt.columns && ev.Alert.Event["pid"] != "7" {
-				t.Errorf("columns %v", ev.Alert.Event)
+			var columns map[string]string
+			switch {
+			case ev.Alert != nil:
+				columns = ev.Alert.Event
+			case ev.Row != nil:
+				columns = ev.Row.Columns
+			}
+			if tt.columns && columns["pid"] != "7" {
+				t.Errorf("columns %v", columns)
 			}
 			if tt.event.Text != "" && !strings.HasPrefix(tt.event.Text, strings.TrimSuffix(ev.Text, "…")) {
 				t.Errorf("text %.100s", ev.Text)
@@ -906,5 +915,14 @@ func TestForwarderHugeColumnsStayReplayable(t *testing.T) {
 				t.Errorf("the event itself was changed: %v", err)
 			}
 		})
+	}
+}
+
+// Rows of telemetry count like alerts: a batch of large ones is bounded too.
+func TestForwarderCountsTheBytesOfRows(t *testing.T) {
+	large := map[string]string{"script": strings.Repeat("x", 1<<16)}
+	alert, row := soar.Event{Alert: &soar.Alert{Event: large}}, soar.Event{Row: &soar.Row{Columns: large}}
+	if a, r := sizeOf(&alert), sizeOf(&row); r < 1<<16 || a != r {
+		t.Errorf("an alert has %d bytes, a row with the same columns %d", a, r)
 	}
 }
