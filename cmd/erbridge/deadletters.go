@@ -49,7 +49,9 @@ func newDeadLettersList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list dead letters, newest first",
-		Args:  args(cobra.NoArgs),
+		Example: `  erbridge deadletters list --sink siem --since 4h
+  erbridge deadletters list --reason "mapping conflict" --jq .id`,
+		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err

@@ -20,6 +20,7 @@ type letterFilter struct{ origin, sink, reason, since string }
 func (f *letterFilter) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.sink, "sink", "", "only of this sink")
+	_ = cmd.RegisterFlagCompletionFunc("sink", completeSinkFlag)
 	flags.StringVar(&f.origin, "origin", "", "only of this origin, such as sink:soc-slack or source:push")
 	flags.StringVar(&f.reason, "reason", "", "only with this text in the reason, in capital or small letters")
 	flags.StringVar(&f.since, "since", "", "only those set aside then or later: a date, a time, or how long ago, such as 2026-11-01, 2026-11-01T08:00:00Z or 4h")

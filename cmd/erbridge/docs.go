@@ -15,7 +15,7 @@ import (
 func newDocs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "docs [CODE]...",
-		Short: "explain the codes of playbook lint; without a code, list them",
+		Short: "explain what lint and check find; docs sinks explains the types of sinks",
 		Long: `docs explains what a finding of playbook lint means and what to do about it, with
 an example that has the mistake and one that has not.
 

@@ -77,6 +77,9 @@ letter.`,
 	cmd.Flags().StringVar(&p.format, "format", "", "a format of erbridge format list")
 	cmd.Flags().StringVar(&p.template, "template", "", "a jq program, as the setting template takes it")
 	cmd.Flags().StringVar(&p.to, "sink", "", "a sink of the configuration")
+	_ = cmd.RegisterFlagCompletionFunc("event", completeEvents)
+	_ = cmd.RegisterFlagCompletionFunc("format", completeFormats)
+	_ = cmd.RegisterFlagCompletionFunc("sink", completeSinkFlag)
 	return cmd
 }
 

@@ -76,6 +76,7 @@ such an event becomes a dead letter.`,
 	cmd.Flags().StringVar(&ref, "alert", "", "an alert of the store, such as er-4711")
 	cmd.Flags().StringVar(&path, "file", "", "an alert as JSON, or - for standard input")
 	cmd.Flags().StringSliceVar(&types, "event", []string{string(soar.EventAlertReceived)}, "the types of the events to ask about")
+	_ = cmd.RegisterFlagCompletionFunc("event", completeEvents)
 	return cmd
 }
 

@@ -115,6 +115,7 @@ it for that. Who began and ended it is in the audit record.`,
 	cmd.Flags().StringVar(&o.Silence.Rule, "rule", "", `alerts of this rule, or of a source without rules as their title has it: "ioc match"`)
 	cmd.Flags().StringVar(&o.Silence.Host, "host", "", "with --rule: on this host only")
 	cmd.Flags().StringVar(&o.Silence.Sink, "sink", "", "keep them out of this sink only")
+	_ = cmd.RegisterFlagCompletionFunc("sink", completeSinkFlag)
 	cmd.Flags().StringVar(&keep, "for", "", "how long, such as 30m, 4h or 7d; at most 90d")
 	cmd.Flags().StringVar(&o.Silence.Reason, "reason", "", "why, for whoever misses them")
 	cmd.Flags().StringVar(&o.Silence.By, "by", "", "who says so; default is your user name")
@@ -127,7 +128,9 @@ func newSilencesEnd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "end SILENCE",
 		Short: "end a silence before its time",
-		Args:  args(cobra.ExactArgs(1)),
+		Example: `  erbridge silences list
+  erbridge silences end 9a1f3c20be --reason "the test is over"`,
+		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			e.ID = given[0]
 			if e.By, err = whoSays(e.By); err != nil {

@@ -24,7 +24,9 @@ func newSinksList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the configured sinks with their backlog and state",
-		Args:  args(cobra.NoArgs),
+		Example: `  erbridge sinks list
+  erbridge sinks list --jq 'select(.backlog > 0) | "\(.name) \(.last_error)"'`,
+		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
@@ -100,7 +102,10 @@ func newSinksTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test SINK...",
 		Short: "send one test event to each of the named sinks and say how it went",
-		Args:  args(cobra.MinimumNArgs(1)),
+		Example: `  erbridge sinks test soc-slack
+  erbridge sinks test siem archive`,
+		Args:              args(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: completeSinks,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return file.control(cmd.Context(), func(c daemon.Control) error {
 				var problems []error

@@ -19,7 +19,9 @@ func newSinksPause() *cobra.Command {
 		Long: `A paused sink stays paused over restarts and reloads. Its events wait in the store,
 in order, as far as max_backlog lets them; erbridge sinks resume delivers them. Who
 paused it, and why, is kept in the audit record and told to the other sinks.`,
-		Args: args(cobra.MinimumNArgs(1)),
+		Example:           `  erbridge sinks pause siem --reason "maintenance until six"`,
+		Args:              args(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: completeSinks,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			by, err := whoSays(by)
 			if err != nil {
@@ -54,7 +56,10 @@ func newSinksResume() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume SINK...",
 		Short: "let paused sinks go on, and make those that wait try at once, after what made them wait was put right",
-		Args:  args(cobra.MinimumNArgs(1)),
+		Example: `  erbridge sinks resume siem
+  erbridge sinks resume siem archive --by ann`,
+		Args:              args(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: completeSinks,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			by, err := whoSays(by)
 			if err != nil {

@@ -36,8 +36,9 @@ restart the replay goes on where it was. erbridge sinks list shows how far it is
 		Example: `  erbridge sinks replay siem --since 2026-11-21T22:00:00Z --until 2026-11-22T06:00:00Z --dry-run
   erbridge sinks replay siem --since 8h --type alert.received
   erbridge sinks replay siem --cancel`,
-		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error { return r.run(cmd, given[0]) },
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeSink,
+		RunE:              func(cmd *cobra.Command, given []string) error { return r.run(cmd, given[0]) },
 	}
 	r.file.flags(cmd)
 	r.out.flags(cmd)
@@ -46,6 +47,7 @@ restart the replay goes on where it was. erbridge sinks list shows how far it is
 	f.StringVar(&r.since, "since", "", "events of then or later"+times)
 	f.StringVar(&r.until, "until", "", "events before then"+times)
 	f.StringSliceVar(&r.types, "type", nil, "only events of these types, such as alert.received")
+	_ = cmd.RegisterFlagCompletionFunc("type", completeEvents)
 	f.BoolVar(&r.dryRun, "dry-run", false, "count what would be delivered, and deliver nothing")
 	f.BoolVar(&r.cancelled, "cancel", false, "call off the replay that is under way")
 	byFlag(cmd, &r.by)
