@@ -357,6 +357,9 @@ func approvalLines(a *soar.Approval, words string) []string {
 		if len(a.Hosts) > 0 {
 			lines = append(lines, "on "+fit(strings.Join(a.Hosts, ", "), 300))
 		}
+		if len(a.With) > 0 { // what is agreed to is this call, and no other
+			lines = append(lines, "```"+fit(argumentsText(a.With), 550)+"```")
+		}
 		if a.Count > 1 {
 			lines = append(lines, fmt.Sprintf("%d of %d people have agreed", a.Agreed(), a.Count))
 		}
@@ -376,6 +379,17 @@ func approvalLines(a *soar.Approval, words string) []string {
 		lines = append(lines, "• "+fit(vote, 200))
 	}
 	return lines
+}
+
+// argumentsText are the arguments of a call, as JSON.
+func argumentsText(with map[string]any) string {
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(with); err != nil {
+		return "the arguments cannot be shown: " + err.Error()
+	}
+	return strings.TrimSpace(text.String())
 }
 
 // outcomesCard is a reply that tells what ended, one line for each. One that stands

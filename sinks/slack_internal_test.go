@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/erbridge/erbridge/internal/soar"
 )
 
 func TestDefang(t *testing.T) {
@@ -70,4 +72,21 @@ func TestPacer(t *testing.T) {
 			t.Errorf("four messages took %s, want 3s", took)
 		}
 	})
+}
+
+// However long all of a question is, it stays a section that Slack takes.
+func TestSlackQuestionFits(t *testing.T) {
+	long := strings.Repeat("&", 4000)
+	for _, state := range []soar.ApprovalState{soar.ApprovalWaiting, soar.ApprovalDenied} {
+		asked := &soar.Approval{State: state, Text: long, Action: "host.contain", With: map[string]any{"reason": long}, Hosts: []string{long}, Count: 9, Why: long}
+		voted := *asked
+		for range 9 {
+			voted.Votes = append(voted.Votes, soar.Vote{By: long, Agree: true, Reason: long})
+		}
+		for name, lines := range map[string][]string{"asked": approvalLines(asked, long), "voted": approvalLines(&voted, "")} {
+			if n := len(utf16.Encode([]rune(strings.Join(lines, "\n")))); n > slackSectionMax {
+				t.Errorf("%s, %s: %d units, the limit is %d", name, state, n, slackSectionMax)
+			}
+		}
+	}
 }

@@ -209,11 +209,16 @@ func TestSlackApprovals(t *testing.T) {
 	sim, sink := workspace(t, sinksim.SlackOptions{}, &sinktest.Memory{})
 	asked := sinktest.Event(1)
 	asked.ID, asked.Type, asked.Run = "approval/a1/requested", soar.EventApprovalRequested, &soar.RunSummary{Playbook: "p", State: soar.RunWaiting}
-	asked.Approval, asked.Text = &soar.Approval{ID: "a1", State: soar.ApprovalWaiting, Text: "May p do host.contain on <!channel>?"}, "approval a1: ... erbridge approvals approve a1"
+	asked.Approval, asked.Text = &soar.Approval{
+		ID: "a1", State: soar.ApprovalWaiting, Text: "May p do host.contain on <!channel>?", Action: "host.contain", With: map[string]any{"reason": "<!here>"},
+	}, "approval a1: ... erbridge approvals approve a1"
 	sendAll(t, sink, sinktest.Event(1), asked)
 	m := sim.Messages()
 	if len(m) != 2 || m[1].ThreadTS != m[0].TS || !m[1].Broadcast || !strings.Contains(string(m[0].Blocks), "waits for people") {
 		t.Fatalf("%d messages: %+v", len(m), m)
+	}
+	if text := string(m[1].Blocks); !strings.Contains(text, `{\"reason\":\"\u0026lt;!here\u0026gt;\"}`) {
+		t.Errorf("the question does not show its call: %s", text)
 	}
 	if text := m[1].Text + string(m[1].Blocks); !strings.Contains(text, `May p do host.contain on \u0026lt;!channel\u0026gt;?`) || !strings.Contains(text, "erbridge approvals approve a1") {
 		t.Errorf("the question is %s", text)
