@@ -337,10 +337,12 @@ type Extension struct {
 	// that wait to be taken back.
 	Step string `json:"step,omitempty"`
 	// For is how much later; Until the time itself. One of them is set.
-	For    time.Duration `json:"for_ns,omitempty"`
-	Until  time.Time     `json:"until,omitzero"`
-	By     string        `json:"by"`
-	Reason string        `json:"reason"`
+	For   time.Duration `json:"for_ns,omitempty"`
+	Until time.Time     `json:"until,omitzero"`
+	// Later leaves a time as it is that is later than Until already.
+	Later  bool   `json:"later,omitempty"`
+	By     string `json:"by"`
+	Reason string `json:"reason"`
 }
 
 // ExtendedStep is what becomes of one step by an Extension.
@@ -394,6 +396,9 @@ func (e *Engine) extendOne(ctx context.Context, x *Extension, one *ExtendedStep)
 		due, now := x.Until.UTC(), e.options.Now().UTC()
 		if x.Until.IsZero() {
 			due = u.Due.Add(x.For)
+		}
+		if x.Later && u.Due.After(due) {
+			due = u.Due
 		}
 		switch {
 		case !due.After(now):

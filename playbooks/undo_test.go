@@ -161,6 +161,11 @@ func TestExtend(t *testing.T) {
 		if want := (ExtendedStep{Step: "shut", Run: back.ID, Due: note.Due.Add(2 * time.Hour)}); err != nil || len(got) != 1 || got[0] != want {
 			t.Fatalf("extended %+v: %v", got, err)
 		}
+		// A word from before that does not shorten it.
+		got, err = e.Extend(t.Context(), Extension{Run: back.ID, Until: note.Due.Add(time.Hour), Later: true, By: "ben", Reason: "not yet"})
+		if want := note.Due.Add(2 * time.Hour); err != nil || len(got) != 1 || !got[0].Due.Equal(want) {
+			t.Fatalf("extended %+v: %v, want %s still", got, err, want)
+		}
 		stop()
 		e, stop = running(t, j, actions, set, EngineOptions{Hosts: anyHost})
 		time.Sleep(time.Hour)
