@@ -60,10 +60,13 @@ func (e *Engine) StartSingle(ctx context.Context, s Single) (soar.Run, error) {
 	return run, nil
 }
 
+// SingleName is the name of the playbook of runs that do a single action.
+func SingleName(action string) string { return "by-hand-" + strings.ReplaceAll(action, ".", "-") }
+
 // writeSingle writes the playbook of a single action. The same order has the same text,
 // and so the same version.
 func (e *Engine) writeSingle(s *Single) (*Playbook, error) {
-	name := "by-hand-" + strings.ReplaceAll(s.Action, ".", "-")
+	name := SingleName(s.Action)
 	with := map[string]any{}
 	for argument, value := range s.With {
 		with[argument] = escaped(value)

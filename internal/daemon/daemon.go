@@ -70,6 +70,7 @@ type Daemon struct {
 	reloading sync.Mutex  // held while parts are replaced
 	stopping  atomic.Bool // set before shutdown waits for reloading
 	replaying sync.Mutex  // held while dead letters are read and replayed
+	resolving sync.Mutex  // held while somebody resolves an alert from a chat
 
 	mu       sync.Mutex // guards everything below, which Run and Reload set
 	cfg      *config.Config

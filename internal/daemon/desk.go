@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/playbooks"
 	"github.com/erbridge/erbridge/sinks"
 )
@@ -85,7 +86,7 @@ func (k desk) Extend(ctx context.Context, run soar.RunID, step string, until tim
 	if err != nil {
 		return "", err
 	}
-	steps, err := engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, Until: until, By: by, Reason: reason})
+	steps, err := engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, Until: until, Later: true, By: by, Reason: reason})
 	if err != nil {
 		return "", err
 	}
@@ -100,6 +101,10 @@ func (k desk) Extend(ctx context.Context, run soar.RunID, step string, until tim
 	return strings.Join(words, "\n"), nil
 }
 
+const resolveAction = "alert.resolve"
+
+// Resolve begins one run at a time for an alert: a click that came twice, or one of
+// somebody else, finds the first.
 func (k desk) Resolve(ctx context.Context, alert, verdict, by, reason string) (string, error) {
 	engine, err := k.d.startedEngine(ctx)
 	if err != nil {
@@ -112,8 +117,17 @@ func (k desk) Resolve(ctx context.Context, alert, verdict, by, reason string) (s
 	if stored.Alert.Status == soar.StatusResolved {
 		return strings.TrimSpace(fmt.Sprintf("alert %s is resolved already: %s", alert, strings.ReplaceAll(stored.Alert.Verdict, "_", " "))), nil
 	}
+	k.d.resolving.Lock() // two clicks at once would begin two runs
+	defer k.d.resolving.Unlock()
+	runs, err := k.d.Store().Runs(ctx, store.RunFilter{Playbook: playbooks.SingleName(resolveAction), Alert: alert, Limit: 1})
+	if err != nil {
+		return "", err
+	}
+	if len(runs) > 0 && !runs[0].State.Ended() {
+		return fmt.Sprintf("alert %s is being resolved already, by run %s", alert, runs[0].ID), nil
+	}
 	run, err := engine.StartSingle(ctx, playbooks.Single{
-		Action: "alert.resolve", With: map[string]any{"verdict": verdict, "comment": "resolved by " + by}, Alert: &stored, By: by, Reason: reason,
+		Action: resolveAction, With: map[string]any{"verdict": verdict, "comment": "resolved by " + by}, Alert: &stored, By: by, Reason: reason,
 	})
 	if err != nil {
 		return "", err

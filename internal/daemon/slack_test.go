@@ -10,6 +10,7 @@ import (
 
 	"github.com/erbridge/erbridge/connector/ersim"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/sinks/sinksim"
 )
 
@@ -154,6 +155,11 @@ func TestResolveFromSlackIsGuarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.told(c.click("U0ANN", head, "erb.resolve.true", ""), "It waits: everything is paused")
+	c.told(c.click("U0BEN", head, "erb.resolve.false", ""), "is being resolved already, by run")
+	runs, err := d.Store().Runs(t.Context(), store.RunFilter{Playbook: "by-hand-alert-resolve"})
+	if err != nil || len(runs) != 1 {
+		t.Errorf("runs %+v, %v: want the first alone", runs, err)
+	}
 	if i := slices.IndexFunc(s.sim.Alerts(), func(a ersim.AlertState) bool { return a.ID == id }); i < 0 || strings.EqualFold(s.sim.Alerts()[i].Status, soar.StatusResolved) {
 		t.Errorf("on the server: %+v", s.sim.Alerts())
 	}
