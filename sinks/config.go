@@ -28,8 +28,9 @@ type CommonSettings struct {
 	When registry.Text `yaml:"when"`
 
 	// Events lists the types of events to deliver. The default is all except
-	// run.started and telemetry; for chat also without alert.updated. telemetry are
-	// rows of query results (sources.push.telemetry).
+	// run.started and telemetry; for chat that cannot edit what it has said also
+	// without alert.updated, which edits the message of an alert in Slack. telemetry
+	// are rows of query results (sources.push.telemetry).
 	Events []string `yaml:"events" enum:"alert.received,alert.updated,run.started,step.finished,run.finished,notification,approval.requested,approval.decided,undo.soon,trouble,test,telemetry"`
 
 	// FromStart delivers what is in the store already when the sink is first
