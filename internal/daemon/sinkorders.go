@@ -34,6 +34,7 @@ type ReplayOrder struct {
 // HoldSink pauses a sink until ResumeSink, also over a restart. One that a person has
 // paused before keeps that person's reason, unless there is a new one.
 func (d *Daemon) HoldSink(ctx context.Context, o SinkOrder) error {
+	defer d.settledSinks()()
 	f, err := d.forwarder(o.Sink)
 	if err != nil {
 		return err
@@ -47,6 +48,7 @@ func (d *Daemon) HoldSink(ctx context.Context, o SinkOrder) error {
 // ResumeSink lets a sink go on that a person paused, and makes one that waits try at
 // once. It returns the state that the sink was in.
 func (d *Daemon) ResumeSink(ctx context.Context, o SinkOrder) (state string, err error) {
+	defer d.settledSinks()()
 	f, err := d.forwarder(o.Sink)
 	if err != nil {
 		return "", err
@@ -63,6 +65,7 @@ func (d *Daemon) ResumeSink(ctx context.Context, o SinkOrder) (state string, err
 
 // ReplaySink begins a replay, or calls off the one that is under way.
 func (d *Daemon) ReplaySink(ctx context.Context, o ReplayOrder) (sinks.Replay, error) {
+	defer d.settledSinks()()
 	f, err := d.forwarder(o.Sink)
 	if err != nil {
 		return sinks.Replay{}, err
@@ -79,6 +82,14 @@ func (d *Daemon) ReplaySink(ctx context.Context, o ReplayOrder) (sinks.Replay, e
 		return r, err
 	}
 	return r, f.Replay(ctx, &r, o.By)
+}
+
+// settledSinks waits for a reload that is under way and keeps off the next one, until the
+// function is called that it returns. An order to a forwarder that is being replaced would
+// stand in the store, and the next one may have read there before.
+func (d *Daemon) settledSinks() (done func()) {
+	d.reloading.Lock()
+	return d.reloading.Unlock
 }
 
 // forwarder is that of a configured sink.
