@@ -469,6 +469,12 @@ func sizeOf(ev *soar.Event) int {
 			n += 100 + len(c.Notes[i].Text)
 		}
 	}
+	if a := ev.Approval; a != nil {
+		n += frame + len(a.Text) + len(a.Why)
+	}
+	if ev.Run != nil {
+		n += len(ev.Run.Error)
+	}
 	if ev.Row != nil {
 		n += frame + sizeOfColumns(ev.Row.Columns)
 	}

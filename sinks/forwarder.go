@@ -84,6 +84,7 @@ type ForwarderOptions struct {
 
 const (
 	maxPage        = 512              // events read from the feed at once
+	maxAgain       = 64               // redeliveries read at once: what was refused for its size is among them
 	flushSkipped   = time.Second      // how long a cursor move that delivers nothing may wait for the disk
 	flushSkippedAt = 4096             // or how many events
 	commitGrace    = 5 * time.Second  // for recording what was delivered while stopping
@@ -462,7 +463,7 @@ func (f *Forwarder) redeliveries(ctx context.Context) (*batch, error) {
 	f.redeliver = f.feed.Changed(soar.SignalRedeliver)
 	var queued []soar.Redelivery
 	err := f.insist(ctx, "read the redeliveries", func() (err error) {
-		queued, err = f.feed.Redeliveries(ctx, f.name, f.o.MaxBatch)
+		queued, err = f.feed.Redeliveries(ctx, f.name, min(f.o.MaxBatch, maxAgain))
 		return err
 	})
 	if err != nil || len(queued) == 0 {
@@ -471,6 +472,9 @@ func (f *Forwarder) redeliveries(ctx context.Context) (*batch, error) {
 	f.redeliver = nil
 	b := &batch{again: true}
 	for _, r := range queued {
+		if b.bytes += sizeOf(&r.Event); len(b.items) > 0 && b.bytes > f.o.MaxBatchBytes {
+			break // the rest is still queued
+		}
 		b.add(&item{event: r.Event, redelivery: r.ID})
 	}
 	return b, nil
