@@ -152,9 +152,7 @@ func (k desk) Silence(ctx context.Context, sink, alert string, until time.Time, 
 	if err != nil {
 		return "", err
 	}
-	silence := sinks.SilenceLike(sink, &stored.Alert, true)
-	silence.Until, silence.By, silence.Reason = until, by, reason
-	kept, err := k.d.silences.Add(ctx, silence)
+	kept, err := k.d.AddSilence(ctx, SilenceOrder{Silence: sinks.Silence{Sink: sink, Until: until, By: by, Reason: reason}, Alert: alert})
 	if err != nil {
 		return "", err
 	}

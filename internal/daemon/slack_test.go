@@ -164,3 +164,19 @@ func TestResolveFromSlackIsGuarded(t *testing.T) {
 		t.Errorf("on the server: %+v", s.sim.Alerts())
 	}
 }
+
+// A button from before a sink was renamed silences nothing, and says so.
+func TestSilenceFromSlackOfASinkThatIsGone(t *testing.T) {
+	s := newSite(t)
+	s.write("playbooks/note.yaml", "playbook: idle\non: manual\nsteps: [{do: alert.note, with: {text: x}}]\n")
+	c := newChat(s)
+	d, _ := s.start()
+	id := s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
+	c.with("erb.silence/soc")
+	<-c.sim.Forge("U0ANN", "erb.silence/before", fmt.Sprintf("1h0m0s er-%d", id)).Acked
+	c.until(func() bool { return len(c.sim.Ephemerals()) > 0 })
+	c.told(c.sim.Ephemerals()[0].Text, "Nothing was done: ")
+	if list := d.silences.List(); len(list) != 0 {
+		t.Errorf("silences %+v", list)
+	}
+}
