@@ -218,6 +218,9 @@ func (s *slackSink) about(ctx context.Context, p *slackPiece) error {
 			return fmt.Errorf("%w: %w", errNoReplies, err)
 		}
 	}
+	if err == nil {
+		err = s.takenBack(ctx, p)
+	}
 	if err != nil || a == nil {
 		return err
 	}
@@ -330,17 +333,55 @@ func (s *slackSink) alone(ctx context.Context, ev *soar.Event, parent place) err
 		return err
 	}
 	var noted error
-	if ev.Type == soar.EventApprovalRequested && ev.Approval != nil {
+	if later := editedLater(ev); later != "" {
 		text, err := json.Marshal(at)
 		if err != nil {
 			return err
 		}
-		// A crash here leaves a question whose buttons stay; a click on them is told
+		// A crash here leaves a message whose buttons stay; a click on them is told
 		// what became of it.
-		noted = s.memory.remember(ctx, "question/"+ev.Approval.ID, string(text), s.settings.KeepThreads)
+		noted = s.memory.remember(ctx, later, string(text), s.settings.KeepThreads)
 	}
 	// A crash before it repeats the message.
 	return errors.Join(noted, s.memory.remember(ctx, key, at.TS, keepSent))
+}
+
+// editedLater is under which key it is remembered where a message stands whose buttons
+// make no sense for ever; empty for others.
+func editedLater(ev *soar.Event) string {
+	switch {
+	case ev.Type == soar.EventApprovalRequested && ev.Approval != nil:
+		return "question/" + ev.Approval.ID
+	case ev.Undo != nil && ev.Run != nil:
+		return "soon/" + ev.Run.ID.String()
+	}
+	return ""
+}
+
+// takenBack writes into the messages that said what would be taken back that it was.
+func (s *slackSink) takenBack(ctx context.Context, p *slackPiece) error {
+	for _, ev := range p.events {
+		o := ev.Outcome
+		if o == nil || ev.Run == nil || o.Of == 0 || o.State != soar.StepExecuted && o.State != soar.StepVerified {
+			continue
+		}
+		key := "soon/" + ev.Run.ID.String()
+		text, err := s.memory.recall(ctx, key, s.settings.KeepThreads)
+		if err != nil {
+			return err
+		}
+		var at place
+		if text == "" || json.Unmarshal([]byte(text), &at) != nil || at.TS == "" {
+			continue // nobody was told, or something else wrote it
+		}
+		if _, err := s.update(ctx, at, eventCard(ev, false, s.buttons())); err != nil {
+			return err
+		}
+		if err := s.memory.remember(ctx, key, "", s.settings.KeepThreads); err != nil { // a crash before it repeats the edit
+			return err
+		}
+	}
+	return nil
 }
 
 // answered writes the answer into the message of the question. It reports false where

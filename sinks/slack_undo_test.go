@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/sinks"
@@ -55,5 +56,25 @@ func TestSlackUndoOfTheLastRuns(t *testing.T) {
 		if got := strings.Contains(head, fmt.Sprintf(`"Undo contain-%d"`, run)); got != want {
 			t.Errorf("a button to undo run %d: %t, want %t", run, got, want)
 		}
+	}
+}
+
+// What was going to be taken back was: its message has no buttons any more.
+func TestSlackWarningOfWhatWasTakenBack(t *testing.T) {
+	sim := sinksim.NewSlack(sinksim.SlackOptions{})
+	sink := openSlackAt(t, sim, newDesk())
+	soon, back := sinktest.Event(1), undoes(2, false)
+	soon.ID, soon.Type, soon.Run = "soon", soar.EventUndoSoon, back.Run
+	soon.Undo = &soar.Undo{At: time.Now().Add(15 * time.Minute), Of: 1, Step: "isolate", Action: "host.contain", Do: "host.release"}
+	failed, done := back, back
+	failed.Outcome = &soar.Outcome{Step: "release", Action: "host.release", Of: 1, State: soar.StepFailed}
+	done.ID, done.Outcome = "done", &soar.Outcome{Step: "release", Action: "host.release", Of: 1, State: soar.StepVerified}
+	sendAll(t, sink, sinktest.Event(1), soon, failed)
+	if text := string(sim.Messages()[1].Blocks); !strings.Contains(text, "erb.undo") {
+		t.Errorf("nothing was taken back, and the message has no button: %s", text)
+	}
+	sendAll(t, sink, done, done)
+	if m := sim.Messages()[1]; strings.Contains(string(m.Blocks), "erb.") || !strings.Contains(string(m.Blocks), "verified") || m.Updates != 1 {
+		t.Errorf("the message after %d edits: %s", m.Updates, m.Blocks)
 	}
 }
