@@ -37,5 +37,6 @@ func (i *intake) post(ctx context.Context, body []byte, n int, judge func(reply)
 // Close implements Sink.
 func (i *intake) Close() error {
 	i.bearer.client.CloseIdleConnections()
+	i.bearer.others.CloseIdleConnections()
 	return nil
 }

@@ -16,6 +16,10 @@ import (
 // bearer keeps the access token of one sink. It is used by Send only.
 type bearer struct {
 	client *http.Client
+	// others is the client for all hosts but the receiver's, whose server_name is
+	// not theirs.
+	others *http.Client
+	host   string // of the receiver
 	// fetch asks for a token with the HTTP client that ctx has for oauth2. It also
 	// returns the texts that no error may show.
 	fetch func(ctx context.Context) (token *oauth2.Token, hide []string, err error)
@@ -24,6 +28,26 @@ type bearer struct {
 
 	token *oauth2.Token
 	hide  []string
+}
+
+func newBearer(receiver *url.URL, settings TLSSettings, timeout time.Duration, env Env) (b bearer, err error) {
+	b = bearer{host: receiver.Host, agent: userAgent(env), now: env.Now}
+	if b.client, err = newHTTPClient(settings, timeout); err != nil {
+		return b, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	settings.ServerName = ""
+	if b.others, err = newHTTPClient(settings, timeout); err != nil {
+		return b, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return b, nil
+}
+
+// clientOf is the client for a host.
+func (b *bearer) clientOf(host string) *http.Client {
+	if host == b.host {
+		return b.client
+	}
+	return b.others
 }
 
 // post sends a body with the token. A token that the receiver does not take any
@@ -55,7 +79,7 @@ func (b *bearer) renew(ctx context.Context) error {
 	if b.token.Valid() {
 		return nil
 	}
-	carrier := &tokenCarrier{ctx: ctx, client: b.client, agent: b.agent}
+	carrier := &tokenCarrier{ctx: ctx, clientOf: b.clientOf, agent: b.agent}
 	client := &http.Client{Transport: carrier, CheckRedirect: b.client.CheckRedirect}
 	token, hide, err := b.fetch(context.WithValue(ctx, oauth2.HTTPClient, client))
 	b.hide, carrier.reply.hide = hide, append(carrier.reply.hide, hide...)
@@ -79,9 +103,9 @@ func (b *bearer) renew(ctx context.Context) error {
 // the error as they were: package oauth2 turns them into text, and does not end
 // with ctx in all of its flows.
 type tokenCarrier struct {
-	ctx    context.Context
-	client *http.Client
-	agent  string
+	ctx      context.Context
+	clientOf func(host string) *http.Client
+	agent    string
 
 	reply reply
 	err   error
@@ -104,7 +128,7 @@ func (c *tokenCarrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	own.Header = req.Header.Clone()
 	own.Header.Set("User-Agent", c.agent)
-	c.reply, c.err = exchange(c.client, own, maxReplyBytes, form.Get("client_secret"), form.Get("assertion"))
+	c.reply, c.err = exchange(c.clientOf(own.URL.Host), own, maxReplyBytes, form.Get("client_secret"), form.Get("assertion"))
 	if c.err != nil {
 		return nil, c.err
 	}

@@ -134,17 +134,12 @@ func openSecops(s *SecopsSettings, env Env) (*secops, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	client, err := newHTTPClient(s.TLSSettings, s.Timeout)
+	b, err := newBearer(u, s.TLSSettings, s.Timeout, env)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, err
 	}
-	sink := &secops{
-		intake: intake{
-			bearer:   bearer{client: client, fetch: s.token, agent: userAgent(env), now: env.Now},
-			maxBytes: maxSecopsBytes, compress: s.Compress, log: env.Log,
-		},
-		now: env.Now,
-	}
+	b.fetch = s.token
+	sink := &secops{intake: intake{bearer: b, maxBytes: maxSecopsBytes, compress: s.Compress, log: env.Log}, now: env.Now}
 	options := format.Options{Version: env.Version, ServerVersion: s.ServerVersion}
 	instance := []string{"projects", url.PathEscape(s.Project), "locations", url.PathEscape(s.Region), "instances", url.PathEscape(s.Instance)}
 	path := append([]string{"v1"}, instance...)

@@ -148,12 +148,12 @@ func openSentinel(s *SentinelSettings, env Env) (*sentinel, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newHTTPClient(s.TLSSettings, s.Timeout)
+	b, err := newBearer(u, s.TLSSettings, s.Timeout, env)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, err
 	}
 	tokens := login.JoinPath(url.PathEscape(s.Tenant), "oauth2/v2.0/token").String()
-	fetch := func(ctx context.Context) (*oauth2.Token, []string, error) {
+	b.fetch = func(ctx context.Context) (*oauth2.Token, []string, error) {
 		secret, err := s.ClientSecret.Reveal()
 		if err != nil {
 			return nil, nil, fmt.Errorf("client_secret: %w", err)
@@ -166,8 +166,7 @@ func openSentinel(s *SentinelSettings, env Env) (*sentinel, error) {
 	}
 	return &sentinel{
 		intake: intake{
-			bearer: bearer{client: client, fetch: fetch, agent: userAgent(env), now: env.Now},
-			url:    u.String(), maxBytes: maxSentinelBytes, compress: s.Compress, log: env.Log,
+			bearer: b, url: u.String(), maxBytes: maxSentinelBytes, compress: s.Compress, log: env.Log,
 		},
 		format: records(formatter), now: env.Now,
 	}, nil

@@ -1,10 +1,13 @@
 package sinks_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -260,6 +263,31 @@ func TestSentinelTokenEndpoint(t *testing.T) {
 				t.Errorf("error %v, want the wait that was asked for", err)
 			}
 		})
+	}
+}
+
+// TestSentinelServerName: the name that the receiver's certificate must have is not
+// asked of the place where tokens come from.
+func TestSentinelServerName(t *testing.T) {
+	sim, authority := newSentinelSim(t), newAuthority(t)
+	serve := func(name string) string {
+		der, key := authority.issue(t, &x509.Certificate{
+			DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		})
+		srv := httptest.NewUnstartedServer(sim)
+		srv.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		srv.StartTLS()
+		t.Cleanup(srv.Close)
+		return srv.URL
+	}
+	settings := sentinelSettings(serve("ingest.example"), serve("login.example"))
+	settings.CAFile, settings.ServerName = authority.file, "ingest.example"
+	if err := closeAfter(t, openSIEM(t, "sentinel", settings)).Send(t.Context(), sinktest.Events(1)); err != nil {
+		t.Error(err)
+	}
+	settings.ServerName = "login.example"
+	if err := closeAfter(t, openSIEM(t, "sentinel", settings)).Send(t.Context(), sinktest.Events(1)); sinktest.ClassOf(err) != sinktest.Config {
+		t.Errorf("error %v, want that the receiver has another name", err)
 	}
 }
 
