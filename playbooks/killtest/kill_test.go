@@ -52,10 +52,10 @@ type subject struct {
 
 // each runs a test for every action, which was carried out once before.
 func each(t *testing.T, test func(t *testing.T, a *subject)) {
-	for _, action := range slices.Sorted(maps.Keys(rows)) {
+	for i, action := range slices.Sorted(maps.Keys(rows)) {
 		typ, ok := actions.Types.Get(action)
-		if !ok {
-			continue // TestEveryActionHasARow says so
+		if !ok || i%actionStride > 0 {
+			continue // TestEveryActionHasARow tells of rows without an action
 		}
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +109,7 @@ func TestKilledAgain(t *testing.T) {
 			return // it does no harm, or nothing leaves the process
 		}
 		for _, at := range []moment{{"call", a.effectAt}, {"called", a.effectAt}} {
-			for n := 1; a.lives(t, at, moment{"committed", n}) == 3; n += stride {
+			for n := 1; a.lives(t, at, moment{"committed", n}) == 3; n += momentStride {
 				if n > 100 {
 					t.Fatalf("killed at %v, and after %d commits it still has some to make", at, n)
 				}
@@ -121,7 +121,7 @@ func TestKilledAgain(t *testing.T) {
 // moments are all at which a process can die.
 func (a *subject) moments() (all []moment) {
 	for _, where := range []string{"commit", "committed"} {
-		for n := 1; n <= a.commits; n += stride {
+		for n := 1; n <= a.commits; n += momentStride {
 			all = append(all, moment{where, n})
 		}
 	}
@@ -183,7 +183,7 @@ func TestLookUpWaitsLongerThanTheClient(t *testing.T) {
 			a.late = late
 			a.lives(t)
 		}
-		for n := 1; a.once && a.lives(t, moment{"committed", n}) == 2; n += stride {
+		for n := 1; a.once && a.lives(t, moment{"committed", n}) == 2; n += momentStride {
 			if n > 100 {
 				t.Fatalf("after %d commits it still has some to make", n)
 			}

@@ -2,5 +2,8 @@
 
 package killtest
 
-// stride is how far apart the moments are at which a process is killed.
-const stride = 1
+// Every action is played, and killed at every moment.
+const (
+	actionStride = 1
+	momentStride = 1
+)

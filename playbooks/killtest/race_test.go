@@ -2,6 +2,10 @@
 
 package killtest
 
-// stride is how far apart the moments are at which a process is killed: the race
-// detector makes each life many times as long, and every moment is tried without it.
-const stride = 10
+// The race detector makes each life of a process many times as long. So with it only
+// one action of five is played, and killed at every tenth moment; all of them are played,
+// at every moment, without it.
+const (
+	actionStride = 5
+	momentStride = 10
+)
