@@ -43,6 +43,8 @@ func TestConfigReportsEveryMistake(t *testing.T) {
 		{"no events", `a: {type: stdout, events: []}`, `c.yaml:1:27: the sink would deliver nothing`},
 		{"batch too large", `a: {type: teams, url: {env: X}, max_batch: 2}`, `c.yaml:1:44: expected a number from 1 to 1 for type teams`},
 		{"bucket before an address", `a: {type: s3, endpoint: "http://127.0.0.1:9", bucket: soc}`, `c.yaml:1:25: the bucket cannot be put in front of an IP address`},
+		{"slip in when", `a: {type: stdout, when: '.alert.sevrity == "high"'}`, `c.yaml:1:25: when: there is no field .alert.sevrity`},
+		{"field of no alert", `a: {type: stdout, when: '.alert.host | .tagz[] == "x"'}`, `c.yaml:1:25: when: there is no field .alert.host.tagz`},
 		{"plain secret", `a: {type: slack, token: xoxb-1, channel: "#a"}`, `c.yaml:1:25: expected a secret`},
 		{"token and webhook", `a: {type: slack, token: {env: A}, channel: "#a", webhook_url: {env: B}}`, `c.yaml:1:25: token and webhook_url exclude each other`},
 		{"webhook without keys", `a: {type: webhook, url: "https://x.example", secrets: []}`, `c.yaml:1:55: at least one signing key`},

@@ -22,6 +22,9 @@ func CompileTemplate(src string, o format.Options) (format.Formatter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if message, hint := unknownField(program); message != "" {
+		return nil, &jq.SyntaxError{Msg: message, Hint: hint}
+	}
 	return func(ev *soar.Event) ([]byte, error) {
 		input, err := soar.Plain(ev)
 		if err != nil {

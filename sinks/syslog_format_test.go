@@ -70,7 +70,7 @@ func TestSyslogTemplate(t *testing.T) {
 	sim := startSyslog(t, sinksim.SyslogOptions{})
 	settings := syslogSettings(sim.Address())
 	settings.Payload, settings.Format = "", "template"
-	settings.Template = registry.Text{Value: `if .alert.id == "2" then .alert.nothing else "host \(.alert.host.name)" end`}
+	settings.Template = registry.Text{Value: `if .alert.id == "2" then .alert.verdict else "host \(.alert.host.name)" end`}
 	s := closeAfter(t, openSIEM(t, "syslog", settings))
 	err := s.Send(t.Context(), []soar.Event{sinktest.Event(1), sinktest.Event(2), sinktest.Event(3)})
 	partial, ok := errors.AsType[*sinks.PartialError](err)

@@ -32,6 +32,11 @@ func compileWhen(text registry.Text) (Condition, *registry.Problem) {
 	}
 	when, err := CompileWhen(text.Value)
 	if err == nil {
+		if program, ok := when.(*jq.Program); ok {
+			if message, hint := unknownField(program); message != "" {
+				return nil, &registry.Problem{Position: text.At, Code: "unknown-field", Message: "when: " + message, Hint: hint}
+			}
+		}
 		return when, nil
 	}
 	p := registry.Problem{Position: text.At, Code: "jq", Message: "when: " + err.Error()}

@@ -49,7 +49,7 @@ func TestFormatPreview(t *testing.T) {
 		{"sink for people", []string{"--file", alert, "--sink", "chat", "-c", config}, exitFailed, "", "erbridge sinks test chat sends it an event"},
 		{"sink that is not there", []string{"--file", alert, "--sink", "qrdar", "-c", config}, exitNotFound, "", `sink "qrdar"`},
 		{"no form", []string{"--file", alert, "--event", "telemetry", "--format", "asim"}, exitFailed, "", "use json"},
-		{"template of nothing", []string{"--file", alert, "--template", ".none"}, exitFailed, "", "it made null, expected a text or an object"},
+		{"template of nothing", []string{"--file", alert, "--template", ".text"}, exitFailed, "", "it made null, expected a text or an object"},
 		{"template with a mistake", []string{"--file", alert, "--template", `.alert | nope`}, exitUsage, "", "--template: "},
 		{"no alert", []string{"--format", "text"}, exitUsage, "", "--alert"},
 		{"no format", []string{"--file", alert}, exitUsage, "", "erbridge format list shows the formats"},

@@ -30,9 +30,9 @@ func TestRouteMistakes(t *testing.T) {
 		{"no sink", "[{name: a}]", `c.yaml:6:10: setting "to" is required [missing]`},
 		{"leads nowhere", "[{name: a, to: []}]", `c.yaml:6:24: route "a" leads nowhere [invalid]; a sink of type file keeps what nobody shall be bothered with`},
 		{"no name", "[{to: [soc]}]", `c.yaml:6:10: setting "name" is required [missing]`},
-		{"same name", "[{name: a, when: .x, to: [soc]}, {name: a, to: [siem]}]", `c.yaml:6:49: there is another route "a" [invalid]`},
+		{"same name", "[{name: a, when: .to, to: [soc]}, {name: a, to: [siem]}]", `c.yaml:6:50: there is another route "a" [invalid]`},
 		{"twice", "[{name: a, to: [soc, soc]}]", `c.yaml:6:24: route "a" names sink "soc" twice [invalid]`},
-		{"never reached", "[{name: a, to: [soc]}, {name: b, when: .x, to: [siem]}]",
+		{"never reached", "[{name: a, to: [soc]}, {name: b, when: .to, to: [siem]}]",
 			`c.yaml:6:39: route "b" is never reached: "a" before it takes every event [invalid]; give "a" a when, or continue: true, or put it last`},
 		{"bad condition", "[{name: a, when: '.x |', to: [soc]}]", `c.yaml:6:26: when: at character 5: jq syntax: the expression ends too early [jq]`},
 		{"unknown setting", "[{name: a, too: [soc]}]", `c.yaml:6:10: setting "to" is required [missing]
