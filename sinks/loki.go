@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -164,8 +165,17 @@ type lokiStream struct {
 }
 
 // Send pushes all events in one request. An entry that is there already, with the
-// same labels, time and line, is not stored again.
+// same labels, time and line, is not stored again. An event that is too large on its
+// own for what stands in front of Loki is sent once more with its texts cut.
 func (s *loki) Send(ctx context.Context, events []soar.Event) error {
+	err := s.send(ctx, events)
+	if errors.Is(err, ErrTooLarge) && len(events) == 1 {
+		err = s.send(ctx, []soar.Event{format.Shortened(events[0], shortText)})
+	}
+	return err
+}
+
+func (s *loki) send(ctx context.Context, events []soar.Event) error {
 	partial := &PartialError{Permanent: map[int]error{}, Transient: map[int]error{}}
 	streams := s.streams(events, partial.Permanent)
 	if len(streams) > 0 {

@@ -204,6 +204,33 @@ func TestLokiLongLines(t *testing.T) {
 	}
 }
 
+// A proxy in front of Loki can take less than Loki does.
+func TestLokiBehindASmallProxy(t *testing.T) {
+	sim, settings := newLoki(t)
+	settings.Compress = false
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 64<<10 {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		sim.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	settings.URL = proxy.URL
+	events := sinktest.Events(2)
+	events[1].Alert.Event["cmdline"] = strings.Repeat("x", 100<<10)
+	s := closeAfter(t, openSIEM(t, "loki", settings))
+	if err := s.Send(t.Context(), events); sinktest.ClassOf(err) != sinktest.TooLarge {
+		t.Errorf("error %v, want one that halves the batch", err)
+	}
+	if err := s.Send(t.Context(), events[1:]); err != nil {
+		t.Errorf("the event alone: %v", err)
+	}
+	if got := lokiIDs(sim); !slices.Equal(got, []string{"er-2"}) {
+		t.Errorf("Loki has %q, want er-2", got)
+	}
+}
+
 func TestLokiAnswers(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
