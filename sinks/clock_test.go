@@ -56,3 +56,28 @@ func TestClockThatIsPutBack(t *testing.T) {
 		})
 	})
 }
+
+// A feed in which something happens every moment keeps no group from ending.
+func TestGroupEndsInABusyFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed, sink := newKeptFeed(t), &keeper{}
+		var calls atomic.Int64
+		now := func() time.Time { return time.Now().Add(time.Duration(calls.Add(1))) } // no two moments are the same, as outside of tests
+		f, stop := forward(t, feed, sink, ForwarderOptions{FromStart: true, Now: now, Group: byRule(t, time.Minute, 10*time.Second)})
+		feed.alerts("A", 3, 1)
+		feed.alerts("B", 1, 1)
+		for range 3 * 60 * 20 {
+			feed.add(soar.Event{ID: "row", Type: soar.EventTelemetry, At: time.Now(), Row: &soar.Row{}})
+			time.Sleep(50 * time.Millisecond)
+		}
+		synctest.Wait()
+		got := sink.got(soar.EventAlertGrouped)
+		if len(got) == 0 || !got[len(got)-1].Group.Closed {
+			t.Errorf("told %+v", got)
+		}
+		stop()
+		if n := len(f.grouper.ahead.all); n != 1 { // A is kept for what its runs still do
+			t.Errorf("%d groups are remembered", n)
+		}
+	})
+}

@@ -370,16 +370,16 @@ func (g *grouper) passed(ev *soar.Event) []effect {
 }
 
 // tick returns the updates that are due, and what has to happen with them in one
-// Change. caughtUp tells that nothing of the feed is left to look at: only then has a
-// group ended because its time is over.
-func (g *grouper) tick(now time.Time, caughtUp bool) []soar.Event {
+// Change. All of the feed before reached was looked at: a group whose time ended by then
+// has ended.
+func (g *grouper) tick(now, reached time.Time) []soar.Event {
 	if g.o.off() || now.Sub(g.ticked) < tickEvery && now.After(g.ticked) {
 		return nil
 	}
 	g.ticked = now
 	events := g.endedSilences(now)
 	for name, one := range g.ahead.all {
-		if caughtUp && one.Closed.IsZero() && !now.Before(one.Ends) {
+		if one.Closed.IsZero() && !reached.Before(one.Ends) {
 			g.both(change(name, func(o *gathered) { o.close(now) }))
 		}
 		if one.ToldAt.After(now.Add(clockSlip)) { // the clock was put back: this group has no times to go by

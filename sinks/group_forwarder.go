@@ -25,7 +25,12 @@ func (f *Forwarder) tick(ctx context.Context) error {
 	if f.collecting != nil {
 		return nil
 	}
-	events := f.grouper.tick(f.o.Now(), len(f.page) == 0)
+	now := f.o.Now()
+	reached := now
+	if len(f.page) > 0 && f.page[0].At.Before(now) { // in a busy feed there is always something left to look at
+		reached = f.page[0].At
+	}
+	events := f.grouper.tick(now, reached)
 	if len(events) == 0 {
 		return nil
 	}
