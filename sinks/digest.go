@@ -1,9 +1,11 @@
 package sinks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -163,7 +165,9 @@ func digestText(c *feedCounts, since, now time.Time, missed int) string {
 			lines = append(lines, what+": "+text+".")
 		}
 	}
-	add("Severity", c.severity, 10)
+	if text := severityWords(c.severity); text != "" {
+		lines = append(lines, "Severity: "+text+".")
+	}
 	add("Rules", c.rules, 10)
 	add("Hosts", c.hosts, 10)
 	add("By now", c.verdicts, 10)
@@ -176,6 +180,21 @@ func digestText(c *feedCounts, since, now time.Time, missed int) string {
 		lines = append(lines, fmt.Sprintf("More has happened than is counted at once: these are the first %d events of it, at least so many.", maxCounted))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// severityWords are the counts of severities, the worst first.
+func severityWords(of map[string]int) string {
+	rank := func(word string) int {
+		severity, _ := soar.ParseSeverity(word)
+		return severity.Rank()
+	}
+	words := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
+		return cmp.Or(rank(b)-rank(a), strings.Compare(a, b))
+	})
+	for i, word := range words {
+		words[i] = fmt.Sprintf("%d %s", of[word], word)
+	}
+	return strings.Join(words, ", ")
 }
 
 // topWords are the largest counts, and how much the others are together.
@@ -198,7 +217,7 @@ func topWords(of map[string]int, most int) string {
 		words[i] = fmt.Sprintf("%d %s", of[word], word)
 	}
 	if len(words) > most {
-		words = append(words[:most], fmt.Sprintf("%d of %d others", rest, len(of)-most))
+		words = append(words[:most], fmt.Sprintf("%d from %d others", rest, len(of)-most))
 	}
 	return strings.Join(words, ", ")
 }
