@@ -34,7 +34,7 @@ func (s *site) delivered(sink string) (events []soar.Event) {
 // and the store keeps it.
 func TestRedactedBeforeASinkSeesIt(t *testing.T) {
 	s := newSite(t)
-	more := quickPoll + "sinks:\n" + s.fileSink("archive")
+	more := quickPoll + "sinks:\n" + s.fileSink("archive") + s.fileSink("chat")
 	s.configure(more + "redact: {fields: [alert.host.name]}\n")
 	d, stop := s.start()
 	first := fmt.Sprintf("er-%d", s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"}))
