@@ -55,9 +55,17 @@ func circuitOf(state string, trying bool) string {
 	return CircuitOpen
 }
 
-// failed is a failure that passes. It returns how long to wait.
-func (f *Forwarder) failed(group []*item, err error) time.Duration {
+// tellDownAfter is for how long a receiver may fail before the other sinks are told.
+const tellDownAfter = 10 * time.Minute
+
+// failed is a failure that passes. It returns how long to wait, and fails only when
+// ctx ends.
+func (f *Forwarder) failed(ctx context.Context, group []*item, err error) (time.Duration, error) {
 	f.failures++
+	now := f.o.Now()
+	if f.failures == 1 {
+		f.downSince, f.downTold = now, false
+	}
 	f.limit = max(1, len(group)/2) // what is too much for a struggling receiver may be too much in one go
 	if f.failures >= circuitOpensAt {
 		f.limit = 1
@@ -81,7 +89,12 @@ func (f *Forwarder) failed(group []*item, err error) time.Duration {
 		}
 		s.LastError = oneLine(err.Error(), maxReasonBytes)
 	})
-	return wait
+	if f.downTold || f.probes > 0 || now.Sub(f.downSince) < tellDownAfter {
+		return wait, nil
+	}
+	f.downTold = true
+	return wait, f.tellPause(ctx, fmt.Sprintf("Sink %q has delivered nothing since %s: %s. Its events are kept, and it tries again by itself.",
+		f.name, f.downSince.UTC().Format(time.RFC3339), oneLine(err.Error(), maxReasonBytes)))
 }
 
 // recovered notes that the receiver answers.

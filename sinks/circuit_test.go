@@ -32,6 +32,43 @@ func (s *states) note() {
 	}
 }
 
+// A receiver that stays down is told of once, to the other sinks.
+func TestOutageIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feed := newFeed(t, 3)
+		var up atomic.Bool
+		sink := newScript(func(int, []string) error {
+			if !up.Load() {
+				return errDown
+			}
+			return nil
+		})
+		f, err := NewForwarder("siem", sink, feed, ForwarderOptions{FromStart: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = f.Run(t.Context()) }()
+		began := time.Now()
+		time.Sleep(tellDownAfter - time.Minute)
+		if told := feed.troubles(); len(told) != 0 {
+			t.Errorf("told too soon: %q", told)
+		}
+		time.Sleep(time.Hour)
+		told := feed.troubles()
+		if len(told) != 1 || !strings.HasPrefix(told[0], `Sink "siem" has delivered nothing since `+began.UTC().Format(time.RFC3339)+": ") {
+			t.Errorf("after an hour: %q", told)
+		}
+		up.Store(true)
+		time.Sleep(10 * time.Minute)
+		up.Store(false)
+		feed.grow(1)
+		time.Sleep(time.Hour)
+		if told := feed.troubles(); len(told) != 2 {
+			t.Errorf("after the second outage: %q", told)
+		}
+	})
+}
+
 // While a receiver is down, one event is tried at a time; when it answers again it
 // gets batches that grow step by step, and the whole size only once it has caught up.
 func TestCircuitOpensAndStartsSlowly(t *testing.T) {

@@ -373,7 +373,7 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 	}
 	b.putBack(group)
 	f.metrics.count(outcomeRetried, len(group))
-	return f.failed(group, err), nil
+	return f.failed(ctx, group, err)
 }
 
 // partly settles what a PartialError settles. It returns the items to try again

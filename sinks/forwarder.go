@@ -163,6 +163,8 @@ type Forwarder struct {
 	failures    int             // in a row
 	probes      int             // failed tries since the sink was paused
 	lastTrouble time.Time
+	downSince   time.Time // when the failures in a row began
+	downTold    bool      // and whether the other sinks were told
 	gap         gap       // what was dropped and the receiver was not told of yet
 	gapTold     time.Time // when it was last told
 	dropTold    time.Time // when the other sinks were last told of drops
