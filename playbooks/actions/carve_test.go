@@ -274,11 +274,13 @@ func TestCarveDownloadBreaksOff(t *testing.T) {
 		h := b.windows()
 		b.sim.Inject(ersim.Fault{Kind: kind, Call: "carves-download"})
 		c := call("carve", b.raise(h, evil), object{"host": h.Identifier, "path": evil})
-		ref, session := b.beginCarve(c)
+		out, err := b.actions["carve.file"].Do(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
 		failed := 0
-		out := playbooks.Outcome{State: soar.StepAccepted}
 		for out.State == soar.StepAccepted && t.Context().Err() == nil {
-			next, err := b.actions["carve.file"].Poll(t.Context(), c, ref)
+			next, err := b.actions["carve.file"].Poll(t.Context(), c, out.Ref)
 			if err != nil {
 				failed++
 				continue
@@ -289,6 +291,7 @@ func TestCarveDownloadBreaksOff(t *testing.T) {
 		if failed > 1 { // none where the client itself tries again
 			t.Errorf("%s: %d polls failed", kind, failed)
 		}
+		session := b.sim.Carves()[0].SessionID
 		if got := strings.TrimPrefix(record(t, store, session), "carved "); got != "downloaded checked" {
 			t.Errorf("%s: record: %s", kind, got)
 		}
