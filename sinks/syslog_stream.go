@@ -191,7 +191,7 @@ func (s *stream) dial(ctx context.Context) (*watched, error) {
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, err
+		return nil, fmt.Errorf("TLS handshake with %s: %w", s.address, err)
 	}
 	w.Conn = secure
 	if asked && secure.ConnectionState().Version >= tls.VersionTLS13 {

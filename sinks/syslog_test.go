@@ -462,6 +462,9 @@ func TestSyslogCertificates(t *testing.T) {
 			if got := sinktest.ClassOf(err); got != tt.want {
 				t.Errorf("%s (%v), want %s", got, err, tt.want)
 			}
+			if where := "TLS handshake with " + sim.Address() + ": "; tt.name == "wrong name" && !strings.Contains(err.Error(), where) {
+				t.Errorf("%v does not say %q", err, where)
+			}
 		})
 	}
 }
