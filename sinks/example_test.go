@@ -22,7 +22,7 @@ func ExampleNewStdout() {
 		Event: map[string]string{"cmdline": "vssadmin delete shadows /all"},
 	}
 	at := time.Date(2026, 11, 22, 5, 30, 33, 0, time.UTC)
-	err = sink.Send(context.TODO(), []soar.Event{
+	err = sink.Send(context.Background(), []soar.Event{
 		{ID: "er-17", Type: soar.EventAlertReceived, At: at, Alert: alert},
 		{ID: "step-1", Type: soar.EventStepFinished, At: at.Add(1200 * time.Millisecond), Alert: alert,
 			Outcome: &soar.Outcome{Action: "host.contain", State: soar.StepVerified, Summary: "firewall rule added"}},
