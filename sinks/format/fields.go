@@ -401,16 +401,16 @@ func (f *fields) mitre(r *soar.Rule) {
 		}
 	}
 	for _, slug := range r.Tactics {
-		if slug = strings.ToLower(strings.TrimSpace(slug)); slug == "" {
-			continue
-		}
+		slug = strings.ToLower(strings.TrimSpace(slug))
 		t := tactic{id: tacticIDs[slug], name: tacticName(slug)}
-		if !slices.Contains(f.tactics, t) {
+		if t.name != "" && !slices.Contains(f.tactics, t) {
 			f.tactics = append(f.tactics, t)
 		}
 	}
 }
 
+// tacticName is what people call a tactic; empty for a text without a word in it,
+// such as "-", which stands in rules for "none".
 func tacticName(slug string) string {
 	words := strings.FieldsFunc(slug, func(r rune) bool { return r == '-' || r == '_' || r == ' ' })
 	for i, w := range words {

@@ -31,6 +31,7 @@ func seed(f *testing.F) {
 	f.Add(uint8(129), "target_path", "/tmp/a\tb", "a\tsev=10", hostile, int64(1795317750))
 	f.Add(uint8(128), "domain_name", "evil.example", "WIN\n", "LEEF:2.0|x|y", int64(1795317750))
 	f.Add(uint8(134), "value_data", `C:\x`, `HKLM\Software\x`, "\u2028", int64(1))
+	f.Add(uint8(0), "severity", "-", "_", "-", int64(1795317750))
 	f.Add(uint8(7), "pid", "99999999999999999999", "\n", " ", int64(253402300800))
 }
 
