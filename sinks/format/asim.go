@@ -56,7 +56,7 @@ func asimContext(d object, a *soar.Alert) {
 	}
 	d.put("AttackTactics", strings.Join(f.tacticNames(), ", "))
 	d.put("AttackTechniques", strings.Join(f.techniqueIDs(), ", "))
-	d.put("Dvc", first(a.Host.Name, addrText(f.hostIP), a.Host.Identifier, a.Server))
+	d.put("Dvc", first(a.Host.Name, addrText(f.hostIP), a.Host.Identifier, a.Server, product)) // mandatory
 	d.put("DvcHostname", a.Host.Name)
 	d.put("DvcId", a.Host.Identifier)
 	if a.Host.Identifier != "" {
@@ -119,12 +119,9 @@ func asimAlert(d object, ev *soar.Event) {
 	d.put("RegistryValue", f.registry.value)
 	d.put("RegistryValueData", f.registry.data)
 	d.put("RegistryValueType", f.registry.kind)
-	rest := leftOver(d, a)
-	if rest == nil {
-		rest = object{}
-	}
+	rest := flatColumns(d, a)
 	asimRest(rest, ev)
-	d["AdditionalFields"] = rest
+	d.object("AdditionalFields", asimFitting(rest))
 }
 
 // asimIndicator is what the alert points at, in the schema's words.
@@ -191,9 +188,30 @@ func asimAudit(d object, ev *soar.Event) {
 	}
 	rest := object{}
 	asimRest(rest, ev)
-	if len(rest) > 0 {
-		d["AdditionalFields"] = rest
+	d.object("AdditionalFields", asimFitting(rest))
+}
+
+// maxASIMField is the size of a column in Log Analytics, which cuts what is longer
+// ("Azure Monitor service limits"): a text is shorter then, an object is none any more.
+const maxASIMField = 64 << 10
+
+// asimFitting is an object with its texts cut as far as it takes to fit a column; nil where
+// there are too many of them.
+func asimFitting(rest object) object {
+	for _, most := range []int{8192, 2048, 512, 128, 32} {
+		if len(marshal(rest)) <= maxASIMField {
+			return rest
+		}
+		for name, value := range rest {
+			if text, ok := value.(string); ok {
+				rest[name] = clip(text, most)
+			}
+		}
 	}
+	if len(marshal(rest)) > maxASIMField {
+		return nil
+	}
+	return rest
 }
 
 // asimRest is what the schemas have no column for, in the flat names that a KQL query can

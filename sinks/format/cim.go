@@ -84,12 +84,7 @@ func CIM(ev *soar.Event, o Options) []byte {
 // epoch is seconds with their fraction. A float64 would not hold the
 // microseconds of all dates exactly.
 func epoch(t time.Time) json.Number {
-	micros := t.UnixMicro()
-	sign := ""
-	if micros < 0 {
-		sign, micros = "-", -micros
-	}
-	return json.Number(fmt.Sprintf("%s%d.%06d", sign, micros/1e6, micros%1e6))
+	return json.Number(fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000))
 }
 
 // cimEvent never sets the fields that Splunk's asset look-up fills, which end in

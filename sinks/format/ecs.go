@@ -419,6 +419,10 @@ func ecsRelated(d object, a *soar.Alert, f *fields) {
 	d.put("related.user", some(f.proc.user, f.proc.userID))
 }
 
+// maxColumnName bounds the name of a column. Elasticsearch refuses a document in which the
+// name and the value of a flattened field have more than 32,766 bytes together.
+const maxColumnName = 255
+
 // columnFields are all columns with a value, under names that can be field names:
 // a dot would make an object, and a text and an object cannot share a name.
 func columnFields(a *soar.Alert) object {
@@ -434,6 +438,7 @@ func columnFields(a *soar.Alert) object {
 			}
 			return r
 		}, strings.ToValidUTF8(name, "\uFFFD"))
+		key = cut(key, maxColumnName)
 		for key == "" || out[key] != nil {
 			key += "_"
 		}
@@ -602,7 +607,10 @@ func ecsDate(t time.Time) string {
 	return t.UTC().Format(ecsTime)
 }
 
-func usable(t time.Time) bool { return !t.IsZero() && t.UTC().Year() >= 1 && t.UTC().Year() <= 9999 }
+// usable reports whether receivers take a time. Those that count from 1970 have no form for
+// one before it, and nothing that happened on a host is older: the agent's clock was not
+// set, or the text was that of another moment zero.
+func usable(t time.Time) bool { return t.Unix() >= 0 && t.UTC().Year() <= 9999 }
 
 // firstTime is the first time that can be written in every format.
 func firstTime(times ...time.Time) time.Time {

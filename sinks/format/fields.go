@@ -7,6 +7,7 @@ package format
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -73,6 +74,13 @@ type number struct {
 func parseNumber(text string) number {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	return number{n, err == nil && n >= 0}
+}
+
+// parsePID takes no number that no system gives a process: receivers keep pids in 32 bits.
+func parsePID(text string) number {
+	n := parseNumber(text)
+	n.ok = n.ok && n.n <= math.MaxInt32
+	return n
 }
 
 func parsePort(text string) number {
@@ -252,11 +260,11 @@ func (f *fields) processes(a *soar.Alert) {
 	c := a.Event
 	switch f.kind {
 	case kindProcessAccess, kindRemoteThread:
-		f.proc = process{pid: parseNumber(c["src_pid"]), path: c["src_path"], guid: c["src_process_guid"]}
-		f.target = process{pid: parseNumber(c["target_pid"]), path: c["target_path"], guid: c["target_process_guid"]}
+		f.proc = process{pid: parsePID(c["src_pid"]), path: c["src_path"], guid: c["src_process_guid"]}
+		f.target = process{pid: parsePID(c["target_pid"]), path: c["target_path"], guid: c["target_process_guid"]}
 		f.target.name = base(f.target.path)
 	default:
-		f.proc = process{pid: parseNumber(c["pid"]), guid: c["process_guid"], path: c["process_name"], cmdline: c["cmdline"]}
+		f.proc = process{pid: parsePID(c["pid"]), guid: c["process_guid"], path: c["process_name"], cmdline: c["cmdline"]}
 	}
 	// On POSIX the acting process of a socket event is in path, as that of a
 	// process event is everywhere; in file tables path can be the file.
@@ -267,7 +275,7 @@ func (f *fields) processes(a *soar.Alert) {
 	// Linux agents put literal quotes around the directory.
 	f.proc.cwd = strings.TrimSuffix(strings.TrimPrefix(c["cwd"], `"`), `"`)
 	f.parent = process{
-		pid: parseNumber(first(c["parent_pid"], c["parent"])), guid: c["parent_process_guid"],
+		pid: parsePID(first(c["parent_pid"], c["parent"])), guid: c["parent_process_guid"],
 		path: c["parent_path"], name: base(c["parent_path"]), cmdline: c["parent_cmdline"],
 	}
 	if f.kind.process() {
@@ -388,7 +396,8 @@ func (f *fields) mitre(r *soar.Rule) {
 	}
 	for _, text := range r.Techniques {
 		for id := range strings.SplitSeq(text, ",") {
-			if id = strings.ToUpper(strings.TrimSpace(id)); id == "" {
+			id = strings.ToUpper(strings.TrimSpace(id))
+			if !strings.ContainsFunc(id, unicode.IsDigit) { // nothing, or a word for it
 				continue
 			}
 			t := technique{id: id, parent: id}

@@ -16,7 +16,9 @@ import (
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// object reads one line that holds one JSON object and nothing else.
+// readObject reads one line that holds one JSON object and nothing else. It is as strict as
+// the strictest receiver: no name twice in an object, no number that an int64 or the time
+// of an event needs no room for.
 func readObject(t testing.TB, data []byte) map[string]any {
 	t.Helper()
 	if !utf8.Valid(data) || bytes.ContainsFunc(data, soar.IsHidden) {
@@ -24,14 +26,89 @@ func readObject(t testing.TB, data []byte) map[string]any {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	var doc map[string]any
-	if err := decoder.Decode(&doc); err != nil {
+	v, err := readValue(decoder)
+	if err != nil {
 		t.Fatalf("%v in %s", err, data)
 	}
 	if decoder.More() {
 		t.Fatalf("more than one value in %s", data)
 	}
+	doc, ok := v.(map[string]any)
+	if !ok {
+		t.Fatalf("no object: %s", data)
+	}
 	return doc
+}
+
+// readValue is what Decode does, and looks for names that are there twice, of which most
+// readers silently take one.
+func readValue(decoder *json.Decoder) (any, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token := token.(type) {
+	case json.Number:
+		if len(token) > len("-9223372036854775808") || strings.ContainsAny(string(token), "eE") {
+			return nil, fmt.Errorf("number %s", token)
+		}
+	case json.Delim:
+		doc, list := map[string]any{}, []any{}
+		for decoder.More() {
+			var key string
+			if token == '{' {
+				name, err := decoder.Token()
+				if err != nil {
+					return nil, err
+				}
+				key = name.(string)
+				if _, twice := doc[key]; twice {
+					return nil, fmt.Errorf("%q is there twice", key)
+				}
+			}
+			v, err := readValue(decoder)
+			if err != nil {
+				return nil, err
+			}
+			if token == '{' {
+				doc[key] = v
+			} else {
+				list = append(list, v)
+			}
+		}
+		if _, err := decoder.Token(); err != nil {
+			return nil, err
+		}
+		if token == '{' {
+			return doc, nil
+		}
+		return list, nil
+	}
+	return token, nil
+}
+
+// readTime reads a time that receivers take: none is before 1970, where some count from.
+func readTime(t testing.TB, name string, v any) {
+	t.Helper()
+	var at time.Time
+	switch v := v.(type) {
+	case json.Number:
+		n, err := v.Float64()
+		if err != nil || n < 0 {
+			t.Fatalf("%s is %s", name, v)
+		}
+		return
+	case string:
+		var err error
+		if at, err = time.Parse(time.RFC3339Nano, v); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	default:
+		t.Fatalf("%s is %v", name, v)
+	}
+	if at.Year() < 1970 || at.Year() > 9999 {
+		t.Fatalf("%s is %s", name, at)
+	}
 }
 
 // parseLEEF reads a line by the rules of LEEF 2.0 (IBM, "LEEF event components"): the
@@ -101,8 +178,8 @@ func checkLEEF(t testing.TB, line []byte) (header []string, pairs map[string]str
 	if pairs["devTimeFormat"] != "MMM dd yyyy HH:mm:ss.SSS z" {
 		t.Fatalf("devTimeFormat is %q", pairs["devTimeFormat"])
 	}
-	if _, err := time.Parse("Jan 02 2006 15:04:05.000 MST", pairs["devTime"]); err != nil {
-		t.Fatal(err)
+	if at, err := time.Parse("Jan 02 2006 15:04:05.000 MST", pairs["devTime"]); err != nil || at.Year() < 1970 {
+		t.Fatalf("devTime is %q: %v", pairs["devTime"], err)
 	}
 	if (pairs["identSrc"] == "") != (pairs["identHostName"] == "") {
 		t.Fatalf("identSrc %q and identHostName %q belong together", pairs["identSrc"], pairs["identHostName"])
@@ -191,6 +268,7 @@ func checkASIM(t testing.TB, ev *soar.Event) map[string]any {
 		t.Fatal(err)
 	}
 	doc := readObject(t, data)
+	noEmpty(t, doc, "")
 	for _, name := range []string{"TimeGenerated", "EventCount", "EventStartTime", "EventEndTime", "EventType", "EventResult", "EventProduct", "EventVendor", "EventSchema", "EventSchemaVersion", "Dvc"} {
 		if doc[name] == nil {
 			t.Fatalf("no %s, which is mandatory, in %s", name, data)
@@ -203,14 +281,16 @@ func checkASIM(t testing.TB, ev *soar.Event) map[string]any {
 		text, isText := value.(string)
 		switch kind := asimTypes[name]; {
 		case kind == "datetime":
-			if _, err := time.Parse(time.RFC3339, text); err != nil {
+			readTime(t, name, text)
+		case kind == "int":
+			n, _ := value.(json.Number)
+			if _, err := strconv.ParseInt(string(n), 10, 32); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-		case kind == "int":
-			if n, ok := value.(json.Number); !ok || strings.ContainsAny(string(n), ".eE") {
-				t.Fatalf("%s is %v", name, value)
-			}
 		case kind == "dynamic":
+			if whole := marshal(value); len(whole) > 64<<10 {
+				t.Fatalf("%s has %d bytes", name, len(whole))
+			}
 			for key, inner := range value.(map[string]any) {
 				if _, ok := inner.(string); !ok || key == "" {
 					t.Fatalf("%s has %q: %v", name, key, inner)
@@ -371,9 +451,7 @@ func udmHolds(t testing.TB, v, want any, path string) {
 		case !isText:
 			t.Fatalf("%s is %v, expected a text", path, v)
 		case kind == "t":
-			if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
+			readTime(t, path, text)
 		case kind == "e" && !slices.Contains(strings.Split(words, ","), text):
 			t.Fatalf("%s is %q, expected one of %s", path, text, words)
 		}
@@ -417,6 +495,14 @@ func FuzzOCSF(f *testing.F) {
 	})
 }
 
+// readPID reads a number that fits where receivers keep pids.
+func readPID(t testing.TB, name string, v any) {
+	t.Helper()
+	if n, err := strconv.ParseInt(fmt.Sprint(v), 10, 32); err != nil || n < 0 {
+		t.Fatalf("%s is %v", name, v)
+	}
+}
+
 func checkCIM(t testing.TB, data []byte) {
 	t.Helper()
 	doc := readObject(t, data)
@@ -425,8 +511,9 @@ func checkCIM(t testing.TB, data []byte) {
 			t.Fatalf("no %s in %s", name, data)
 		}
 	}
-	if _, ok := doc["time"].(json.Number); !ok {
-		t.Fatalf("time is %v", doc["time"])
+	readTime(t, "time", doc["time"])
+	if id, ok := doc["process_id"]; ok {
+		readPID(t, "process_id", id)
 	}
 	for name, value := range doc {
 		if name == "tag" || strings.HasSuffix(name, "_bunit") || strings.HasSuffix(name, "_category") || strings.HasSuffix(name, "_priority") {
@@ -473,6 +560,43 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
+// bareEvents are events of a kind of which nothing else is known, alone and about things
+// that have no values.
+func bareEvents(kind soar.EventType) []soar.Event {
+	return []soar.Event{
+		{ID: "x", Type: kind}, {ID: "x", Type: kind, Alert: &soar.Alert{}}, {ID: "x", Type: kind, Row: &soar.Row{}},
+		{ID: "x", Type: kind, Run: &soar.RunSummary{}, Outcome: &soar.Outcome{}}, {ID: "x", Type: kind, Approval: &soar.Approval{}},
+		{
+			ID: "x", Type: kind, Alert: &soar.Alert{Rule: &soar.Rule{Techniques: []string{"-"}, Tactics: []string{"-", " "}}}, Run: &soar.RunSummary{},
+			Outcome: &soar.Outcome{}, Undo: &soar.Undo{}, Group: &soar.Group{}, Change: &soar.AlertChange{},
+		},
+	}
+}
+
+// TestBareEvents holds every format against its judge for events that say next to nothing.
+func TestBareEvents(t *testing.T) {
+	for _, kind := range []soar.EventType{
+		soar.EventAlertReceived, soar.EventAlertUpdated, soar.EventRunStarted, soar.EventStepFinished, soar.EventRunFinished, soar.EventNotification,
+		soar.EventTrouble, soar.EventTest, soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventUndoSoon, soar.EventAlertGrouped,
+		soar.EventDigest, soar.EventHeartbeat, soar.EventTelemetry, "of.tomorrow",
+	} {
+		for i, ev := range bareEvents(kind) {
+			t.Run(fmt.Sprintf("%s %d", kind, i), func(t *testing.T) {
+				checkECS(t, ECS(&ev, ECSOptions{Options: options}))
+				checkOCSF(t, OCSF(&ev, options))
+				checkUDM(t, UDM(&ev, options))
+				checkCIM(t, CIM(&ev, options))
+				checkHEC(t, HEC(&ev, HECOptions{Options: options}))
+				checkCEF(t, string(CEF(&ev, options)))
+				checkLEEF(t, LEEF(&ev, options))
+				if ev.Row == nil {
+					checkASIM(t, &ev)
+				}
+			})
+		}
+	}
+}
+
 // TestFormatsTakeEveryEvent finds a type of event that a format panics at or leaves empty.
 func TestFormatsTakeEveryEvent(t *testing.T) {
 	for _, name := range Names() {
@@ -485,7 +609,7 @@ func TestFormatsTakeEveryEvent(t *testing.T) {
 			soar.EventTrouble, soar.EventTest, soar.EventApprovalRequested, soar.EventApprovalDecided, soar.EventUndoSoon, soar.EventAlertGrouped,
 			soar.EventDigest, soar.EventHeartbeat, soar.EventTelemetry, "of.tomorrow",
 		} {
-			for _, ev := range []soar.Event{{ID: "x", Type: kind}, {ID: "x", Type: kind, Alert: &soar.Alert{}}, {ID: "x", Type: kind, Row: &soar.Row{}}} {
+			for _, ev := range bareEvents(kind) {
 				data, err := f(&ev)
 				if errors.Is(err, ErrUnsupported) {
 					continue

@@ -32,6 +32,14 @@ func seed(f *testing.F) {
 	f.Add(uint8(128), "domain_name", "evil.example", "WIN\n", "LEEF:2.0|x|y", int64(1795317750))
 	f.Add(uint8(134), "value_data", `C:\x`, `HKLM\Software\x`, "\u2028", int64(1))
 	f.Add(uint8(0), "severity", "-", "_", "-", int64(1795317750))
+	for kind := range uint8(16) {
+		for _, without := range []uint8{0, 8, 16, 32} {
+			f.Add(kind&7|kind&8<<4|without, "", "", "", "", int64(0))
+		}
+	}
+	f.Add(uint8(0), "pid", "9223372036854775807", "h", "-", int64(-1))
+	f.Add(uint8(0), "\xff", "1", "\xfe", "x", int64(253402300799))
+	f.Add(uint8(128), "er_run_state", "done", strings.Repeat("é", 40000), strings.Repeat("é", 40000), int64(253402300799))
 	f.Add(uint8(7), "pid", "99999999999999999999", "\n", " ", int64(253402300800))
 }
 
@@ -50,7 +58,7 @@ func event(shape uint8, column, value, name, text string, seconds int64) soar.Ev
 	at := time.Unix(seconds, 123456789)
 	ev := soar.Event{ID: "e-" + name, Type: kinds[int(shape)%len(kinds)], At: at, Text: text}
 	a := alert(name, map[string]string{column: value, "path": text, "target_path": value, "remote_address": text, "local_port": value, "cmdline": text, name: value})
-	a.CreatedAt, a.EventTime, a.Severity, a.Source, a.URL = at, at, soar.Severity(column), name, text
+	a.CreatedAt, a.EventTime, a.Server, a.Severity, a.Source, a.URL = at, at, name, soar.Severity(column), name, text
 	a.Host = soar.Host{Name: name, Identifier: value, IP: text, MAC: value, Platform: column, OS: text, Tags: []string{name, text}}
 	a.Rule.Name, a.Rule.Description, a.Rule.Techniques, a.Rule.Tactics = text, value, []string{value, text}, []string{name, value}
 	a.Intel = json.RawMessage(text)
@@ -100,12 +108,7 @@ func checkECS(t *testing.T, data []byte) {
 	if bytes.ContainsAny(data, "\r\n") || !utf8.Valid(data) {
 		t.Fatalf("not one line of UTF-8: %q", data)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var doc map[string]any
-	if err := decoder.Decode(&doc); err != nil {
-		t.Fatalf("%v in %s", err, data)
-	}
+	doc := readObject(t, data)
 	if err := sinksim.CheckECS(doc); err != nil {
 		t.Fatalf("%v in %s", err, data)
 	}
@@ -130,6 +133,23 @@ func checkECS(t *testing.T, data []byte) {
 		if v := get(path); v != nil {
 			if _, ok := v.([]any); !ok {
 				t.Fatalf("%s is no list in %s", path, data)
+			}
+		}
+	}
+	for _, path := range []string{"@timestamp", "event.created", "event.start", "event.end", "process.start", "eclecticiq.er.change.at", "eclecticiq.er.undo.at", "eclecticiq.er.group.first"} {
+		if v := get(path); v != nil {
+			readTime(t, path, v)
+		}
+	}
+	for _, path := range []string{"process.pid", "process.parent.pid", "eclecticiq.er.target.process.pid"} {
+		if v := get(path); v != nil {
+			readPID(t, path, v)
+		}
+	}
+	if columns, ok := get("eclecticiq.er.columns").(map[string]any); ok {
+		for name := range columns {
+			if utf8.RuneCountInString(name) > 300 {
+				t.Fatalf("a name of %d bytes under columns", len(name))
 			}
 		}
 	}
@@ -177,9 +197,8 @@ func checkHEC(t *testing.T, data []byte) {
 	if err := decoder.Decode(&envelope); err != nil || bytes.ContainsAny(data, "\r\n") {
 		t.Fatalf("%v in %s", err, data)
 	}
-	if _, err := strconv.ParseFloat(string(envelope.Time), 64); err != nil {
-		t.Fatalf("time %q", envelope.Time)
-	}
+	readTime(t, "time", envelope.Time)
+	noEmpty(t, readObject(t, data), "")
 	fields, _ := envelope.Event.(map[string]any)
 	for _, name := range []string{"app", "severity", "type", "vendor_product", "event_id"} {
 		if text, _ := fields[name].(string); text == "" {
@@ -354,8 +373,11 @@ func checkCEF(t *testing.T, line string) cefLine {
 		}
 		switch key {
 		case "rt", "start", "cnt", "type", "spt", "dpt", "spid", "dpid", "deviceDirection", "cn1", "cn2", "cn3":
-			if _, err := strconv.ParseInt(value, 10, 64); err != nil {
+			if n, err := strconv.ParseInt(value, 10, 64); err != nil || n < 0 {
 				t.Fatalf("key %s is no number: %q", key, value)
+			}
+			if key == "spid" || key == "dpid" { // an Integer, not a Long
+				readPID(t, key, value)
 			}
 		case "src", "dst", "dvc":
 			if strings.Count(value, ".") != 3 || strings.Contains(value, ":") {

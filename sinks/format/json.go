@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -49,7 +51,7 @@ func writableEvent(ev *soar.Event, intel bool) soar.Event {
 	}
 	if c.Row != nil {
 		r := *c.Row
-		r.At, r.Host.LastSeen = writableTime(r.At), writableTime(r.Host.LastSeen)
+		r.At, r.Host.LastSeen, r.Columns = writableTime(r.At), writableTime(r.Host.LastSeen), writableColumns(r.Columns)
 		c.Row = &r
 	}
 	if c.Group != nil {
@@ -72,13 +74,13 @@ func writable(a *soar.Alert, intel bool) *soar.Alert {
 		c.Intel = nil
 	}
 	c.CreatedAt, c.UpdatedAt, c.EventTime = writableTime(c.CreatedAt), writableTime(c.UpdatedAt), writableTime(c.EventTime)
-	c.Host.LastSeen = writableTime(c.Host.LastSeen)
+	c.Host.LastSeen, c.Event = writableTime(c.Host.LastSeen), writableColumns(c.Event)
 	return &c
 }
 
 // writableTime is the zero time for what RFC 3339 has no form for.
 func writableTime(t time.Time) time.Time {
-	if !usable(t) {
+	if year := t.UTC().Year(); year < 1 || year > 9999 {
 		return time.Time{}
 	}
 	return t.UTC()
@@ -155,15 +157,40 @@ func shorten(a *soar.Alert, maxText int) {
 
 // cutColumns cuts names and values, in a copy.
 func cutColumns(columns map[string]string, maxText int) map[string]string {
-	columns = maps.Clone(columns)
-	for name, value := range columns {
-		if short := clip(name, maxText); short != name {
-			delete(columns, name)
-			name = short
+	out := renamedColumns(columns, func(name string) string { return clip(name, maxText) })
+	for name, value := range out {
+		out[name] = clip(value, maxText)
+	}
+	return out
+}
+
+// writableColumns are the columns under names that JSON has a form for: two that are no
+// UTF-8 would become the same, and an object with a name twice is refused or read as
+// anyone likes.
+func writableColumns(columns map[string]string) map[string]string {
+	for name := range columns {
+		if !utf8.ValidString(name) {
+			return renamedColumns(columns, func(name string) string { return strings.ToValidUTF8(name, "\uFFFD") })
 		}
-		columns[name] = clip(value, maxText)
 	}
 	return columns
+}
+
+// renamedColumns is a copy with other names. Of those that become the same, all but the
+// first get underscores.
+func renamedColumns(columns map[string]string, rename func(string) string) map[string]string {
+	if columns == nil {
+		return nil
+	}
+	out := make(map[string]string, len(columns))
+	for _, name := range slices.Sorted(maps.Keys(columns)) {
+		to := rename(name)
+		for _, taken := out[to]; taken; _, taken = out[to] {
+			to += "_"
+		}
+		out[to] = columns[name]
+	}
+	return out
 }
 
 // marshal writes JSON on one line, with < > & as they are and every hidden

@@ -1,6 +1,10 @@
 package format
 
-import "github.com/erbridge/erbridge/internal/soar"
+import (
+	"strings"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
 
 // placedColumns are the columns that fields reads. All others, and those of these whose
 // value did not find a place, go where a format keeps what it has no word for.
@@ -29,6 +33,20 @@ func leftOver(doc object, a *soar.Alert) object {
 	}
 	if len(out) == 0 {
 		return nil
+	}
+	return out
+}
+
+// flatColumns are the left over columns for an object in which erbridge's own values stand
+// beside them, under names that begin with er_: a column of such a name, which any
+// administrator of a host can invent, gets another one.
+func flatColumns(doc object, a *soar.Alert) object {
+	out := object{}
+	for name, value := range leftOver(doc, a) {
+		if strings.HasPrefix(name, "er_") {
+			name = "column_" + name
+		}
+		out[name] = value
 	}
 	return out
 }

@@ -78,7 +78,10 @@ func ocsfHead(ev *soar.Event, o Options, class ocsfClass, activity word) object 
 		"type_name": class.name + ": " + activity.name, "severity_id": level.ocsf, "message": Summary(ev),
 		"time": occurred(ev).UnixMilli(),
 	}
-	d.put("severity", first(ocsfSeverities[level.ocsf], string(severity)))
+	d["severity"] = first(ocsfSeverities[level.ocsf], string(severity), "Unknown")
+	if severity == "" {
+		d["severity_id"] = 0
+	}
 	d.put("metadata.version", class.version)
 	d.put("metadata.product.vendor_name", vendor)
 	d.put("metadata.product.name", product)
@@ -148,6 +151,9 @@ func ocsfAlert(ev *soar.Event, o Options) object {
 	resource := object{"type": "host"}
 	resource.put("uid", a.Host.Identifier)
 	resource.put("name", a.Host.Name)
+	if a.Host.Name == "" && a.Host.Identifier == "" {
+		resource["name"] = first(addrText(f.hostIP), "unknown") // one of the two must be there
+	}
 	resource.put("labels", some(a.Host.Tags...))
 	d["resources"] = []object{resource}
 	if seen := ocsfObservables(a, f); len(seen) > 0 {

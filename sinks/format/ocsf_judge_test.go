@@ -189,6 +189,7 @@ func checkOCSF(t testing.TB, data []byte) map[string]any {
 		t.Fatalf("%v in %s", err, data)
 	}
 	whole("time")
+	readObject(t, data)
 	noEmpty(t, doc, "")
 	constraints(t, doc, "")
 	return doc
@@ -222,6 +223,11 @@ func constraints(t testing.TB, v any, path string) {
 			}
 		}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if unmapped := strings.HasPrefix(path, ".unmapped"); !unmapped && (key == "time" || strings.HasSuffix(key, "_time") && key != "original_time") {
+				readTime(t, path+"."+key, v[key])
+			} else if !unmapped && key == "pid" {
+				readPID(t, path+"."+key, v[key])
+			}
 			constraints(t, v[key], path+"."+key)
 		}
 	}

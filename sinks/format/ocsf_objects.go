@@ -15,6 +15,9 @@ func ocsfDevice(a *soar.Alert, f *fields) object {
 	d.put("uid", h.Identifier)
 	d.put("ip", addrText(f.hostIP))
 	d.put("mac", f.hostMAC)
+	if h.Name == "" && h.Identifier == "" && !f.hostIP.IsValid() {
+		d["name"] = "unknown" // one of these must be there
+	}
 	if name := first(h.OS, h.Platform); name != "" {
 		d.put("os.name", name)
 		d.put("os.version", h.OSVersion)

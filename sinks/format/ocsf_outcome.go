@@ -36,7 +36,7 @@ func ocsfOutcome(ev *soar.Event, o Options) object {
 	if out.Took > 0 {
 		at := firstTime(ev.At)
 		d["duration"] = out.Took.Milliseconds()
-		d["start_time"], d["end_time"] = at.Add(-out.Took).UnixMilli(), at.UnixMilli()
+		d["start_time"], d["end_time"] = firstTime(at.Add(-out.Took), at).UnixMilli(), at.UnixMilli()
 	}
 	rest := object{}
 	rest.put("event_type", string(ev.Type))

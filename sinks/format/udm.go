@@ -31,15 +31,13 @@ func UDM(ev *soar.Event, o Options) []byte {
 		if isFinding(ev) || ev.Row != nil {
 			udmSeen(d, f)
 			d.put("metadata.event_type", udmType(d, f))
-			if columns := leftOver(d, a); columns != nil {
-				rest = columns
-			}
+			rest = flatColumns(d, a)
 		}
 	}
 	if ev.Row == nil {
 		d["security_result"] = []object{udmResult(ev)}
 	} else {
-		rest["er_query"] = ev.Row.Query
+		rest.put("er_query", ev.Row.Query)
 	}
 	asimRest(rest, ev)
 	d.object("additional", rest) // a google.protobuf.Struct, whose JSON is a plain object
