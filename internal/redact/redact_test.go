@@ -193,7 +193,7 @@ func TestTextsWithoutEnd(t *testing.T) {
 func FuzzText(f *testing.F) {
 	for _, seed := range []string{
 		"password=hunter2", "[redacted]", "[redacted[redacted]]", `pass="`, "token=[redacted]x", strings.Repeat("K-123456", 3), "\xff\xfepwd:\x00", "4111-1111-1111-1111",
-		"-----BEGIN RSA PRIVATE KEY-----\nx", "aab", "redacted",
+		"-----BEGIN RSA PRIVATE KEY-----\nx", "aab", "redacted", "K-1?6123455662345K-123456",
 	} {
 		f.Add(seed)
 	}
@@ -210,7 +210,7 @@ func FuzzText(f *testing.F) {
 			t.Fatalf("%d bytes became %d", len(text), len(got))
 		}
 		for _, piece := range strings.Split(got, Hidden) {
-			if r.rules[len(r.rules)-1].re.MatchString(piece) && strings.Contains(piece, "K-1") {
+			if r.rules[0].re.MatchString(piece) { // K-[0-9]{6}, which asks nothing of what stands around it
 				t.Fatalf("%q is left of %q", piece, text)
 			}
 		}
