@@ -36,6 +36,28 @@ type EmailSettings struct {
 	// Password belongs to username.
 	Password soar.Secret `yaml:"password"`
 
+	// TokenURL is where erbridge gets access tokens to log in with in place of a
+	// password (OAuth 2.0; XOAUTH2 or OAUTHBEARER). Microsoft 365 has
+	// https://login.microsoftonline.com/TENANT/oauth2/v2.0/token, Google
+	// https://oauth2.googleapis.com/token.
+	TokenURL string `yaml:"token_url"`
+
+	// ClientID is the application that asks for tokens.
+	ClientID string `yaml:"client_id"`
+
+	// ClientSecret is the secret of the application.
+	ClientSecret soar.Secret `yaml:"client_secret"`
+
+	// RefreshToken is what somebody has allowed the application to do with the mailbox
+	// username. Without it the application asks in its own name (client credentials).
+	// It has to stay valid: another one that the server gives in exchange is used, but
+	// stored nowhere, so that the next start begins with this one again.
+	RefreshToken soar.Secret `yaml:"refresh_token"`
+
+	// Scopes are what tokens are asked for: https://outlook.office365.com/.default with
+	// Microsoft 365. A refresh token has its own.
+	Scopes []string `yaml:"scopes"`
+
 	// From is the sender: soc@example.org, or ERbridge <soc@example.org>.
 	From string `yaml:"from" required:"true"`
 
@@ -85,9 +107,10 @@ func (s *EmailSettings) Check(report func(setting, hint, format string, args ...
 	case s.TLS == emailPlain && s.Username != "":
 		report("tls username", "", "there is no login without TLS")
 	}
-	if (s.Username != "") != s.Password.IsSet() {
+	if s.TokenURL == "" && (s.Username != "") != s.Password.IsSet() {
 		report("username password", "", "username and password go together")
 	}
+	s.checkOAuth(report)
 	if strings.ContainsFunc(s.Hello, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		report("hello", "for example erbridge.example.org", "expected a host name")
 	}
@@ -142,6 +165,7 @@ type email struct {
 	to         []*mail.Address
 	hello      string
 	dial       smtpDialer
+	tokens     *bearer // nil where the login has a password, or there is none
 	version    string
 	log        *slog.Logger
 	state      State
@@ -188,6 +212,12 @@ func openEmail(s EmailSettings, env Env) (Sink, error) {
 	}
 	if k.now == nil {
 		k.now = time.Now
+	}
+	if s.TokenURL != "" {
+		env.Now = k.now
+		if k.tokens, err = emailTokens(s, env); err != nil {
+			return nil, err
+		}
 	}
 	return k, nil
 }

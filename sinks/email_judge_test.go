@@ -3,8 +3,11 @@ package sinks_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -33,33 +36,8 @@ type judgedMail struct {
 // A mail server and a parser of others take our mails, and find in them what we meant.
 func TestEmailJudge(t *testing.T) {
 	a := newAuthority(t)
-	certificate, key := a.leaf(t)
-	cmd := judgeCommand(t, "smtp.cjs")
-	cmd.Args = append(cmd.Args, key, certificate, "erbridge", mailPassword)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_, _ = io.Copy(io.Discard, stdout)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("server: %s", complaints.String())
-		}
-	})
-	said := json.NewDecoder(stdout)
-	var ready struct{ Port int }
-	if err := said.Decode(&ready); err != nil {
-		t.Fatalf("%v: %s", err, complaints.String())
-	}
-
-	settings := emailSettings(fmt.Sprintf("127.0.0.1:%d", ready.Port), a.file)
+	port, said := mailJudge(t, a, mailPassword, "")
+	settings := emailSettings(fmt.Sprintf("127.0.0.1:%d", port), a.file)
 	settings.From, settings.To = `"Ürbridge, SOC" <erbridge@example.org>`, []string{"soc@example.org", `Åsa "the boss" <asa@example.org>`}
 	sink := closeAfter(t, openEmail(t, settings))
 	nasty := sinktest.Event(2)
@@ -98,5 +76,63 @@ func TestEmailJudge(t *testing.T) {
 	}
 	if m := got[3]; m.Subject != "[erbridge] Digest: 12 alerts since 08:00" || !strings.Contains(m.Text, "  high: 2\n  medium: 10\n  \n  most: Shadow") {
 		t.Errorf("digest: subject %q\n%s", m.Subject, m.Text)
+	}
+}
+
+// mailJudge runs the mail server of others, which wants the password or, without one, the
+// access token. It returns its port, and what it understood.
+func mailJudge(t *testing.T, a *authority, password, token string) (port int, said *json.Decoder) {
+	t.Helper()
+	certificate, key := a.leaf(t)
+	cmd := judgeCommand(t, "smtp.cjs")
+	cmd.Args = append(cmd.Args, key, certificate, "erbridge", password, token)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_, _ = io.Copy(io.Discard, stdout)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("server: %s", complaints.String())
+		}
+	})
+	said = json.NewDecoder(stdout)
+	var ready struct{ Port int }
+	if err := said.Decode(&ready); err != nil {
+		t.Fatalf("%v: %s", err, complaints.String())
+	}
+	return ready.Port, said
+}
+
+// The same server takes an access token (XOAUTH2), and no other.
+func TestEmailOAuthJudge(t *testing.T) {
+	a := newAuthority(t)
+	for _, token := range []string{"g00d-token", "an0ther-token"} {
+		issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"access_token":"`+token+`","token_type":"Bearer","expires_in":3600}`)
+		}))
+		t.Cleanup(issuer.Close)
+		port, said := mailJudge(t, a, "", "g00d-token")
+		settings := emailSettings(fmt.Sprintf("127.0.0.1:%d", port), a.file)
+		settings.Password, settings.TokenURL, settings.ClientID, settings.ClientSecret = soar.Secret{}, issuer.URL, "app", soar.SecretValue(clientSecret)
+		err := closeAfter(t, openEmail(t, settings)).Send(t.Context(), sinktest.Events(1))
+		if token != "g00d-token" {
+			if sinktest.ClassOf(err) != sinktest.Config || strings.Contains(err.Error(), token) {
+				t.Errorf("error %v, want one of the settings without the token", err)
+			}
+			continue
+		}
+		var m judgedMail
+		if err = errors.Join(err, said.Decode(&m)); err != nil || !m.Secure || m.Subject == "" {
+			t.Errorf("mail %+v: %v", m, err)
+		}
 	}
 }

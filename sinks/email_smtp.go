@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/mail"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,16 +35,41 @@ type smtpConn struct {
 	stop    func() bool
 }
 
+// smtpLogin is how to log in; the zero value does not.
+type smtpLogin struct {
+	mechanisms []smtpMechanism // the best first
+	hide       []string        // what may not show in an error
+}
+
+type smtpMechanism struct {
+	name string
+	auth smtp.Auth
+}
+
 // connect opens a connection, encrypts it and logs in. Its errors say which of them
 // failed.
-func (s *email) connect(ctx context.Context) (_ *smtpConn, err error) {
-	user, password := s.settings.Username, ""
-	if user != "" {
-		if password, err = s.settings.Password.Reveal(); err != nil {
-			return nil, fmt.Errorf("%w: password: %w", ErrConfig, err)
-		}
+func (s *email) connect(ctx context.Context) (*smtpConn, error) {
+	user := s.settings.Username
+	switch {
+	case s.tokens != nil:
+		return s.connectWithToken(ctx)
+	case user == "":
+		return s.open(ctx, smtpLogin{})
 	}
-	c := &smtpConn{timeout: s.settings.Timeout, hide: smtpSecrets(user, password)}
+	password, err := s.settings.Password.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("%w: password: %w", ErrConfig, err)
+	}
+	return s.open(ctx, smtpLogin{hide: smtpSecrets(user, password), mechanisms: []smtpMechanism{
+		{"SCRAM-SHA-256", smtp.ScramSHA256Auth(user, password)},
+		{"PLAIN", smtp.PlainAuth("", user, password, s.host, false)},
+		{"LOGIN", smtp.LoginAuth(user, password, s.host, false)},
+	}})
+}
+
+// open is connect with a login.
+func (s *email) open(ctx context.Context, login smtpLogin) (_ *smtpConn, err error) {
+	c := &smtpConn{timeout: s.settings.Timeout, hide: login.hide}
 	dialer := net.Dialer{Timeout: s.dial.timeout}
 	address := net.JoinHostPort(s.host, s.port)
 	if c.raw, err = dialer.DialContext(ctx, "tcp", address); err != nil {
@@ -63,9 +89,9 @@ func (s *email) connect(ctx context.Context) (_ *smtpConn, err error) {
 	if err := c.begin(ctx, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
 	}
-	if user != "" {
-		if err := c.login(user, password, s.host); err != nil {
-			return nil, fmt.Errorf("%s: log in: %w", address, err)
+	if len(login.mechanisms) > 0 {
+		if err := c.login(login.mechanisms); err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", address, errLogin, err)
 		}
 	}
 	return c, nil
@@ -104,24 +130,17 @@ func (c *smtpConn) begin(ctx context.Context, s *email) (err error) {
 
 // login uses the best of the mechanisms that the server offers. All of them run
 // inside TLS: settings without TLS have no login.
-func (c *smtpConn) login(user, password, host string) error {
+func (c *smtpConn) login(mechanisms []smtpMechanism) error {
 	_, offered := c.client.Extension("AUTH")
-	mechanisms := strings.Fields(strings.ToUpper(offered))
-	for _, m := range []struct {
-		name string
-		auth func() smtp.Auth
-	}{
-		{"SCRAM-SHA-256", func() smtp.Auth { return smtp.ScramSHA256Auth(user, password) }},
-		{"PLAIN", func() smtp.Auth { return smtp.PlainAuth("", user, password, host, false) }},
-		{"LOGIN", func() smtp.Auth { return smtp.LoginAuth(user, password, host, false) }},
-	} {
-		for _, name := range mechanisms {
-			if name == m.name {
-				return c.judge(c.client.Auth(m.auth()), "AUTH "+name, ErrConfig)
-			}
+	var names []string
+	for _, m := range mechanisms {
+		if slices.Contains(strings.Fields(strings.ToUpper(offered)), m.name) {
+			return c.judge(c.client.Auth(m.auth), "AUTH "+m.name, ErrConfig)
 		}
+		names = append(names, m.name)
 	}
-	return fmt.Errorf("%w: the server offers no login that erbridge knows (SCRAM-SHA-256, PLAIN, LOGIN), but %q", ErrConfig, oneLine(offered, 200))
+	return fmt.Errorf("%w: the server offers no login that erbridge can do with these settings (%s), but %q",
+		ErrConfig, strings.Join(names, ", "), oneLine(offered, 200))
 }
 
 // extend gives the next mail its time.

@@ -111,8 +111,8 @@ type tokenCarrier struct {
 	err   error
 }
 
-// RoundTrip implements http.RoundTripper. What the form holds, a client secret or a
-// signed assertion, shows in no error.
+// RoundTrip implements http.RoundTripper. What the form holds, a client secret, a
+// refresh token or a signed assertion, shows in no error.
 func (c *tokenCarrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, err := io.ReadAll(req.Body)
 	if err = errors.Join(err, req.Body.Close()); err != nil {
@@ -128,7 +128,7 @@ func (c *tokenCarrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	own.Header = req.Header.Clone()
 	own.Header.Set("User-Agent", c.agent)
-	c.reply, c.err = exchange(c.clientOf(own.URL.Host), own, maxReplyBytes, form.Get("client_secret"), form.Get("assertion"))
+	c.reply, c.err = exchange(c.clientOf(own.URL.Host), own, maxReplyBytes, form.Get("client_secret"), form.Get("refresh_token"), form.Get("assertion"))
 	if c.err != nil {
 		return nil, c.err
 	}

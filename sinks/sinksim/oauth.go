@@ -17,15 +17,20 @@ type tokens struct {
 
 // issue answers a request for a token.
 func (t *tokens) issue(w http.ResponseWriter, lifetime time.Duration) {
+	answerJSON(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(lifetime.Seconds()), "access_token": t.fresh()})
+}
+
+// fresh is a token that is good from now on.
+func (t *tokens) fresh() string {
 	token := "access-" + rand.Text()
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.valid == nil {
 		t.valid = map[string]bool{}
 	}
 	t.valid[token] = true
 	t.given++
-	t.mu.Unlock()
-	answerJSON(w, http.StatusOK, map[string]any{"token_type": "Bearer", "expires_in": int(lifetime.Seconds()), "access_token": token})
+	return token
 }
 
 func (t *tokens) takes(token string) bool {

@@ -25,7 +25,10 @@ type SMTP struct {
 	Implicit bool
 	// Users are passwords by name; nil asks for no login.
 	Users map[string]string
-	// Auth are the mechanisms offered: PLAIN, LOGIN. nil offers both.
+	// Takes judges the access token of a mailbox, for XOAUTH2 and OAUTHBEARER.
+	Takes func(user, token string) bool
+	// Auth are the mechanisms offered: PLAIN, LOGIN, XOAUTH2, OAUTHBEARER. nil offers
+	// the first two.
 	Auth []string
 	// MaxBytes bounds a mail; 0 is 1 MiB.
 	MaxBytes int
@@ -321,6 +324,8 @@ func (c *smtpSession) auth(rest string) error {
 	}
 	var user, password string
 	switch mechanism {
+	case "XOAUTH2", "OAUTHBEARER":
+		return c.authToken(mechanism, initial)
 	case "PLAIN":
 		decoded, err := base64.StdEncoding.DecodeString(initial)
 		parts := strings.Split(string(decoded), "\x00")

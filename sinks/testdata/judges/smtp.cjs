@@ -1,10 +1,10 @@
 // A mail server and a mail parser that are not ours (nodemailer's). Arguments: files of
-// a key and a certificate, a user and a password. Writes {port}, then for each mail what
+// a key and a certificate, a user, a password and an access token. Writes {port}, then for each mail what
 // it understood, as one JSON object on a line.
 const { SMTPServer } = require("smtp-server");
 const { simpleParser } = require("mailparser");
 const fs = require("fs");
-const [key, cert, user, password] = process.argv.slice(2);
+const [key, cert, user, password, token] = process.argv.slice(2);
 const tell = (value) => console.log(JSON.stringify(value));
 const server = new SMTPServer({
   key: fs.readFileSync(key),
@@ -12,8 +12,9 @@ const server = new SMTPServer({
   authOptional: false,
   allowInsecureAuth: false,
   size: 1 << 20,
+  authMethods: password ? ["PLAIN", "LOGIN"] : ["XOAUTH2"],
   onAuth: (auth, session, done) =>
-    auth.username === user && auth.password === password
+    auth.username === user && (password ? auth.password === password : auth.accessToken === token)
       ? done(null, { user })
       : done(new Error("wrong login")),
   onData: (stream, session, done) =>
