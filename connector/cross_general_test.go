@@ -49,7 +49,7 @@ func (r *crossRig) caFile() string {
 func (r *crossRig) loginAs(name, password string) (*connector.Client, error) {
 	r.Helper()
 	other, err := connector.New(connector.Options{
-		URL: r.sim.URL(), Username: name, Password: soar.SecretValue(password), CAFile: r.caFile(), Timeout: 10 * time.Second, Retries: -1,
+		URL: r.sim.URL(), Username: name, Password: soar.SecretValue(password), CAFile: r.caFile(), Timeout: time.Minute, Retries: -1,
 	})
 	r.ok(err)
 	return other, other.Login(r.Context())

@@ -68,7 +68,7 @@ func newCrossRig(t *testing.T, one cross) *crossRig {
 		api = "v0"
 	}
 	client, err := connector.New(connector.Options{
-		URL: server.URL(), API: api, Username: user, Password: soar.SecretValue("admin"), CAFile: caFile, Timeout: 10 * time.Second, Registerer: calls,
+		URL: server.URL(), API: api, Username: user, Password: soar.SecretValue("admin"), CAFile: caFile, Timeout: time.Minute, Registerer: calls,
 	})
 	if err != nil {
 		t.Fatal(err)

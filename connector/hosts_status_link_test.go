@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -65,10 +66,11 @@ func FuzzStatusLogFrame(f *testing.F) {
 	})
 }
 
-// exportServer tells frames over the websocket after the task, and serves a file.
+// exportServer tells frames over the websocket after the task, and serves a file, over
+// pipes.
 func exportServer(t *testing.T, file http.HandlerFunc, frames ...string) *Client {
 	t.Helper()
-	server := newServer(t, func(w http.ResponseWriter, r *http.Request) {
+	return inPipes(t, withLogin(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/api/websocket/csv/export" && frames != nil:
 			conn, err := new(websocket.Upgrader).Upgrade(w, r, nil)
@@ -101,8 +103,7 @@ func exportServer(t *testing.T, file http.HandlerFunc, frames ...string) *Client
 		default:
 			http.NotFound(w, r)
 		}
-	})
-	return newClient(t, server.URL)
+	}), func(o *Options) { o.BasePath = "/api" })
 }
 
 const toldLink = `{"status":"success","download_path":"https://elsewhere.example/downloads/status_log/a b.csv"}`
@@ -139,22 +140,20 @@ func TestStatusLogDownload(t *testing.T) {
 		{"silent", nil, []string{"hello", "hang"}, "", context.DeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := exportServer(t, tt.file, tt.frames...)
-			deadline := time.Minute
-			if errors.Is(tt.err, context.DeadlineExceeded) {
-				deadline = time.Millisecond
-			}
-			var out bytes.Buffer
-			n, err := c.Hosts.DownloadStatusLogs(t.Context(), "1", deadline, &out)
-			if out.String() != tt.want || n != int64(out.Len()) {
-				t.Errorf("got %q, %d bytes", out.String(), n)
-			}
-			if errors.Is(tt.err, errAny) && err != nil {
-				return
-			}
-			if !errors.Is(err, tt.err) {
-				t.Errorf("got %v, want %v", err, tt.err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c := exportServer(t, tt.file, tt.frames...)
+				var out bytes.Buffer
+				n, err := c.Hosts.DownloadStatusLogs(t.Context(), "1", time.Minute, &out)
+				if out.String() != tt.want || n != int64(out.Len()) {
+					t.Errorf("got %q, %d bytes", out.String(), n)
+				}
+				if errors.Is(tt.err, errAny) && err != nil {
+					return
+				}
+				if !errors.Is(err, tt.err) {
+					t.Errorf("got %v, want %v", err, tt.err)
+				}
+			})
 		})
 	}
 }

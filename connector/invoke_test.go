@@ -3,7 +3,6 @@ package connector_test
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -242,11 +241,9 @@ func TestInvokeCarve(t *testing.T) {
 	_, err := r.client.Queries.Live(t.Context(), connector.LiveQuery{
 		SQL: "select * from carves where carve = 1 and path = '" + host.Files[0] + "';", Hosts: []string{host.Identifier}})
 	r.ok(err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	var session string
 	for session == "" {
-		for carve, err := range r.client.Carves.List(ctx, connector.CarveQuery{}) {
+		for carve, err := range r.client.Carves.List(t.Context(), connector.CarveQuery{}) {
 			r.ok(err)
 			if carve.Done() {
 				session = carve.SessionID

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -42,27 +43,25 @@ func TestLiveResults(t *testing.T) {
 		{"silence", []frame{ack}, 1, false, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := liveServer(t, func(conn *websocket.Conn, _ string) {
-				for _, f := range tt.frames {
-					_ = conn.WriteMessage(f.kind, []byte(f.body))
+			synctest.Test(t, func(t *testing.T) {
+				c := inPipes(t, socketHandler(t, resultPath, untilGone(func(conn *websocket.Conn, _ string) {
+					for _, f := range tt.frames {
+						_ = conn.WriteMessage(f.kind, []byte(f.body))
+					}
+				})))
+				ticket := LiveTicket{QueryID: 7, Online: tt.online, Hosts: []LiveHost{{1, "A", "a"}, {2, "B", "b"}}}
+				got, err := c.Queries.Results(t.Context(), ticket, time.Minute)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}, false)
-			deadline := 100 * time.Millisecond
-			if tt.complete {
-				deadline = time.Minute
-			}
-			ticket := LiveTicket{QueryID: 7, Online: tt.online, Hosts: []LiveHost{{1, "A", "a"}, {2, "B", "b"}}}
-			got, err := c.Queries.Results(t.Context(), ticket, deadline)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var hosts []string
-			for _, h := range got.Hosts {
-				hosts = append(hosts, fmt.Sprintf("%d:%s:%d:%v", h.NodeID, h.Identifier, len(h.Rows), h.Failed))
-			}
-			if got.Complete != tt.complete || got.Online != tt.online || strings.Join(hosts, " ") != tt.hosts {
-				t.Errorf("got %v, complete %v; want %s, %v", hosts, got.Complete, tt.hosts, tt.complete)
-			}
+				var hosts []string
+				for _, h := range got.Hosts {
+					hosts = append(hosts, fmt.Sprintf("%d:%s:%d:%v", h.NodeID, h.Identifier, len(h.Rows), h.Failed))
+				}
+				if got.Complete != tt.complete || got.Online != tt.online || strings.Join(hosts, " ") != tt.hosts {
+					t.Errorf("got %v, complete %v; want %s, %v", hosts, got.Complete, tt.hosts, tt.complete)
+				}
+			})
 		})
 	}
 }

@@ -34,6 +34,19 @@ func socketHandler(t *testing.T, path string, serve func(conn *websocket.Conn, w
 	})
 }
 
+// untilGone keeps a socket open after serve has said what it has to say, until the
+// client leaves.
+func untilGone(serve func(conn *websocket.Conn, wanted string)) func(conn *websocket.Conn, wanted string) {
+	return func(conn *websocket.Conn, wanted string) {
+		serve(conn, wanted)
+		for {
+			if _, _, err := conn.ReadMessage(); err != nil {
+				return
+			}
+		}
+	}
+}
+
 const resultPath = "/esp-ui/distributed/result"
 
 // TestLiveIdleSocketIsPinged: a proxy would cut a socket on which nothing moves for a

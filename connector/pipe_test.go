@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-
-	"github.com/erbridge/erbridge/internal/soar"
 )
 
 // pipes is a network within the process, so that tests of waiting can run on the
@@ -50,7 +48,7 @@ func (p *pipes) Close() error { p.close(); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // inPipes serves handle over pipes and returns a client of it. All ends with the test.
-func inPipes(t *testing.T, handle http.Handler) *Client {
+func inPipes(t *testing.T, handle http.Handler, change ...func(*Options)) *Client {
 	t.Helper()
 	network := newPipes()
 	server := &http.Server{Handler: handle}
@@ -60,11 +58,9 @@ func inPipes(t *testing.T, handle http.Handler) *Client {
 		_ = server.Serve(network)
 	}()
 	transport := &http.Transport{DialContext: network.dial}
-	c, err := New(Options{URL: "http://127.0.0.1", BasePath: "/esp-ui/services/api/v1", Username: "u", Password: soar.SecretValue("p"),
-		Transport: transport, Dial: network.dial, Retries: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newClient(t, "http://127.0.0.1", append([]func(*Options){func(o *Options) {
+		o.BasePath, o.Transport, o.Dial = "/esp-ui/services/api/v1", transport, network.dial
+	}}, change...)...)
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()

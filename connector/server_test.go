@@ -16,15 +16,20 @@ func pinOf(server *httptest.Server) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// newServer starts a server that answers login, and everything else by handle.
-func newServer(t *testing.T, handle http.HandlerFunc) *httptest.Server {
-	t.Helper()
+// withLogin answers login below /api, and everything else by handle.
+func withLogin(handle http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/login", func(w http.ResponseWriter, _ *http.Request) {
 		answerJSON(w, http.StatusOK, `{"token": "t"}`)
 	})
 	mux.HandleFunc("/", handle)
-	server := httptest.NewServer(mux)
+	return mux
+}
+
+// newServer starts a server that answers login, and everything else by handle.
+func newServer(t *testing.T, handle http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(withLogin(handle))
 	t.Cleanup(server.Close)
 	return server
 }

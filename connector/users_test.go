@@ -45,7 +45,7 @@ func newOddServer(t *testing.T, answers map[string]oddAnswer) *oddServer {
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	client, err := connector.New(connector.Options{
-		URL: server.URL, BasePath: "/api", Username: "admin", Password: soar.SecretValue("old password"), Retries: -1, Timeout: 10 * time.Second,
+		URL: server.URL, BasePath: "/api", Username: "admin", Password: soar.SecretValue("old password"), Retries: -1, Timeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
