@@ -10,6 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
+	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
@@ -64,13 +67,17 @@ type madeUndo struct {
 
 // makeUndo makes the run of a plan, with the playbook that it is a run of. The arguments
 // of calls stand in its first note, which its expressions read, and not in the text of
-// the playbook: nothing that came from a host or an alert becomes code.
+// the playbook: nothing that came from a host or an alert becomes code. What an action
+// takes only as text, such as YARA rules, is written there as a value.
 func (e *Engine) makeUndo(p *undoPlan) (*madeUndo, error) {
-	groups, err := undoGroups(p.steps)
+	groups, err := e.undoGroups(p.steps)
 	if err != nil {
 		return nil, err
 	}
-	text, input, undone := undoText(p.of.Playbook, groups)
+	text, input, undone, err := undoText(p.of.Playbook, groups)
+	if err != nil {
+		return nil, err
+	}
 	pb, problems := ParseWithClock("undo of run "+p.of.ID.String(), text, e.actions, e.options.Now)
 	if problems != nil {
 		return nil, problems
@@ -116,7 +123,8 @@ func (e *Engine) makeUndo(p *undoPlan) (*madeUndo, error) {
 type undoGroup struct {
 	id    string
 	do    string
-	names []string // of the arguments
+	names []string       // of the arguments
+	texts map[string]any // those that stand in the text, which all steps have in common
 	steps []undoStep
 }
 
@@ -124,17 +132,18 @@ var itemNumbers = regexp.MustCompile(`\[\d+\]`)
 
 // undoGroups puts what is to be taken back in order: what was done last comes first.
 // The items of a for_each become those of one step, so that the text stays small.
-func undoGroups(steps []undoStep) ([]*undoGroup, error) {
+func (e *Engine) undoGroups(steps []undoStep) ([]*undoGroup, error) {
 	var groups []*undoGroup
 	open := map[string]*undoGroup{}
 	ids := map[string]bool{}
 	for _, s := range slices.Backward(steps) {
 		base := itemNumbers.ReplaceAllString(s.key, "")
 		names := sortedNames(s.result.Undo.With)
-		kind := strings.Join(append([]string{base, s.result.Undo.Do}, names...), "\n")
+		texts := e.textArguments(s.result.Undo, names)
+		kind := strings.Join(append([]string{base, s.result.Undo.Do, callHash("", texts)}, names...), "\n")
 		g := open[kind]
 		if g == nil || len(g.steps) >= maxItems {
-			g = &undoGroup{id: freeID(base, ids), do: s.result.Undo.Do, names: names}
+			g = &undoGroup{id: freeID(base, ids), do: s.result.Undo.Do, names: names, texts: texts}
 			groups = append(groups, g)
 			open[kind] = g
 		}
@@ -144,6 +153,25 @@ func undoGroups(steps []undoStep) ([]*undoGroup, error) {
 		return nil, fmt.Errorf("%d steps are too many to be taken back by one run, the limit is %d: take them back one by one, with --step", len(groups), maxSteps)
 	}
 	return groups, nil
+}
+
+// textArguments are the arguments of a call that its action does not take computed.
+func (e *Engine) textArguments(call *Reversal, names []string) map[string]any {
+	action := e.actions[call.Do]
+	if action == nil {
+		return nil // the text with it is refused
+	}
+	source := StepSource{At: registry.Position{Line: 1}, Dynamic: map[string]bool{}, Places: map[string]registry.Position{}}
+	for i, name := range names {
+		source.Dynamic[name], source.Places[name] = true, registry.Position{Line: 2 + i}
+	}
+	texts := map[string]any{}
+	for _, p := range action.Check("", source) {
+		if at := p.Line - 2; at >= 0 && at < len(names) {
+			texts[names[at]] = call.With[names[at]]
+		}
+	}
+	return texts
 }
 
 // freeID is a name for the step that takes a step back: as that is called, as far as a
@@ -171,7 +199,7 @@ func freeID(base string, taken map[string]bool) string {
 
 // undoText is the playbook of a run that takes something back, with what its expressions
 // see as .input. The same steps make the same text, so that it is kept once.
-func undoText(of string, groups []*undoGroup) (text []byte, input map[string]any, undone []UndoOf) {
+func undoText(of string, groups []*undoGroup) (text []byte, input map[string]any, undone []UndoOf, err error) {
 	const name = "undo-"
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Made by erbridge, to take back what a run of %s did. The arguments are in the first note of its run.\n", of)
@@ -202,10 +230,18 @@ func undoText(of string, groups []*undoGroup) (text []byte, input map[string]any
 			fmt.Fprintf(&b, "    with:\n")
 		}
 		for _, arg := range g.names {
-			fmt.Fprintf(&b, "      %s: %s\n", quoted(arg), quoted("${{ "+from+"["+quoted(arg)+"] }}"))
+			value := quoted("${{ " + from + "[" + quoted(arg) + "] }}")
+			if text, written := g.texts[arg]; written {
+				data, err := yaml.Marshal(valueOf(escaped(text)))
+				if err != nil {
+					return nil, nil, nil, fmt.Errorf("the argument %s of %s cannot be written down: %w", arg, g.do, err)
+				}
+				value = strings.TrimSpace(string(data))
+			}
+			fmt.Fprintf(&b, "      %s: %s\n", quoted(arg), value)
 		}
 	}
-	return []byte(b.String()), input, undone
+	return []byte(b.String()), input, undone, nil
 }
 
 // quoted is a text as JSON, which is YAML and jq as well.
