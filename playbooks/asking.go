@@ -30,6 +30,17 @@ type Readier interface {
 	Ready(ctx context.Context, call Call) error
 }
 
+// Foreseer is a Readier whose calls can only be taken back by who knows how it was
+// before them.
+type Foreseer interface {
+	Readier
+	// Foresee is Ready, and returns what the call leaves as its output if it is carried out
+	// now: any JSON-encodable value, or nil. The intent holds it, because once the call may
+	// have been carried out and its answer is lost, nobody can find out any more. Of such a
+	// call, it takes the place of the output.
+	Foresee(ctx context.Context, call Call) (leaves any, err error)
+}
+
 var (
 	// ErrNotNow wraps errors of calls that make sense later, as they are.
 	ErrNotNow = errors.New("not now")
@@ -178,7 +189,7 @@ func (r *runner) confirm(i *instance, p *progress) bool {
 
 // halted is send for a call that the kill switch has caught.
 func (r *runner) halted(i *instance, p *progress) {
-	p.tried = false
+	p.tried = p.again
 	d := r.e.guard.Ask(r.request(i, p))
 	if d.OK { // it was taken back meanwhile
 		p.planned, p.wake = true, r.now().Add(busyPause)
@@ -275,7 +286,7 @@ func (r *runner) saidLately(p *progress, d *guard.Decision) bool {
 // unsent lets a step wait whose call the action did not send after all: the host was
 // ready, and is not any more.
 func (r *runner) unsent(i *instance, p *progress, why error) {
-	p.tried = false
+	p.tried = p.again
 	r.heed(i, p, r.notReady(why))
 }
 
@@ -346,14 +357,36 @@ func (r *runner) look(ctx context.Context, i *instance, p *progress) func() func
 	return func() func() {
 		callCtx, cancel := context.WithTimeout(ctx, r.e.options.CallTimeout)
 		defer cancel()
-		_, err := safely(func() (Outcome, error) { return Outcome{}, i.step.action.(Readier).Ready(callCtx, call) })
-		return func() { r.looked(ctx, i, p, err) }
+		leaves, err := foresee(callCtx, i.step.action.(Readier), call)
+		return func() { r.looked(ctx, i, p, leaves, err) }
 	}
 }
 
-func (r *runner) looked(ctx context.Context, i *instance, p *progress, err error) {
+// foresee asks an action whether a call makes sense now, and what it would leave: plain
+// JSON, or nil when the action need not know or there is too much of it to be kept.
+func foresee(ctx context.Context, action Readier, call Call) (leaves any, err error) {
+	_, err = safely(func() (Outcome, error) {
+		if foreseer, can := action.(Foreseer); can {
+			leaves, err = foreseer.Foresee(ctx, call)
+			return Outcome{}, err
+		}
+		return Outcome{}, action.Ready(ctx, call)
+	})
+	if err != nil || leaves == nil {
+		return nil, err
+	}
+	if leaves, err = plainOutput(leaves); err != nil {
+		return nil, nil // the call can be made all the same
+	}
+	return leaves, nil
+}
+
+func (r *runner) looked(ctx context.Context, i *instance, p *progress, leaves any, err error) {
 	p.looks = false
 	now := r.now()
+	if err == nil && !p.firm {
+		p.foreseen = leaves
+	}
 	switch {
 	case err == nil && p.away: // it is back: all is asked anew, by what is known now
 		p.away = false
@@ -364,7 +397,7 @@ func (r *runner) looked(ctx context.Context, i *instance, p *progress, err error
 	case errors.Is(err, ErrNotNow), errors.Is(err, ErrTransient):
 		r.heed(i, p, r.notReady(err))
 	case errors.Is(err, ErrNothingToDo) && (p.tried || p.attempt > 1): // by what was sent before, as far as a look can tell
-		r.finish(i, p, Result{State: soar.StepVerified, Summary: "what was sent before did it: " + err.Error()}, nil)
+		r.finish(i, p, Result{State: soar.StepVerified, Summary: "what was sent before did it: " + err.Error(), Output: p.foreseen}, nil)
 	default:
 		answer := guard.Refuse("%v", err)
 		if answer.Check = readyCheck; errors.Is(err, ErrNothingToDo) {

@@ -91,6 +91,8 @@ type StepNote struct {
 	Retry   int       `json:"retry,omitempty"`
 	Started time.Time `json:"started,omitzero"`
 	Until   time.Time `json:"until,omitzero"` // when that attempt is made
+	// Carried is set when the attempt before it may have been carried out.
+	Carried bool `json:"carried,omitempty"`
 }
 
 // Intent is the body of an intent entry: the call exactly as it is about to be sent.
@@ -101,8 +103,21 @@ type Intent struct {
 	Mark    string         `json:"mark"`
 	Attempt int            `json:"attempt"`
 	Started time.Time      `json:"started"`
-	// Again is set when a look-up showed that the same call was never received.
+	// Again is set when the same call was about to be sent before, and a look-up showed that
+	// it was never received, or that to send it twice is as good as once.
 	Again bool `json:"again,omitempty"`
+	// Foreseen is what the call leaves as output, by how it was before it; nil where the
+	// action need not know that to take it back.
+	Foreseen any `json:"foreseen,omitempty"`
+}
+
+// left is what a call left by which it can be taken back. The output of one that was sent
+// again tells only of what the last one had left to do.
+func (i *Intent) left(output any) any {
+	if i.Foreseen != nil && (i.Again || output == nil) {
+		return i.Foreseen
+	}
+	return output
 }
 
 // Sent is the body of a sent entry, whose Ref is the server's command id.

@@ -99,9 +99,11 @@ func (r *runner) fold(entries []soar.Entry) (calls map[string]string, err error)
 		case entry.Kind == soar.EntryIntent:
 			var intent Intent
 			if err = json.Unmarshal(entry.Body, &intent); err == nil {
+				before := r.open[entry.Step]
 				r.open[entry.Step] = &progress{
 					asked:   asked{taken: true},
 					started: intent.Started, attempt: intent.Attempt, with: intent.With, mark: intent.Mark, intentAt: entry.At, lost: true, tried: true, again: intent.Again,
+					foreseen: intent.Foreseen, firm: intent.Again || before != nil && before.firm,
 				}
 			}
 		case entry.Kind == soar.EntrySent:
@@ -159,7 +161,12 @@ func (r *runner) foldNote(entry *soar.Entry) error {
 		p.far = note.Text
 	}
 	if note.Retry > 0 {
-		r.open[entry.Step] = &progress{started: note.Started, attempt: note.Retry, wake: note.Until}
+		next := progress{}
+		if p := r.open[entry.Step]; p != nil {
+			next = p.next(0, note.Carried)
+		}
+		next.started, next.attempt, next.wake = note.Started, note.Retry, note.Until
+		r.open[entry.Step] = &next
 	}
 	return nil
 }

@@ -70,9 +70,11 @@ type progress struct {
 	busy     bool      // a call is under way
 	planned  bool      // the call is the next thing to do
 	tried    bool      // a call may have been sent already
-	again    bool      // the journal says so of one whose answer was lost
+	again    bool      // one before it was, and its answer was lost
 	with     map[string]any
 	mark     string
+	foreseen any       // what the call leaves, by how it was before it; nil: not known
+	firm     bool      // foreseen stays: a call before this one may have been carried out
 	intentAt time.Time // when the call was about to be sent; zero: not yet
 	lost     bool      // the call may or may not have been received
 	ref      string    // the server's command id

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -28,8 +29,9 @@ var markNames = strings.NewReplacer("[", ".", "]", "", "/", ".")
 // before the call. A crash from there on is settled by lookUp.
 func (r *runner) intend(i *instance, p *progress, again bool) {
 	p.intentAt, p.lost, p.planned, p.wake, p.held = r.now(), false, true, time.Time{}, ""
+	p.again, p.firm = p.again || again, p.firm || again
 	r.entry(i.key, soar.EntryIntent, "", Intent{
-		Action: i.step.do, Effect: i.step.spec.Effect, With: p.with, Mark: p.mark, Attempt: p.attempt, Started: p.started, Again: again,
+		Action: i.step.do, Effect: i.step.spec.Effect, With: p.with, Mark: p.mark, Attempt: p.attempt, Started: p.started, Again: p.again, Foreseen: p.foreseen,
 	})
 	r.sign(i, p)
 }
@@ -117,24 +119,34 @@ func (r *runner) sendFailed(i *instance, p *progress, outcome Outcome, err error
 		r.log.Warn("answer lost, looking the call up later", "action", s.do, "err", err)
 		r.entry(i.key, soar.EntryNote, "", StepNote{Text: "the answer was lost", Error: err.Error(), Started: p.started})
 		p.wake = p.intentAt.Add(r.e.options.CallTimeout)
-	case (transient || !effect && (timedOut || errors.Is(err, ErrUncertain)) || s.retry.failed && !panicked) && r.again(i, p, err.Error()):
+	case (transient || !effect && (timedOut || errors.Is(err, ErrUncertain)) || s.retry.failed && !panicked) && r.again(i, p, err.Error(), false):
 	default:
 		r.finish(i, p, Result{State: soar.StepFailed, Error: err.Error(), Target: outcome.Target}, nil)
 	}
 }
 
-// again plans another attempt, when the step has one left.
-func (r *runner) again(i *instance, p *progress, why string) bool {
+// again plans another attempt, when the step has one left. carried says of the one before
+// it that it may have been carried out.
+func (r *runner) again(i *instance, p *progress, why string, carried bool) bool {
 	s, now := i.step, r.now()
 	if p.attempt >= s.retry.attempts || now.Add(s.retry.delay).Sub(p.started) >= s.timeout {
 		return false
 	}
-	*p = progress{started: p.started, attempt: p.attempt + 1}
+	*p = p.next(p.attempt+1, carried)
 	if s.retry.delay > 0 {
 		p.wake = now.Add(s.retry.delay)
 	}
-	r.entry(i.key, soar.EntryNote, "", StepNote{Text: "trying again", Error: why, Retry: p.attempt, Started: p.started, Until: p.wake})
+	r.entry(i.key, soar.EntryNote, "", StepNote{Text: "trying again", Error: why, Retry: p.attempt, Started: p.started, Until: p.wake, Carried: carried})
 	return true
+}
+
+// next is where another attempt begins.
+func (p *progress) next(attempt int, carried bool) progress {
+	n := progress{started: p.started, attempt: attempt}
+	if p.firm || carried {
+		n.foreseen, n.firm = p.foreseen, true
+	}
+	return n
 }
 
 // poll makes ready to ask what became of an accepted command.
@@ -211,7 +223,7 @@ func (r *runner) finishOutcome(i *instance, p *progress, o Outcome, ref string) 
 		if result.Error == "" {
 			result.Error = string(o.State)
 		}
-		if s.retry.failed && s.spec.Effect != Once && o.State != soar.StepCancelled && r.again(i, p, result.Error) {
+		if s.retry.failed && s.spec.Effect != Once && o.State != soar.StepCancelled && r.again(i, p, result.Error, true) {
 			return
 		}
 	default:
@@ -222,7 +234,23 @@ func (r *runner) finishOutcome(i *instance, p *progress, o Outcome, ref string) 
 		result.Summary = fmt.Sprintf("%s (output left out: %v)", result.Summary, err)
 	}
 	result.Output = output
+	if p.firm && result.State.OK() { // this call found it done, as far as one before it had done it
+		result.Output = overlaid(output, p.foreseen)
+	}
 	r.finish(i, p, result, o.Events)
+}
+
+// overlaid is an output with what was foreseen of it.
+func overlaid(output, foreseen any) any {
+	seen, known := foreseen.(map[string]any)
+	if !known {
+		return output
+	}
+	left, _ := output.(map[string]any)
+	all := make(map[string]any, len(left)+len(seen))
+	maps.Copy(all, left)
+	maps.Copy(all, seen)
+	return all
 }
 
 // finish ends an instance of a step. What follows from it, the next survey finds.

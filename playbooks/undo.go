@@ -175,10 +175,11 @@ func (r *runner) tellNotTakenBack() {
 // recordUndo adds to the result of a step the call that takes it back, and makes the run
 // that does so by itself when the step says for how long its effect is wanted.
 func (r *runner) recordUndo(i *instance, p *progress, result *Result) {
-	if result.Undo != nil || p.intentAt.IsZero() || i.step.spec.Effect == Reads || !mayHaveHappened(p, result.State) {
+	if result.Undo != nil || p.intentAt.IsZero() && !p.firm || i.step.spec.Effect == Reads || !mayHaveHappened(p, result.State) {
 		return
 	}
-	result.Undo = reversalOf(i.step.action, r.call(i, p), result.Output)
+	sent := Intent{Again: p.firm, Foreseen: p.foreseen}
+	result.Undo = reversalOf(i.step.action, r.call(i, p), sent.left(result.Output))
 	if r.undo != nil { // what takes something back, is not taken back by itself
 		return
 	}
@@ -264,7 +265,7 @@ func (r *runner) scheduleUnended(ctx context.Context, entries []soar.Entry) erro
 	}
 	for _, s := range stepsToUndo(entries, "", true) {
 		if s.unended {
-			s.result.Undo = reversalOf(r.e.actions[s.intent.Action], s.call(&r.run, &alert.Alert), nil)
+			s.result.Undo = reversalOf(r.e.actions[s.intent.Action], s.call(&r.run, &alert.Alert), s.intent.left(nil))
 			r.schedule(s.key, alert.Key, &s.result)
 		}
 	}

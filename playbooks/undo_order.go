@@ -95,7 +95,7 @@ func (e *Engine) Undo(ctx context.Context, o UndoOrder) (Undoing, error) {
 		one := UndoneStep{Step: s.key, Action: s.result.Action}
 		if s.result.Undo == nil && s.happened {
 			// Of a release that recorded none, or of a run that was given up.
-			s.result.Undo = reversalOf(e.actions[s.result.Action], s.call(&run, &alert.Alert), s.result.Output)
+			s.result.Undo = reversalOf(e.actions[s.result.Action], s.call(&run, &alert.Alert), s.intent.left(s.result.Output))
 		}
 		if s.result.Undo == nil {
 			one.State, one.Words = UndoImpossible, e.whyNot(&s)
@@ -228,7 +228,7 @@ func (e *Engine) whyNot(s *sentStep) string {
 		return fmt.Sprintf("this release has no action %s", s.result.Action)
 	case action.Spec().Inverse == "":
 		return fmt.Sprintf("%s cannot be taken back: no action undoes it", s.result.Action)
-	case s.result.Output == nil:
+	case s.intent.left(s.result.Output) == nil:
 		return fmt.Sprintf("nobody knows what exactly %s changed, so nothing is taken back by erbridge; look at the host", s.result.Action)
 	}
 	return fmt.Sprintf("there is nothing to take back: %s changed nothing that was not so before, or only a new call of %s can do that", s.result.Action, action.Spec().Inverse)

@@ -111,9 +111,12 @@ type kind[In any] struct {
 	// by Needs. ready looks at what else has to be so, such as which process has a pid.
 	host  func(in In) Host
 	ready func(ctx context.Context, d *Deps, call playbooks.Call, in In) error
-	do    func(ctx context.Context, d *Deps, call playbooks.Call, in In) (playbooks.Outcome, error)
-	poll  func(ctx context.Context, d *Deps, call playbooks.Call, in In, ref string) (playbooks.Outcome, error)
-	find  func(ctx context.Context, d *Deps, call playbooks.Call, in In, since time.Time) ([]playbooks.Found, error)
+	// foresee takes the place of ready where reverse depends on how it was before the call:
+	// it also returns what the call leaves as output if it is carried out now.
+	foresee func(ctx context.Context, d *Deps, call playbooks.Call, in In) (leaves any, err error)
+	do      func(ctx context.Context, d *Deps, call playbooks.Call, in In) (playbooks.Outcome, error)
+	poll    func(ctx context.Context, d *Deps, call playbooks.Call, in In, ref string) (playbooks.Outcome, error)
+	find    func(ctx context.Context, d *Deps, call playbooks.Call, in In, since time.Time) ([]playbooks.Found, error)
 	// pin adds to the arguments what the call depends on besides.
 	pin func(d *Deps, with map[string]any) map[string]any
 	// reverse names the call of Inverse that takes this one back. output is what the call
@@ -125,7 +128,10 @@ func add[In any](k kind[In]) {
 	k.Spec.Input = &k.defaults
 	Types.Add(k.Spec.Name, Type{Spec: k.Spec, bind: func(d *Deps) playbooks.Action {
 		b := &bound[In]{kind: k, deps: d}
-		if k.host != nil || k.ready != nil {
+		switch {
+		case k.foresee != nil:
+			return foreseeing[In]{readied[In]{b}}
+		case k.host != nil || k.ready != nil:
 			return readied[In]{b}
 		}
 		return b

@@ -74,17 +74,17 @@ func init() {
 				a.refuse("text", "", "has more than %d characters", maxEditRunes)
 			}
 		},
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertNoteEdit) error {
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertNoteEdit) (any, error) {
 			alert, note, found, err := d.note(ctx, call, in.Alert, in.Note)
 			switch {
 			case err != nil:
-				return err
+				return nil, err
 			case !found:
-				return fmt.Errorf("alert %d has no note %d", alert, in.Note)
+				return nil, fmt.Errorf("alert %d has no note %d", alert, in.Note)
 			case in.saidBy(note.Text):
-				return fmt.Errorf("%w: note %d on alert %d has this text", playbooks.ErrNothingToDo, in.Note, alert)
+				return nil, fmt.Errorf("%w: note %d on alert %d has this text", playbooks.ErrNothingToDo, in.Note, alert)
 			}
-			return d.ownNote(ctx, alert, note)
+			return AlertNoteEditOutput{Alert: alert, Note: int64(in.Note), TextWas: note.Text}, d.ownNote(ctx, alert, note)
 		},
 		do:   edit.do,
 		poll: edit.poll,

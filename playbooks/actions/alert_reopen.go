@@ -62,17 +62,17 @@ func init() {
 			Example: "do: alert.reopen\n",
 			Timeout: 2 * time.Minute,
 		},
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) error {
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) (any, error) {
 			id, now, err := d.meantAlert(ctx, call, in.Alert)
 			switch {
 			case err != nil:
-				return err
+				return nil, err
 			case now.Status == soar.StatusOpen:
-				return fmt.Errorf("%w: alert %d is open", playbooks.ErrNothingToDo, id)
+				return nil, fmt.Errorf("%w: alert %d is open", playbooks.ErrNothingToDo, id)
 			case in.spares(&now):
-				return in.left(&now)
+				return nil, in.left(&now)
 			}
-			return d.mayAdminister(ctx, "reopening an alert")
+			return statusBefore(id, &now), d.mayAdminister(ctx, "reopening an alert")
 		},
 		do:   reopen.do,
 		poll: reopen.poll,
@@ -82,9 +82,14 @@ func init() {
 	})
 }
 
+// statusBefore is what an alert is before it is reopened or resolved.
+func statusBefore(id int64, was *soar.Alert) AlertReopenOutput {
+	return AlertReopenOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: soar.WithoutOwnLine(was.Comment)}
+}
+
 func reopenAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertReopen) (AlertReopenOutput, error) {
 	id, was, err := d.meantAlert(ctx, call, in.Alert)
-	changed := AlertReopenOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: soar.WithoutOwnLine(was.Comment)}
+	changed := statusBefore(id, &was)
 	switch {
 	case err != nil || was.Status == soar.StatusOpen:
 		return changed, err

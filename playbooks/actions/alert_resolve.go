@@ -68,12 +68,12 @@ func init() {
 			Timeout: 2 * time.Minute,
 		},
 		prose: []string{"comment"},
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) error {
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) (any, error) {
 			id, now, err := d.meantAlert(ctx, call, in.Alert)
 			if err == nil && in.saidOf(&now) {
-				return fmt.Errorf("%w: alert %d is resolved %s", playbooks.ErrNothingToDo, id, strings.TrimSpace("already "+now.Verdict))
+				return nil, fmt.Errorf("%w: alert %d is resolved %s", playbooks.ErrNothingToDo, id, strings.TrimSpace("already "+now.Verdict))
 			}
-			return err
+			return AlertResolveOutput(statusBefore(id, &now)), err
 		},
 		do:   resolve.do,
 		poll: resolve.poll,
@@ -88,7 +88,7 @@ func init() {
 
 func resolveAlert(ctx context.Context, d *Deps, call playbooks.Call, in AlertResolve) (AlertResolveOutput, error) {
 	id, was, err := d.meantAlert(ctx, call, in.Alert)
-	changed := AlertResolveOutput{Alert: id, Was: was.Status, VerdictWas: was.Verdict, CommentWas: soar.WithoutOwnLine(was.Comment)}
+	changed := AlertResolveOutput(statusBefore(id, &was))
 	if err != nil || in.saidOf(&was) {
 		return changed, err
 	}

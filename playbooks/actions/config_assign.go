@@ -68,28 +68,28 @@ func init() {
 			Example: "do: config.assign\nwith:\n  host: ${{ .alert.host.identifier }}\n  config: 7\n",
 			Timeout: 2 * time.Minute,
 		},
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAssign) error {
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAssign) (any, error) {
 			record, err := d.meantHost(ctx, call, in.Host)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			now, err := d.hostConfig(ctx, call, in.Host)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			config, err := d.config(ctx, in.Config)
 			name := hostName(call, in.Host)
 			switch platform := connector.NormalizeHost(record).Platform; {
 			case err != nil:
-				return err
+				return nil, err
 			case now.ConfigID == int64(in.Config):
-				return fmt.Errorf("%w: %s has the config %s", playbooks.ErrNothingToDo, name, config.Name)
+				return nil, fmt.Errorf("%w: %s has the config %s", playbooks.ErrNothingToDo, name, config.Name)
 			case in.spares(now):
-				return in.left(name, now)
+				return nil, in.left(name, now)
 			case config.Platform != platform:
-				return fmt.Errorf("config %d (%s) is for %s, and %s runs %s: the server would pass it over", in.Config, config.Name, config.Platform, name, platform)
+				return nil, fmt.Errorf("config %d (%s) is for %s, and %s runs %s: the server would pass it over", in.Config, config.Name, config.Platform, name, platform)
 			}
-			return d.mayAdminister(ctx, "giving a host a config")
+			return in.changes(config.Name, now), d.mayAdminister(ctx, "giving a host a config")
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAssign) (playbooks.Outcome, error) {
 			out, err := assigning.do(ctx, d, call, in)
@@ -119,9 +119,7 @@ func (in ConfigAssign) left(name string, now connector.FullConfig) error {
 
 func assignConfig(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAssign) (ConfigAssignOutput, error) {
 	before, err := d.hostConfig(ctx, call, in.Host)
-	changed := ConfigAssignOutput{
-		Host: string(in.Host), Config: int64(in.Config), Name: before.ConfigName, Before: before.ConfigID, BeforeName: before.ConfigName,
-	}
+	changed := in.changes(before.ConfigName, before)
 	switch {
 	case err != nil || before.ConfigID == int64(in.Config):
 		return changed, err
@@ -137,6 +135,11 @@ func assignConfig(ctx context.Context, d *Deps, call playbooks.Call, in ConfigAs
 		return changed, fmt.Errorf("give %s the config %s: %w", hostName(call, in.Host), config.Name, effectError(err))
 	}
 	return changed, nil
+}
+
+// changes are what the call changes of a host that has a config; name is that of the new one.
+func (in ConfigAssign) changes(name string, before connector.FullConfig) ConfigAssignOutput {
+	return ConfigAssignOutput{Host: string(in.Host), Config: int64(in.Config), Name: name, Before: before.ConfigID, BeforeName: before.ConfigName}
 }
 
 // errNoConfigs means that the server does not assign configs at all. Nothing was sent.

@@ -68,16 +68,16 @@ func addExclusionChange(name, inverse, summary string, change connector.Exclusio
 			checkExclusion(in, a, adds)
 		},
 		host: func(in DefenderExclusion) Host { return in.Host },
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderExclusion) error {
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderExclusion) (any, error) {
 			settings, err := d.defenderSettings(ctx, in.Host)
 			if err != nil {
-				return words(call, in).failure(fmt.Errorf("its settings: %w: %w", playbooks.ErrTransient, err))
+				return nil, words(call, in).failure(fmt.Errorf("its settings: %w: %w", playbooks.ErrTransient, err))
 			}
-			// Undo takes back what this added, and must not take what others did.
-			if there, told := in.within(settings); told && there == adds {
-				return fmt.Errorf("%s is so already: %w", words(call, in).finished(), playbooks.ErrNothingToDo)
+			there, told := in.within(settings)
+			if told && there == adds { // undo takes back what this added, and must not take what others did
+				return nil, fmt.Errorf("%s is so already: %w", words(call, in).finished(), playbooks.ErrNothingToDo)
 			}
-			return nil
+			return map[string]any{"exclusion": in.String(), "verified": told}, nil
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in DefenderExclusion) (playbooks.Outcome, error) {
 			return d.send(ctx, in.Host, words(call, in), func(ctx context.Context) (connector.Command, error) {

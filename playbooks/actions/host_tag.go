@@ -58,8 +58,8 @@ func init() {
 			checkTag(in.Tag, a)
 			checkFor(in.For, a)
 		},
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) error {
-			return d.tagReady(ctx, call, in.change())
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) (any, error) {
+			return d.foreseeTag(ctx, call, in.change())
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in HostTag) (playbooks.Outcome, error) {
 			return d.tag(ctx, call, in.change())
@@ -95,17 +95,26 @@ const (
 	tagStays   = "old:" // it was so already, or nobody knows how it was
 )
 
-// tagReady looks whether the host, which may be offline, is the one that is meant, and has
+// foreseeTag looks whether the host, which may be offline, is the one that is meant, and has
 // the tag that is to be taken away: the server refuses to take away others.
-func (d *Deps) tagReady(ctx context.Context, call playbooks.Call, c tagChange) error {
-	if _, err := d.meantHost(ctx, call, c.host); err != nil || !c.remove {
-		return err
+func (d *Deps) foreseeTag(ctx context.Context, call playbooks.Call, c tagChange) (any, error) {
+	if _, err := d.meantHost(ctx, call, c.host); err != nil {
+		return nil, err
 	}
 	tags, err := d.Client.Hosts.Tags(ctx, string(c.host))
-	if err == nil && !slices.Contains(tags, c.tag) {
-		return fmt.Errorf("%w: %s has no tag %q", playbooks.ErrNothingToDo, hostName(call, c.host), c.tag)
+	if err != nil {
+		return nil, nil // the call can do without
 	}
-	return nil
+	left := HostTagOutput{Tags: tags, Added: []string{}, Removed: []string{}}
+	switch there := slices.Contains(tags, c.tag); {
+	case c.remove && !there:
+		return nil, fmt.Errorf("%w: %s has no tag %q", playbooks.ErrNothingToDo, hostName(call, c.host), c.tag)
+	case c.remove:
+		left.Tags, left.Removed = without(tags, []string{c.tag}), []string{c.tag}
+	case !there:
+		left.Tags, left.Added = append(slices.Clone(tags), c.tag), []string{c.tag}
+	}
+	return left, nil
 }
 
 // tag changes the tags of a host. A tag that was there before is not ours to take away

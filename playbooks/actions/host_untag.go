@@ -35,8 +35,8 @@ func init() {
 			checkTag(in.Tag, a)
 			checkFor(in.For, a)
 		},
-		ready: func(ctx context.Context, d *Deps, call playbooks.Call, in HostUntag) error {
-			return d.tagReady(ctx, call, in.change())
+		foresee: func(ctx context.Context, d *Deps, call playbooks.Call, in HostUntag) (any, error) {
+			return d.foreseeTag(ctx, call, in.change())
 		},
 		do: func(ctx context.Context, d *Deps, call playbooks.Call, in HostUntag) (playbooks.Outcome, error) {
 			return d.tag(ctx, call, in.change())

@@ -1,6 +1,7 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -92,18 +93,20 @@ func init() {
 				}
 			}
 		},
-		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in IOCAdd) error {
+		foresee: func(ctx context.Context, d *Deps, _ playbooks.Call, in IOCAdd) (any, error) {
 			set, err := d.indicators(ctx)
 			if err == nil {
 				err = in.fits(set)
 			}
-			switch {
-			case err != nil:
-				return err
-			case len(lackingIndicators(in.Values, set[in.List].Values)) == 0:
-				return fmt.Errorf("%w: list %s has them all", playbooks.ErrNothingToDo, in.List)
+			if err != nil {
+				return nil, err
 			}
-			return d.mayAdminister(ctx, "changing indicators")
+			list := in.severe(set[in.List])
+			left := IOCOutput{List: in.List, Type: in.Type, Severity: list.Severity, Changed: lackingIndicators(in.Values, list.Values)}
+			if len(left.Changed) == 0 {
+				return nil, fmt.Errorf("%w: list %s has them all", playbooks.ErrNothingToDo, in.List)
+			}
+			return left, d.mayAdminister(ctx, "changing indicators")
 		},
 		do:   adding.do,
 		poll: adding.poll,
@@ -137,21 +140,21 @@ func sameSeverity(a, b string) bool {
 	return medium.Replace(strings.ToUpper(a)) == medium.Replace(strings.ToUpper(b))
 }
 
+// severe gives a list a severity that has none, because it is new.
+func (in IOCAdd) severe(list connector.IOC) connector.IOC {
+	list.Severity = cmp.Or(list.Severity, in.Severity, "WARNING")
+	return list
+}
+
 func addIndicators(ctx context.Context, d *Deps, _ playbooks.Call, in IOCAdd) (IOCOutput, error) {
 	changed := IOCOutput{List: in.List, Type: in.Type, Changed: []string{}}
 	err := d.modifyIndicators(ctx, func(set map[string]connector.IOC) error {
 		if err := in.fits(set); err != nil {
 			return err
 		}
-		list := set[in.List]
+		list := in.severe(set[in.List])
 		fresh := lackingIndicators(in.Values, list.Values)
 		list.Type, list.Values = in.Type, append(list.Values, fresh...)
-		if list.Severity == "" {
-			list.Severity = "WARNING"
-			if in.Severity != "" {
-				list.Severity = in.Severity
-			}
-		}
 		set[in.List] = list
 		changed.Severity = list.Severity
 		changed.Changed = append(changed.Changed, without(fresh, changed.Changed)...) // somebody may have taken them away between

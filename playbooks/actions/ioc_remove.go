@@ -60,19 +60,20 @@ func init() {
 				a.refuse("values", "remove them in several steps", "has %d indicators, the limit is %d", len(in.Values), maxIndicators)
 			}
 		},
-		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in IOCRemove) error {
+		foresee: func(ctx context.Context, d *Deps, _ playbooks.Call, in IOCRemove) (any, error) {
 			set, err := d.indicators(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			gone := in.found(set)
 			if len(gone) == 0 {
-				return fmt.Errorf("%w: list %s has none of them", playbooks.ErrNothingToDo, in.List)
+				return nil, fmt.Errorf("%w: list %s has none of them", playbooks.ErrNothingToDo, in.List)
 			}
 			if err := in.mayGo(gone); err != nil {
-				return err
+				return nil, err
 			}
-			return d.mayAdminister(ctx, "changing indicators")
+			list := set[in.List]
+			return IOCOutput{List: in.List, Type: list.Type, Severity: list.Severity, Changed: without(gone, nil)}, d.mayAdminister(ctx, "changing indicators")
 		},
 		do:   removing.do,
 		poll: removing.poll,

@@ -36,6 +36,30 @@ func (b readied[In]) Ready(ctx context.Context, call playbooks.Call) error {
 	return nil
 }
 
+// foreseeing is a readied action that takes back only what it has changed.
+type foreseeing[In any] struct{ readied[In] }
+
+// Ready implements playbooks.Readier.
+func (b foreseeing[In]) Ready(ctx context.Context, call playbooks.Call) error {
+	_, err := b.Foresee(ctx, call)
+	return err
+}
+
+// Foresee implements playbooks.Foreseer.
+func (b foreseeing[In]) Foresee(ctx context.Context, call playbooks.Call) (leaves any, err error) {
+	if err := b.readied.Ready(ctx, call); err != nil {
+		return nil, err
+	}
+	in, err := b.read(call)
+	if err == nil {
+		leaves, err = b.kind.foresee(ctx, b.deps, call, in)
+	}
+	if err != nil {
+		return nil, visibleError{err}
+	}
+	return leaves, nil
+}
+
 var errNoWithdrawing = errors.New("the server has no way to take it back")
 
 // Withdraw implements playbooks.Withdrawer.

@@ -79,12 +79,12 @@ func addRuleSwitch(name, inverse, summary, status, done string, set func(ctx con
 			Example:    "do: " + name + "\nwith:\n  rule: ${{ .alert.rule.id }}\n",
 			Timeout:    2 * time.Minute,
 		},
-		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in RuleSwitch) error {
+		foresee: func(ctx context.Context, d *Deps, _ playbooks.Call, in RuleSwitch) (any, error) {
 			rule, err := d.rule(ctx, in.Rule)
 			if err == nil && rule.Status == status {
-				return fmt.Errorf("%w: rule %d (%s) is %s already", playbooks.ErrNothingToDo, rule.ID, rule.Name, strings.ToLower(status))
+				return nil, fmt.Errorf("%w: rule %d (%s) is %s already", playbooks.ErrNothingToDo, rule.ID, rule.Name, strings.ToLower(status))
 			}
-			return err
+			return RuleSwitchOutput{Rule: int64(in.Rule), Name: rule.Name, Changed: true}, err
 		},
 		do:   switching.do,
 		poll: switching.poll,

@@ -92,17 +92,17 @@ func init() {
 				a.refuse("content", "", "has %d bytes, the limit is %d", len(in.Content), maxYARABytes)
 			}
 		},
-		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in YARAAdd) error {
+		foresee: func(ctx context.Context, d *Deps, _ playbooks.Call, in YARAAdd) (any, error) {
 			file, err := d.yaraFile(ctx, in.File)
 			switch {
-			case err != nil || !file.there:
-				return err
-			case !sameRules(file.content, in.Content):
-				return errOtherRules(file.name)
-			case len(file.lacking(in.Platforms)) == 0:
-				return fmt.Errorf("%w: the server has the file %s with these rules", playbooks.ErrNothingToDo, file.name)
+			case err != nil:
+				return nil, err
+			case file.there && !sameRules(file.content, in.Content):
+				return nil, errOtherRules(file.name)
+			case file.there && len(file.lacking(in.Platforms)) == 0:
+				return nil, fmt.Errorf("%w: the server has the file %s with these rules", playbooks.ErrNothingToDo, file.name)
 			}
-			return nil
+			return in.changes(&file), nil
 		},
 		do:   adding.do,
 		poll: adding.poll,
@@ -122,29 +122,32 @@ func init() {
 
 func addYARA(ctx context.Context, d *Deps, _ playbooks.Call, in YARAAdd) (YARAOutput, error) {
 	file, err := d.yaraFile(ctx, in.File)
-	changed := YARAOutput{File: file.name, Changed: []string{}}
 	switch {
 	case err != nil:
-		return changed, err
+		return YARAOutput{File: file.name, Changed: []string{}}, err
 	case file.there && !sameRules(file.content, in.Content):
-		return changed, errOtherRules(file.name)
+		return YARAOutput{File: file.name, Changed: []string{}}, errOtherRules(file.name)
 	}
-	lacking := file.lacking(in.Platforms)
+	changed := in.changes(&file)
 	switch {
-	case !file.there:
-		changed.Whole = true
-		if lacking = platformsOf(in.Platforms); file.platforms == nil {
-			lacking = nil
-		}
+	case changed.Whole:
 		err = d.Client.YARA.Add(ctx, connector.Upload{Name: file.name, Content: []byte(in.Content)}, platformsOf(in.Platforms)...)
-	case len(lacking) > 0:
-		err = d.Client.YARA.Update(ctx, file.name, lacking...)
+	case len(changed.Changed) > 0:
+		err = d.Client.YARA.Update(ctx, file.name, changed.Changed...)
 	}
-	changed.Changed = append(changed.Changed, lacking...)
 	if err != nil {
 		return changed, fmt.Errorf("YARA file %s: %w", file.name, effectError(err))
 	}
 	return changed, nil
+}
+
+// changes are what the call changes of a file.
+func (in YARAAdd) changes(file *yaraFile) YARAOutput {
+	lacking := file.lacking(in.Platforms)
+	if !file.there && file.platforms != nil { // mapped to some or not, it goes to all
+		lacking = platformsOf(in.Platforms)
+	}
+	return YARAOutput{File: file.name, Changed: append([]string{}, lacking...), Whole: !file.there}
 }
 
 func errOtherRules(name string) error {

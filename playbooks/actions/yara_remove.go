@@ -62,17 +62,17 @@ func init() {
 			checkYARAName(in.File, a)
 			checkYARAPlatforms(in.Platforms, a)
 		},
-		ready: func(ctx context.Context, d *Deps, _ playbooks.Call, in YARARemove) error {
+		foresee: func(ctx context.Context, d *Deps, _ playbooks.Call, in YARARemove) (any, error) {
 			file, err := d.yaraFile(ctx, in.File)
 			switch {
 			case err != nil:
-				return err
+				return nil, err
 			case !file.there:
-				return fmt.Errorf("%w: the server has no file %s", playbooks.ErrNothingToDo, file.name)
+				return nil, fmt.Errorf("%w: the server has no file %s", playbooks.ErrNothingToDo, file.name)
 			case len(file.platforms) > 0 && len(file.kept(in.Platforms)) == 0:
-				return fmt.Errorf("%w: file %s is for %s only", playbooks.ErrNothingToDo, file.name, strings.Join(file.platforms, ", "))
+				return nil, fmt.Errorf("%w: file %s is for %s only", playbooks.ErrNothingToDo, file.name, strings.Join(file.platforms, ", "))
 			}
-			return d.mayAdminister(ctx, "removing a YARA file")
+			return in.changes(&file), d.mayAdminister(ctx, "removing a YARA file")
 		},
 		do:   removing.do,
 		poll: removing.poll,
@@ -96,18 +96,25 @@ func (f *yaraFile) kept(platforms []string) []string {
 
 func removeYARA(ctx context.Context, d *Deps, _ playbooks.Call, in YARARemove) (YARAOutput, error) {
 	file, err := d.yaraFile(ctx, in.File)
-	changed := YARAOutput{File: file.name, Changed: []string{}}
 	if err != nil || !file.there {
-		return changed, err
+		return YARAOutput{File: file.name, Changed: []string{}}, err
 	}
-	platforms := platformsOf(in.Platforms)
-	changed.Changed = append(changed.Changed, file.kept(platforms)...)
-	changed.Whole = !slices.ContainsFunc(file.platforms, func(p string) bool { return !slices.Contains(platforms, p) })
-	if len(file.content) <= maxKeptYARABytes {
-		changed.Content = file.content
-	}
-	if err := d.Client.YARA.Delete(ctx, file.name, connector.DeleteForGood, platforms...); err != nil {
+	changed := in.changes(&file)
+	if err := d.Client.YARA.Delete(ctx, file.name, connector.DeleteForGood, platformsOf(in.Platforms)...); err != nil {
 		return changed, fmt.Errorf("YARA file %s: %w", file.name, effectError(err))
 	}
 	return changed, nil
+}
+
+// changes are what the call changes of a file that is there.
+func (in YARARemove) changes(file *yaraFile) YARAOutput {
+	platforms := platformsOf(in.Platforms)
+	changed := YARAOutput{
+		File: file.name, Changed: append([]string{}, file.kept(platforms)...),
+		Whole: !slices.ContainsFunc(file.platforms, func(p string) bool { return !slices.Contains(platforms, p) }),
+	}
+	if len(file.content) <= maxKeptYARABytes {
+		changed.Content = file.content
+	}
+	return changed
 }

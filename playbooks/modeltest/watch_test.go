@@ -37,12 +37,22 @@ type readied struct {
 	playbooks.Withdrawer
 }
 
+// foreseeing is one that takes back only what it has changed.
+type foreseeing struct {
+	readied
+	playbooks.Foreseer
+}
+
 func watch(w *world, action playbooks.Action) playbooks.Action {
 	reverser, _ := action.(playbooks.Reverser)
 	one := &watched{Action: action, Reverser: reverser, w: w, spec: action.Spec()}
 	if ready, ok := action.(playbooks.Readier); ok {
 		withdrawer, _ := action.(playbooks.Withdrawer)
-		return readied{one, ready, withdrawer}
+		looks := readied{one, ready, withdrawer}
+		if foresees, ok := action.(playbooks.Foreseer); ok {
+			return foreseeing{looks, foresees}
+		}
+		return looks
 	}
 	return one
 }
