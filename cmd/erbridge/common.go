@@ -19,9 +19,14 @@ import (
 const configVariable = "ERBRIDGE_CONFIG"
 
 // configFlag is the --config of every command that works on a configuration.
-type configFlag struct{ path string }
+type configFlag struct {
+	path string
+	cmd  *cobra.Command // whose flag it is
+	told bool           // that the file has mistakes
+}
 
 func (c *configFlag) flags(cmd *cobra.Command) {
+	c.cmd = cmd
 	path := os.Getenv(configVariable)
 	if path == "" {
 		path = "erbridge.yaml"
@@ -33,11 +38,12 @@ func (c *configFlag) flags(cmd *cobra.Command) {
 func (c *configFlag) load() (*config.Config, error) { return config.Load(c.path) }
 
 // reader opens the store of the configuration for reading. It works beside a
-// running daemon.
+// running daemon, and with a configuration that has mistakes: the store's place is all
+// that it needs of it.
 func (c *configFlag) reader(ctx context.Context) (*store.Reader, error) {
-	cfg, err := c.load()
-	if err != nil {
-		return nil, err
+	cfg, problems := c.load()
+	if problems != nil {
+		return c.readerAllTheSame(ctx, problems)
 	}
 	r, err := store.OpenReader(ctx, cfg.Store.Path)
 	if err != nil {
@@ -47,10 +53,11 @@ func (c *configFlag) reader(ctx context.Context) (*store.Reader, error) {
 }
 
 // control calls do with the running daemon, or with the store itself where none runs.
+// The daemon is found by a configuration that has mistakes as well: it has its own.
 func (c *configFlag) control(ctx context.Context, do func(daemon.Control) error) (err error) {
 	cfg, err := c.load()
 	if err != nil {
-		return err
+		return c.controlAllTheSame(ctx, err, do)
 	}
 	control, release, err := daemon.OpenControl(ctx, cfg, daemon.Options{Version: buildVersion()})
 	if err != nil {

@@ -287,6 +287,14 @@ var ErrUnreadable = errors.New("configuration cannot be read")
 // Load reads and checks a file. An error of type registry.Problems holds every
 // mistake in it, each with its place; any other error wraps ErrUnreadable.
 func Load(path string) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
@@ -296,7 +304,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	return Parse(path, data)
+	return data, nil
 }
 
 // Parse reads and checks the text of a file. Nothing but the existence of the

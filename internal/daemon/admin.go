@@ -178,6 +178,16 @@ func OpenControl(ctx context.Context, cfg *config.Config, o Options) (c Control,
 	return off, off.close, nil
 }
 
+// OpenRunning finds the daemon that uses the store in a folder. An error wraps
+// ErrNotRunning when there is none.
+func OpenRunning(ctx context.Context, dir string) (Control, error) {
+	client, err := dialControl(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
 // offline is Control without a daemon. The store is opened by the first call that
 // needs it.
 type offline struct {
