@@ -107,7 +107,7 @@ func (f *Forwarder) recovered() {
 	if f.limit < f.o.MaxBatch {
 		state = StateRecovering
 	}
-	f.update(func(s *SinkStatus) { s.State, s.LastError, s.NextTry = state, "", time.Time{} })
+	f.update(func(s *SinkStatus) { s.State, s.LastError, s.NextTry, s.StandsAt = state, "", time.Time{}, nil })
 }
 
 // caughtUp ends the slow start: what had piled up is delivered.
@@ -133,7 +133,8 @@ func (f *Forwarder) stopped(ctx context.Context, cause error) (time.Duration, er
 	}
 	f.log.Error("sink is paused, its events are kept", "wait", wait, "err", cause)
 	return wait, f.tellPause(ctx, fmt.Sprintf(
-		"Sink %q is paused: %s. Its events are kept; it goes on by itself when the receiver accepts them.", f.name, text))
+		"Sink %q is paused: %s. Its events are kept; it goes on by itself when the receiver accepts them. "+
+			"Where it is about one event only, erbridge sinks skip %s passes over that one.", f.name, text, f.name))
 }
 
 // wentAway ends the deliveries to a receiver that is gone for good: it asked not to
@@ -174,10 +175,14 @@ func (f *Forwarder) tellPause(ctx context.Context, text string) error {
 func pausedPrefix(sink string) string { return "sink-paused-" + sink + "-" }
 
 // mayTry waits while nothing may be sent: a person holds the sink, or its receiver
-// is gone. Before it returns, what is over the bound of the backlog is dropped.
+// is gone. Before it returns, what is over the bound of the backlog is dropped, and
+// what a person skips is set aside.
 func (f *Forwarder) mayTry(ctx context.Context, b *batch) error {
 	for {
 		if err := f.bound(ctx, b); err != nil {
+			return err
+		}
+		if err := f.skipHead(ctx, b); err != nil {
 			return err
 		}
 		f.mu.Lock()
@@ -198,7 +203,7 @@ func (f *Forwarder) mayTry(ctx context.Context, b *batch) error {
 
 // pause waits until the time is over or Resume is called.
 func (f *Forwarder) pause(ctx context.Context, wait time.Duration) error {
-	if wait <= 0 {
+	if wait <= 0 || f.skipOrdered() != nil {
 		return nil
 	}
 	f.update(func(s *SinkStatus) { s.NextTry = f.o.Now().UTC().Add(wait) })
@@ -218,10 +223,7 @@ func (f *Forwarder) Resume() {
 	f.mu.Lock()
 	f.gone = false
 	f.mu.Unlock()
-	select {
-	case f.resume <- struct{}{}:
-	default: // a token is there already
-	}
+	f.wake()
 }
 
 func (f *Forwarder) setTrying(trying bool) {

@@ -195,7 +195,7 @@ func TestHeldSinkDeliversNothingAlsoAfterARestart(t *testing.T) {
 		if trouble := feed.troubles(); len(trouble) != 1 || !strings.Contains(trouble[0], `Sink "siem" was paused by ada: SIEM moves.`) {
 			t.Errorf("trouble %q", trouble)
 		}
-		if err := f.Release(t.Context(), "bob"); err != nil {
+		if err := f.Release(t.Context(), "bob", ""); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

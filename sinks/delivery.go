@@ -37,8 +37,9 @@ type item struct {
 	event      soar.Event
 	redelivery int64 // Redelivery.ID; 0 for an event of the feed
 	state      itemState
-	effects    []effect // on the groups of the sink
-	reason     error    // of setAside
+	effects    []effect  // on the groups of the sink
+	reason     error     // of setAside
+	act        *soar.Act // of the person who skipped it
 	panics     int
 }
 
@@ -113,6 +114,7 @@ func (f *Forwarder) deliver(ctx context.Context, b *batch) error {
 		}
 		group := b.next(f.limit)
 		if group == nil {
+			f.standsNowhere()
 			return f.settle(ctx, b, false)
 		}
 		if ctx.Err() != nil {
@@ -161,6 +163,9 @@ func (f *Forwarder) settle(ctx context.Context, b *batch, attempted bool) error 
 		switch it.state {
 		case setAside:
 			c.DeadLetters = append(c.DeadLetters, f.deadLetter(it))
+			if it.act != nil {
+				c.Acts = append(c.Acts, *it.act)
+			}
 		case dropped:
 			drops++
 			f.gap.add(f.name, &it.event)
@@ -345,13 +350,11 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 	}
 	switch {
 	case errors.Is(err, ErrGone):
-		b.putBack(group)
-		f.metrics.count(outcomeRetried, len(group))
+		f.comesAgain(b, group)
 		return 0, f.wentAway(ctx, err)
 
 	case errors.Is(err, ErrConfig):
-		b.putBack(group)
-		f.metrics.count(outcomeRetried, len(group))
+		f.comesAgain(b, group)
 		return f.stopped(ctx, err)
 
 	case errors.Is(err, ErrPermanent), errors.Is(err, ErrTooLarge):
@@ -371,9 +374,15 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 			return 0, nil
 		}
 	}
-	b.putBack(group)
-	f.metrics.count(outcomeRetried, len(group))
+	f.comesAgain(b, group)
 	return f.failed(ctx, group, err)
+}
+
+// comesAgain puts a group back that an attempt could not deliver.
+func (f *Forwarder) comesAgain(b *batch, group []*item) {
+	b.putBack(group)
+	f.standsAt(group[0])
+	f.metrics.count(outcomeRetried, len(group))
 }
 
 // partly settles what a PartialError settles. It returns the items to try again

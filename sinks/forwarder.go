@@ -103,6 +103,9 @@ type SinkStatus struct {
 	LastError string `json:"last_error,omitempty"`
 	// NextTry is when a sink that is not ok tries again.
 	NextTry time.Time `json:"next_try,omitzero"`
+	// StandsAt is the event at which the sink stands; nil when its last attempt
+	// delivered something.
+	StandsAt *Standstill `json:"stands_at,omitempty"`
 	// Held is who paused the sink, and why; nil when nobody did.
 	Held *Hold `json:"held,omitempty"`
 	// LastSuccess is when events were last delivered; zero if never since the start.
@@ -178,6 +181,8 @@ type Forwarder struct {
 	held   *Hold   // a person paused the sink
 	gone   bool    // the receiver said for good that it is not there
 	replay *Replay // what is to be delivered again
+	skip   *skipOrder
+	ran    bool // Run has ended
 }
 
 // NewForwarder makes a forwarder; Run starts it. The name is that of the sink in
@@ -245,6 +250,7 @@ func (f *Forwarder) Run(ctx context.Context) error {
 	if err := f.Prepare(ctx); err != nil {
 		return f.ended(ctx, err)
 	}
+	defer f.endSkips()
 	var watcher sync.WaitGroup
 	watcher.Go(func() { f.watch(ctx) })
 	defer watcher.Wait()
@@ -441,10 +447,7 @@ func (f *Forwarder) nextBatch(ctx context.Context) *batch {
 // calls it is about to end the forwarder. Safe for concurrent use.
 func (f *Forwarder) Hurry() {
 	f.hurry.Store(true)
-	select {
-	case f.resume <- struct{}{}:
-	default:
-	}
+	f.wake()
 }
 
 // mayWait reports whether more events may join a batch before it is sent.

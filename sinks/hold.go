@@ -42,11 +42,16 @@ func HoldChange(sink string, h Hold) (soar.Change, error) {
 }
 
 // ReleaseChange takes a hold back.
-func ReleaseChange(sink, by string, at time.Time) soar.Change {
+func ReleaseChange(sink, by, reason string, at time.Time) soar.Change {
 	return soar.Change{
 		KV:   []soar.KV{{Key: holdKey(sink)}},
-		Acts: []soar.Act{{At: at, By: by, What: "sink " + sink + " resumed"}},
+		Acts: []soar.Act{{At: at, By: by, What: "sink " + sink + " resumed", Reason: reason}},
 	}
+}
+
+// TryAgainChange keeps who made a sink try again that waited, and in which state that was.
+func TryAgainChange(sink, state, by, reason string, at time.Time) soar.Change {
+	return soar.Change{Acts: []soar.Act{{At: at, By: by, What: "sink " + sink + " told to try again, it was " + state, Reason: reason}}}
 }
 
 // Forget deletes what is noted of a sink that is gone for good.
@@ -81,8 +86,8 @@ func (f *Forwarder) Hold(ctx context.Context, h Hold) error {
 }
 
 // Release takes a hold back, and lets the sink try at once. Safe for concurrent use.
-func (f *Forwarder) Release(ctx context.Context, by string) error {
-	if _, err := f.feed.Commit(ctx, ReleaseChange(f.name, by, f.o.Now().UTC())); err != nil {
+func (f *Forwarder) Release(ctx context.Context, by, reason string) error {
+	if _, err := f.feed.Commit(ctx, ReleaseChange(f.name, by, reason, f.o.Now().UTC())); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -15,8 +15,9 @@ import (
 // place of its own, which moves with what is delivered: it goes on after a restart,
 // holds one batch in memory, and takes turns with what is new.
 type Replay struct {
-	At time.Time `json:"at"` // of the order
-	By string    `json:"by"`
+	At     time.Time `json:"at"` // of the order
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
 	// Since and Until bound the times of the events; Until is the first that is not
 	// meant any more, zero for none.
 	Since time.Time `json:"since"`
@@ -53,7 +54,7 @@ func ReplayChange(sink string, r *Replay, by string, at time.Time) (soar.Change,
 	}
 	return soar.Change{
 		KV:   []soar.KV{{Key: replayKey(sink), Value: string(value)}},
-		Acts: []soar.Act{{At: at, By: by, What: fmt.Sprintf("replay to sink %s ordered, %s", sink, words)}},
+		Acts: []soar.Act{{At: at, By: by, What: fmt.Sprintf("replay to sink %s ordered, %s", sink, words), Reason: r.Reason}},
 	}, nil
 }
 
@@ -107,10 +108,7 @@ func (f *Forwarder) Replay(ctx context.Context, r *Replay, by string) error {
 		f.mu.Lock()
 		f.replay = r
 		f.mu.Unlock()
-		select {
-		case f.resume <- struct{}{}:
-		default:
-		}
+		f.wake()
 	}
 	return nil
 }

@@ -20,8 +20,9 @@ import (
 
 // letterEdit is what the command line says about an edit.
 type letterEdit struct {
-	file          configFlag
-	from, set, by string
+	file       configFlag
+	from, set  string
+	by, reason string
 }
 
 func newDeadLettersEdit() *cobra.Command {
@@ -42,6 +43,7 @@ both payloads. The letter stays where it is until erbridge deadletters replay.`,
 	e.file.flags(cmd)
 	cmd.Flags().StringVar(&e.from, "file", "", "take the payload from this file; - is standard input")
 	cmd.Flags().StringVar(&e.set, "set", "", "a jq expression that makes the new payload of the old one")
+	reasonFlag(cmd, &e.reason, auditReason)
 	byFlag(cmd, &e.by)
 	return cmd
 }
@@ -77,7 +79,7 @@ func (e *letterEdit) run(cmd *cobra.Command, given []string) error {
 	err = daemon.CheckEdit(letter, payload)
 	if err == nil {
 		err = e.file.control(cmd.Context(), func(c daemon.Control) error {
-			return c.EditDeadLetter(cmd.Context(), daemon.LetterEdit{ID: letter.ID, Payload: payload, Was: letter.Payload, By: by})
+			return c.EditDeadLetter(cmd.Context(), daemon.LetterEdit{ID: letter.ID, Payload: payload, Was: letter.Payload, By: by, Reason: e.reason})
 		})
 	}
 	if err != nil {

@@ -84,16 +84,18 @@ type lettersDo struct {
 	verb     string
 	done     string
 	ask      string // before it is done to many
-	do       func(daemon.Control, context.Context, []int64) error
+	by, why  string
+	do       func(daemon.Control, context.Context, daemon.LetterOrder) error
 	finished int
 }
 
-func newDeadLettersDo(verb, summary, done, ask string, do func(daemon.Control, context.Context, []int64) error) *cobra.Command {
+func newDeadLettersDo(verb, summary, done, ask string, do func(daemon.Control, context.Context, daemon.LetterOrder) error) *cobra.Command {
 	d := &lettersDo{verb: verb, done: done, ask: ask, do: do}
 	cmd := &cobra.Command{
 		Use:   verb + " ID... | --sink SINK | --reason TEXT | --since TIME",
 		Short: summary + ": all that are named, or none; or all that the filters choose, a hundred at a time",
-		Example: fmt.Sprintf(`  erbridge deadletters %[1]s 17 18
+		Long:  "Who says so, which letters they are, and why, is kept in the audit record.",
+		Example: fmt.Sprintf(`  erbridge deadletters %[1]s 17 18 --why "the mapping is right now"
   erbridge deadletters %[1]s --sink siem --reason "mapping conflict" --since 4h`, verb),
 		Args: args(cobra.ArbitraryArgs),
 		RunE: d.run,
@@ -101,10 +103,15 @@ func newDeadLettersDo(verb, summary, done, ask string, do func(daemon.Control, c
 	d.file.flags(cmd)
 	d.filter.flags(cmd)
 	cmd.Flags().BoolVarP(&d.yes, "yes", "y", false, "do not ask before it is done to all that the filters choose")
+	cmd.Flags().StringVar(&d.why, "why", "", auditReason+"; --reason chooses letters")
+	byFlag(cmd, &d.by)
 	return cmd
 }
 
-func (d *lettersDo) run(cmd *cobra.Command, given []string) error {
+func (d *lettersDo) run(cmd *cobra.Command, given []string) (err error) {
+	if d.by, err = whoSays(d.by); err != nil {
+		return err
+	}
 	switch {
 	case len(given) > 0 && !d.filter.empty():
 		return usagef("name dead letters, or choose them with --sink, --reason and --since: not both")
@@ -146,7 +153,7 @@ func (d *lettersDo) each(ctx context.Context, ids []int64, batch int) error {
 	return d.file.control(ctx, func(c daemon.Control) error {
 		for len(ids) > 0 {
 			n := min(batch, len(ids))
-			if err := d.do(c, ctx, ids[:n]); err != nil {
+			if err := d.do(c, ctx, daemon.LetterOrder{IDs: ids[:n], By: d.by, Reason: d.why}); err != nil {
 				return err
 			}
 			d.finished += n

@@ -15,7 +15,7 @@ import (
 
 func newSinks() *cobra.Command {
 	return group("sinks", "look at sinks, test them, pause and resume them, deliver to them again",
-		newSinksList(), newSinksTest(), newSinksPause(), newSinksResume(), newSinksReplay(), newSinksFiles())
+		newSinksList(), newSinksTest(), newSinksPause(), newSinksResume(), newSinksSkip(), newSinksReplay(), newSinksFiles())
 }
 
 func newSinksList() *cobra.Command {
@@ -72,6 +72,9 @@ func sinkNote(s daemon.SinkStatus) string {
 	}
 	if s.LastError != "" {
 		notes = append(notes, s.LastError)
+	}
+	if s.StandsAt != nil {
+		notes = append(notes, fmt.Sprintf("stands at event %s since %s", s.StandsAt.Event, count(s.StandsAt.Attempts, "attempt")))
 	}
 	if s.OverBacklog {
 		notes = append(notes, "more than max_backlog waits")

@@ -41,18 +41,25 @@ paused it, and why, is kept in the audit record and told to the other sinks.`,
 		},
 	}
 	file.flags(cmd)
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who find it paused")
+	reasonFlag(cmd, &reason, "why, for those who find it paused")
 	byFlag(cmd, &by)
 	return cmd
 }
+
+// auditReason is what --reason means where nobody but the audit record keeps it.
+const auditReason = "why, for the audit record"
 
 func byFlag(cmd *cobra.Command, by *string) {
 	cmd.Flags().StringVar(by, "by", "", "who says so; default is your user name")
 }
 
+func reasonFlag(cmd *cobra.Command, reason *string, usage string) {
+	cmd.Flags().StringVar(reason, "reason", "", usage)
+}
+
 func newSinksResume() *cobra.Command {
 	var file configFlag
-	var by string
+	var by, reason string
 	cmd := &cobra.Command{
 		Use:   "resume SINK...",
 		Short: "let paused sinks go on, and make those that wait try at once, after what made them wait was put right",
@@ -68,7 +75,7 @@ func newSinksResume() *cobra.Command {
 			return file.control(cmd.Context(), func(c daemon.Control) error {
 				var problems []error
 				for _, name := range names {
-					state, err := c.ResumeSink(cmd.Context(), daemon.SinkOrder{Sink: name, By: by})
+					state, err := c.ResumeSink(cmd.Context(), daemon.SinkOrder{Sink: name, By: by, Reason: reason})
 					if err != nil {
 						problems = append(problems, err)
 						continue
@@ -80,6 +87,7 @@ func newSinksResume() *cobra.Command {
 		},
 	}
 	file.flags(cmd)
+	reasonFlag(cmd, &reason, auditReason)
 	byFlag(cmd, &by)
 	return cmd
 }

@@ -19,7 +19,8 @@ import (
 type sinksReplay struct {
 	file              configFlag
 	out               output
-	since, until, by  string
+	since, until      string
+	by, reason        string
 	types             []string
 	dryRun, cancelled bool
 }
@@ -50,6 +51,7 @@ restart the replay goes on where it was. erbridge sinks list shows how far it is
 	_ = cmd.RegisterFlagCompletionFunc("type", completeEvents)
 	f.BoolVar(&r.dryRun, "dry-run", false, "count what would be delivered, and deliver nothing")
 	f.BoolVar(&r.cancelled, "cancel", false, "call off the replay that is under way")
+	reasonFlag(cmd, &r.reason, auditReason)
 	byFlag(cmd, &r.by)
 	return cmd
 }
@@ -88,7 +90,7 @@ func (r *sinksReplay) run(cmd *cobra.Command, sink string) error {
 
 // order reads the flags.
 func (r *sinksReplay) order(sink string) (o daemon.ReplayOrder, err error) {
-	o = daemon.ReplayOrder{Sink: sink, Cancel: r.cancelled}
+	o = daemon.ReplayOrder{Sink: sink, Reason: r.reason, Cancel: r.cancelled}
 	if r.cancelled {
 		if r.since != "" || r.until != "" || len(r.types) > 0 || r.dryRun {
 			return o, usagef("--cancel goes alone: there is one replay of a sink at a time")

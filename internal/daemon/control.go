@@ -27,9 +27,9 @@ import (
 // the store work on it directly.
 type Control interface {
 	// Replay delivers dead letters of sinks again.
-	Replay(ctx context.Context, ids []int64) error
+	Replay(ctx context.Context, o LetterOrder) error
 	// Drop forgets dead letters.
-	Drop(ctx context.Context, ids []int64) error
+	Drop(ctx context.Context, o LetterOrder) error
 	// Settle ends the doubt about a step of a run.
 	Settle(ctx context.Context, s Settlement) error
 	// Cancel calls off a run, or a step of it that waits. The run that it returns is under
@@ -50,6 +50,8 @@ type Control interface {
 	ResumeSink(ctx context.Context, o SinkOrder) (state string, err error)
 	// ReplaySink delivers a stretch of the feed again, or calls off that it does.
 	ReplaySink(ctx context.Context, o ReplayOrder) (sinks.Replay, error)
+	// SkipAtSink passes over the event at which a sink stands; it becomes a dead letter.
+	SkipAtSink(ctx context.Context, o SkipOrder) (Skipped, error)
 	// SinkStatus tells how each sink is doing.
 	SinkStatus(ctx context.Context) ([]SinkStatus, error)
 	// Pause throws the kill switch.
@@ -170,7 +172,6 @@ func (s *controlServer) Run(ctx context.Context) error {
 
 // controlCall is the body of every call; each uses what it needs.
 type controlCall struct {
-	IDs        []int64    `json:"ids,omitempty"`
 	Sink       string     `json:"sink,omitempty"`
 	Settlement Settlement `json:"settlement,omitzero"`
 	Start      RunStart   `json:"start,omitzero"`
@@ -188,8 +189,10 @@ type controlCall struct {
 	Silence      SilenceOrder           `json:"silence,omitzero"`
 	SilenceEnd   SilenceEnd             `json:"silence_end,omitzero"`
 	Edit         LetterEdit             `json:"edit,omitzero"`
-	Order        SinkOrder              `json:"order,omitzero"` // to pause or resume a sink
+	Letters      LetterOrder            `json:"letters,omitzero"` // to replay or to drop
+	Order        SinkOrder              `json:"order,omitzero"`   // to pause or resume a sink
 	Replay       ReplayOrder            `json:"replay,omitzero"`
+	Skip         SkipOrder              `json:"skip,omitzero"`
 }
 
 // controlAnswer is the body of every answer. Kind tells errors apart that
@@ -202,6 +205,7 @@ type controlAnswer struct {
 	Sinks    []SinkStatus         `json:"sinks,omitempty"`
 	State    string               `json:"state,omitempty"` // of the sink that was resumed
 	Replay   sinks.Replay         `json:"replay,omitzero"`
+	Skipped  Skipped              `json:"skipped,omitzero"`
 	Run      soar.Run             `json:"run,omitzero"`    // the one that was started, or called off
 	Asked    []soar.Approval      `json:"asked,omitempty"` // those that were listed, or the one that was decided
 	Budgets  []guard.BudgetStatus `json:"budgets,omitempty"`
@@ -236,8 +240,8 @@ func controlHandler(c Control) http.Handler {
 			_ = json.NewEncoder(w).Encode(answer) // the caller has gone away; nothing to do
 		})
 	}
-	handle("replay", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Replay(ctx, in.IDs) })
-	handle("drop", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Drop(ctx, in.IDs) })
+	handle("replay", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Replay(ctx, in.Letters) })
+	handle("drop", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Drop(ctx, in.Letters) })
 	handle("settle", func(ctx context.Context, in controlCall, _ *controlAnswer) error { return c.Settle(ctx, in.Settlement) })
 	handle("cancel", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
 		out.Run, err = c.Cancel(ctx, in.Cancellation)
@@ -266,6 +270,10 @@ func controlHandler(c Control) http.Handler {
 	})
 	handle("sink-replay", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
 		out.Replay, err = c.ReplaySink(context.WithoutCancel(ctx), in.Replay)
+		return err
+	})
+	handle("sink-skip", func(ctx context.Context, in controlCall, out *controlAnswer) (err error) {
+		out.Skipped, err = c.SkipAtSink(ctx, in.Skip) // withdrawn when the caller hangs up, unless it is being recorded
 		return err
 	})
 	handle("sinks", func(ctx context.Context, _ controlCall, out *controlAnswer) (err error) {
@@ -347,7 +355,7 @@ var kinds = map[string]error{
 	"not-agreed": playbooks.ErrNotAgreed, "not-manual": playbooks.ErrNotManual, "not-started": playbooks.ErrNotStarted,
 	"silence": sinks.ErrSilence, "may-not": guard.ErrMayNot, "decided": guard.ErrDecided, "not-latched": guard.ErrNotLatched,
 	"not-cancelled": playbooks.ErrNotCancelled, "bad-job": playbooks.ErrBadJob,
-	"replaying": sinks.ErrReplaying, "bad-edit": ErrBadEdit,
+	"replaying": sinks.ErrReplaying, "bad-edit": ErrBadEdit, "not-skipped": sinks.ErrNotSkipped,
 	"not-undone": playbooks.ErrNotUndone, "not-extended": playbooks.ErrNotExtended,
 }
 
@@ -428,13 +436,13 @@ func (c *controlClient) call(ctx context.Context, name string, in controlCall) (
 	return answer, answer.err()
 }
 
-func (c *controlClient) Replay(ctx context.Context, ids []int64) error {
-	_, err := c.call(ctx, "replay", controlCall{IDs: ids})
+func (c *controlClient) Replay(ctx context.Context, o LetterOrder) error {
+	_, err := c.call(ctx, "replay", controlCall{Letters: o})
 	return err
 }
 
-func (c *controlClient) Drop(ctx context.Context, ids []int64) error {
-	_, err := c.call(ctx, "drop", controlCall{IDs: ids})
+func (c *controlClient) Drop(ctx context.Context, o LetterOrder) error {
+	_, err := c.call(ctx, "drop", controlCall{Letters: o})
 	return err
 }
 
@@ -481,6 +489,11 @@ func (c *controlClient) ResumeSink(ctx context.Context, o SinkOrder) (string, er
 func (c *controlClient) ReplaySink(ctx context.Context, o ReplayOrder) (sinks.Replay, error) {
 	answer, err := c.call(ctx, "sink-replay", controlCall{Replay: o})
 	return answer.Replay, err
+}
+
+func (c *controlClient) SkipAtSink(ctx context.Context, o SkipOrder) (Skipped, error) {
+	answer, err := c.call(ctx, "sink-skip", controlCall{Skip: o})
+	return answer.Skipped, err
 }
 
 func (c *controlClient) SinkStatus(ctx context.Context) ([]SinkStatus, error) {

@@ -89,34 +89,34 @@ func TestControlOverTheSocket(t *testing.T) {
 
 	letter(t, d.Store(), "sink:archive", event(t))
 	letter(t, d.Store(), "source:push", []byte("garbage"))
-	if err := c.Replay(ctx, []int64{1, 99}); !errors.Is(err, soar.ErrNotFound) {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{1, 99}, By: "ada"}); !errors.Is(err, soar.ErrNotFound) {
 		t.Errorf("replay of one that is not there: %v", err)
 	}
 	if _, err := d.Store().DeadLetter(ctx, 1); err != nil {
 		t.Errorf("all or none: the other one is gone: %v", err)
 	}
-	if err := c.Replay(ctx, []int64{2}); err == nil || !strings.Contains(err.Error(), `source "push" is not in the configuration`) {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{2}, By: "ada"}); err == nil || !strings.Contains(err.Error(), `source "push" is not in the configuration`) {
 		t.Errorf("replay of input of a source that is gone: %v", err)
 	}
 	letter(t, d.Store(), "source:poll", []byte(`{"id": 4711, "severity": "LOW", "created_at": "22-11-2026 03:22:30"}`))
 	letter(t, d.Store(), "source:poll", []byte(`{"id": null}`))
-	if err := c.Replay(ctx, []int64{3, 4}); err == nil || !strings.Contains(err.Error(), "dead letter 4 is input of source:poll, and stays") {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{3, 4}, By: "ada"}); err == nil || !strings.Contains(err.Error(), "dead letter 4 is input of source:poll, and stays") {
 		t.Errorf("replay of rows, one of them still malformed: %v", err)
 	}
 	if _, err := d.Store().AlertByRef(ctx, "er-4711"); err != nil {
 		t.Errorf("the row was not taken in: %v", err)
 	}
-	if err := c.Drop(ctx, []int64{4}); err != nil {
+	if err := c.Drop(ctx, LetterOrder{IDs: []int64{4}, By: "ada"}); err != nil {
 		t.Errorf("Drop: %v", err)
 	}
-	if err := c.Replay(ctx, []int64{1}); err != nil {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{1}, By: "ada"}); err != nil {
 		t.Errorf("Replay: %v", err)
 	}
 	s.until(func() bool {
 		data, err := os.ReadFile(s.path("archive.ndjson"))
 		return err == nil && strings.Contains(string(data), "replayed")
 	})
-	if err := c.Drop(ctx, []int64{2}); err != nil {
+	if err := c.Drop(ctx, LetterOrder{IDs: []int64{2}, By: "ada"}); err != nil {
 		t.Errorf("Drop: %v", err)
 	}
 	if left, err := d.Store().DeadLetters(ctx, store.DeadLetterFilter{}); err != nil || len(left) != 0 {
@@ -147,10 +147,10 @@ func TestControlWithoutDaemon(t *testing.T) {
 	if _, ok := c.(*offline); !ok {
 		t.Fatalf("nobody runs, and yet: %T", c)
 	}
-	if err := c.Replay(ctx, []int64{2}); err == nil || !strings.Contains(err.Error(), `sink "gone", which is not in the configuration`) {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{2}, By: "ada"}); err == nil || !strings.Contains(err.Error(), `sink "gone", which is not in the configuration`) {
 		t.Errorf("replay for a sink that is gone: %v", err)
 	}
-	if err := c.Replay(ctx, []int64{1}); err != nil {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{1}, By: "ada"}); err != nil {
 		t.Errorf("Replay: %v", err)
 	}
 	if err := c.TestSink(ctx, "archive"); err != nil {
@@ -250,14 +250,14 @@ func TestReplayTwiceQueuesOnce(t *testing.T) {
 	}
 
 	// One id twice in one call.
-	if err := d.Replay(t.Context(), []int64{dead[0].ID, dead[0].ID}); err != nil {
+	if err := d.Replay(t.Context(), LetterOrder{IDs: []int64{dead[0].ID, dead[0].ID}, By: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	// One id in several calls at once: all but one find the letter gone.
 	const calls = 8
 	results := make(chan error, calls)
 	for range calls {
-		go func() { results <- d.Replay(t.Context(), []int64{dead[1].ID}) }()
+		go func() { results <- d.Replay(t.Context(), LetterOrder{IDs: []int64{dead[1].ID}, By: "ada"}) }()
 	}
 	done := 0
 	for range calls {

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,17 +21,17 @@ import (
 // Those of sinks are queued all together, or nothing is done. A letter of a source
 // that still cannot be understood stays. Of two replays of one letter at the same
 // time, the second finds it gone.
-func (d *Daemon) Replay(ctx context.Context, ids []int64) error {
+func (d *Daemon) Replay(ctx context.Context, o LetterOrder) error {
 	d.replaying.Lock()
 	defer d.replaying.Unlock()
-	return replay(ctx, d.Store(), ids, d.configured().Names(), d.takeAgain)
+	return replay(ctx, d.Store(), o, d.o.Now().UTC(), d.configured().Names(), d.takeAgain)
 }
 
 // Drop forgets dead letters.
-func (d *Daemon) Drop(ctx context.Context, ids []int64) error {
+func (d *Daemon) Drop(ctx context.Context, o LetterOrder) error {
 	d.replaying.Lock()
 	defer d.replaying.Unlock()
-	return drop(ctx, d.Store(), ids)
+	return drop(ctx, d.Store(), o, d.o.Now().UTC())
 }
 
 // takeAgain hands what a source could not understand to the source again.
@@ -46,22 +48,29 @@ func (d *Daemon) takeAgain(ctx context.Context, letter soar.DeadLetter) error {
 	return fmt.Errorf("source %q is not in the configuration", name)
 }
 
-func (f *offline) Replay(ctx context.Context, ids []int64) error {
+func (f *offline) Replay(ctx context.Context, o LetterOrder) error {
 	st, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	return replay(ctx, st, ids, f.cfg.Sinks.Names(), func(context.Context, soar.DeadLetter) error {
+	return replay(ctx, st, o, f.o.Now().UTC(), f.cfg.Sinks.Names(), func(context.Context, soar.DeadLetter) error {
 		return errors.New("it can be taken in again only while the daemon runs")
 	})
 }
 
-func (f *offline) Drop(ctx context.Context, ids []int64) error {
+func (f *offline) Drop(ctx context.Context, o LetterOrder) error {
 	st, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
-	return drop(ctx, st, ids)
+	return drop(ctx, st, o, f.o.Now().UTC())
+}
+
+// LetterOrder is a person's word to replay or to drop dead letters.
+type LetterOrder struct {
+	IDs    []int64 `json:"ids"`
+	By     string  `json:"by"`
+	Reason string  `json:"reason,omitempty"`
 }
 
 // LetterEdit is a person's correction of a dead letter.
@@ -72,6 +81,7 @@ type LetterEdit struct {
 	Payload []byte `json:"payload"`
 	Was     []byte `json:"was"`
 	By      string `json:"by"`
+	Reason  string `json:"reason,omitempty"`
 }
 
 // ErrBadEdit wraps the refusals of an edit.
@@ -107,7 +117,7 @@ func edit(ctx context.Context, st letters, e LetterEdit, now time.Time) error {
 	}
 	_, err = st.Commit(ctx, soar.Change{
 		EditDeadLetters: []soar.DeadLetterEdit{{ID: e.ID, Payload: e.Payload}},
-		Acts: []soar.Act{{At: now, By: e.By, What: fmt.Sprintf("dead letter %d of %s edited (event %s): SHA-256 of the payload was %x, is %x",
+		Acts: []soar.Act{{At: now, By: e.By, Reason: e.Reason, What: fmt.Sprintf("dead letter %d of %s edited (event %s): SHA-256 of the payload was %x, is %x",
 			e.ID, letter.Origin, letter.EventID, sha256.Sum256(letter.Payload), sha256.Sum256(e.Payload))}},
 	})
 	return err
@@ -165,12 +175,34 @@ type letters interface {
 	DeadLetter(ctx context.Context, id int64) (soar.DeadLetter, error)
 }
 
-func replay(ctx context.Context, st letters, ids []int64, sinks []string, takeAgain func(context.Context, soar.DeadLetter) error) error {
+// acts is what the audit record keeps of an order that was carried out: one act for the
+// letters of each origin, or several where there are very many.
+func (o LetterOrder) acts(done string, list []soar.DeadLetter, at time.Time) (acts []soar.Act) {
+	byOrigin := map[string][]string{}
+	for _, l := range list {
+		name := strconv.FormatInt(l.ID, 10)
+		if l.EventID != "" {
+			name += " (event " + l.EventID + ")"
+		}
+		byOrigin[l.Origin] = append(byOrigin[l.Origin], name)
+	}
+	for _, origin := range slices.Sorted(maps.Keys(byOrigin)) {
+		for names := range slices.Chunk(byOrigin[origin], lettersInAct) {
+			acts = append(acts, soar.Act{At: at, By: o.By, Reason: o.Reason, What: fmt.Sprintf("dead letters of %s %s: %s", origin, done, strings.Join(names, ", "))})
+		}
+	}
+	return acts
+}
+
+// lettersInAct is how many dead letters one act names.
+const lettersInAct = 100
+
+func replay(ctx context.Context, st letters, o LetterOrder, now time.Time, sinks []string, takeAgain func(context.Context, soar.DeadLetter) error) error {
 	var change soar.Change
-	var inputs []soar.DeadLetter
+	var inputs, done []soar.DeadLetter
 	var problems []error
-	seen := make(map[int64]bool, len(ids))
-	for _, id := range ids {
+	seen := make(map[int64]bool, len(o.IDs))
+	for _, id := range o.IDs {
 		if seen[id] {
 			continue
 		}
@@ -196,6 +228,7 @@ func replay(ctx context.Context, st letters, ids []int64, sinks []string, takeAg
 		}
 		change.Redeliver = append(change.Redeliver, soar.Redelivery{Sink: sink, Event: ev})
 		change.DropDeadLetters = append(change.DropDeadLetters, id)
+		done = append(done, letter)
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
@@ -208,24 +241,29 @@ func replay(ctx context.Context, st letters, ids []int64, sinks []string, takeAg
 			continue
 		}
 		change.DropDeadLetters = append(change.DropDeadLetters, letter.ID)
+		done = append(done, letter)
 	}
-	if len(change.DropDeadLetters) > 0 {
+	if change.Acts = o.acts("replayed", done, now); len(done) > 0 {
 		_, err := st.Commit(ctx, change)
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }
 
-func drop(ctx context.Context, st letters, ids []int64) error {
+func drop(ctx context.Context, st letters, o LetterOrder, now time.Time) error {
+	ids := slices.Compact(slices.Sorted(slices.Values(o.IDs)))
+	var done []soar.DeadLetter
 	var problems []error
 	for _, id := range ids {
-		if _, err := st.DeadLetter(ctx, id); err != nil {
+		letter, err := st.DeadLetter(ctx, id)
+		if err != nil {
 			problems = append(problems, err) // it names the letter
 		}
+		done = append(done, letter)
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	_, err := st.Commit(ctx, soar.Change{DropDeadLetters: ids})
+	_, err := st.Commit(ctx, soar.Change{DropDeadLetters: ids, Acts: o.acts("dropped", done, now)})
 	return err
 }

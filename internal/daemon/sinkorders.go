@@ -21,8 +21,9 @@ type SinkOrder struct {
 
 // ReplayOrder asks for a stretch of the feed to be delivered to a sink once more.
 type ReplayOrder struct {
-	Sink string `json:"sink"`
-	By   string `json:"by"`
+	Sink   string `json:"sink"`
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
 	// Since and Until bound the times of the events; Until may be zero.
 	Since time.Time        `json:"since,omitzero"`
 	Until time.Time        `json:"until,omitzero"`
@@ -56,10 +57,14 @@ func (d *Daemon) ResumeSink(ctx context.Context, o SinkOrder) (state string, err
 	status := f.Status()
 	switch {
 	case status.Held != nil:
-		return status.State, f.Release(ctx, o.By)
-	case status.State != sinks.StateOK:
-		f.Resume()
+		return status.State, f.Release(ctx, o.By, o.Reason)
+	case status.State == sinks.StateOK || status.State == sinks.StateRecovering:
+		return status.State, nil
 	}
+	if _, err := d.Store().Commit(ctx, sinks.TryAgainChange(o.Sink, status.State, o.By, o.Reason, d.o.Now().UTC())); err != nil {
+		return "", err
+	}
+	f.Resume()
 	return status.State, nil
 }
 
@@ -138,7 +143,7 @@ func (f *offline) ResumeSink(ctx context.Context, o SinkOrder) (string, error) {
 	if held == nil {
 		return "", ErrNotRunning
 	}
-	return sinks.StateHeld, f.order(ctx, o.Sink, sinks.ReleaseChange(o.Sink, o.By, f.o.Now().UTC()))
+	return sinks.StateHeld, f.order(ctx, o.Sink, sinks.ReleaseChange(o.Sink, o.By, o.Reason, f.o.Now().UTC()))
 }
 
 // ReplaySink without a daemon notes the order; the sink carries it out at its next start.
@@ -214,7 +219,7 @@ func (o ReplayOrder) replay(ctx context.Context, st feedPlaces, now time.Time) (
 	if !known || last < first {
 		return sinks.Replay{}, fmt.Errorf("sink %s: %w", o.Sink, errNothingPassed)
 	}
-	return sinks.Replay{At: now.UTC(), By: o.By, Since: o.Since.UTC(), Until: o.Until.UTC(), Types: o.Types, After: first - 1, Last: last}, nil
+	return sinks.Replay{At: now.UTC(), By: o.By, Reason: o.Reason, Since: o.Since.UTC(), Until: o.Until.UTC(), Types: o.Types, After: first - 1, Last: last}, nil
 }
 
 // ReplayPlan is what a replay would deliver.

@@ -179,7 +179,7 @@ func TestDeadLetterIsEditedMeasuredAndReplayed(t *testing.T) {
 	if acts := s.actsOf(d.Store(), "ada"); len(acts) != 1 || !strings.Contains(acts[0], "dead letter 1 of sink:archive edited (event x/1)") {
 		t.Errorf("acts %q", acts)
 	}
-	if err := c.Replay(ctx, []int64{1}); err != nil {
+	if err := c.Replay(ctx, LetterOrder{IDs: []int64{1}, By: "ada"}); err != nil {
 		t.Fatal(err)
 	}
 	s.until(func() bool {

@@ -28,6 +28,9 @@ type SinkStatus struct {
 	LastError string `json:"last_error,omitempty"`
 	// NextTry is when a sink that is not ok tries again.
 	NextTry time.Time `json:"next_try,omitzero"`
+	// StandsAt is the event at which the sink stands: its last attempt could not deliver
+	// it. Nil while no daemon runs.
+	StandsAt *sinks.Standstill `json:"stands_at,omitempty"`
 	// Held is who paused the sink, and why.
 	Held *sinks.Hold `json:"held,omitempty"`
 	// Replay is what is being delivered again.
@@ -62,7 +65,7 @@ func (d *Daemon) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 		}
 		all = append(all, SinkStatus{
 			Name: s.Name, State: s.State, Circuit: s.Circuit, LastError: s.LastError, NextTry: s.NextTry, LastSuccess: s.LastSuccess,
-			OverBacklog: s.OverBacklog, Delivered: &s.Delivered, Dropped: &s.Dropped,
+			StandsAt: s.StandsAt, OverBacklog: s.OverBacklog, Delivered: &s.Delivered, Dropped: &s.Dropped,
 		})
 	}
 	return all, standing(ctx, d.Store(), all)
