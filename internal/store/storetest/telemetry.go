@@ -80,4 +80,41 @@ func testTelemetry(t *testing.T, open Opener) {
 			t.Errorf("%d rows left, %d events", stored(t, b), len(events))
 		}
 	})
+
+	t.Run("rows and events from the future hold up no others", func(t *testing.T) {
+		var clock clock
+		b := open(t, store.Options{Now: clock.now, Retention: store.Retention{Telemetry: time.Hour}})
+		retain := func(at time.Duration) int64 {
+			t.Helper()
+			clock.moveTo(at)
+			if err := b.Retain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return stored(t, b)
+		}
+		const n = 1300                                // more than two batches
+		ahead := epoch.Add(10 * 365 * 24 * time.Hour) // a clock that was wrong for a while
+		var troubles []soar.Event
+		for i := range n {
+			troubles = append(troubles, soar.Event{ID: fmt.Sprint("t", i), Type: soar.EventTrouble, At: ahead, Text: "x"})
+		}
+		commit(t, b, soar.Change{Events: append(troubles, rows(0, n, ahead)...)})
+		commit(t, b, soar.Change{Events: rows(n, 2*n, epoch)})
+		if got := retain(30 * time.Minute); got != 2*n {
+			t.Errorf("%d rows left before any is old", got)
+		}
+		commit(t, b, soar.Change{Events: rows(2*n, 2*n+10, epoch.Add(80*time.Minute))})
+		if got := retain(89 * time.Minute); got < n {
+			t.Errorf("%d rows left: those from the future were seen an hour ago at the latest", got)
+		}
+		if got := retain(91 * time.Minute); got != 10 {
+			t.Errorf("%d rows left, want 10", got)
+		}
+		if got := retain(3 * time.Hour); got != 0 {
+			t.Errorf("%d rows left", got)
+		}
+		if events := must(b.Feed(t.Context(), 0, 2*n))(t); len(events) != n {
+			t.Errorf("%d events left, want the %d that are no telemetry", len(events), n)
+		}
+	})
 }
