@@ -19,7 +19,11 @@ func (c *checker) checkRedact() {
 	}
 	for _, err := range list {
 		if m, ok := errors.AsType[*redact.Mistake](err); ok {
-			c.addf([]string{"redact", m.Setting, strconv.Itoa(m.Index)}, "redact", "", "%s", m.Words)
+			path := []string{"redact", m.Setting}
+			if m.Index >= 0 {
+				path = append(path, strconv.Itoa(m.Index))
+			}
+			c.addf(path, "redact", "", "%s", m.Words)
 		}
 	}
 }

@@ -29,6 +29,19 @@ type Settings struct {
 	// told from a word. Ids, states and names of playbooks cannot be taken out.
 	Fields []string `yaml:"fields"`
 
+	// Pseudonyms are replaced by a pseudonym, by their path as in fields: alert.host.name
+	// becomes host-k7fq3m2xdz4brw. The same value has the same pseudonym in all events,
+	// sinks and fields (but for its first part), so that events can still be put
+	// together; without the key nobody can tell the value, or try names. What stood in
+	// them is replaced in the other texts of the event too, if it is long enough to be
+	// told from a word.
+	Pseudonyms []string `yaml:"pseudonyms"`
+
+	// Key makes the pseudonyms (HMAC-SHA-256): at least 32 bytes, such as openssl rand
+	// -hex 32 gives. Another key gives other pseudonyms, and the events before and after
+	// cannot be put together.
+	Key soar.Secret `yaml:"key"`
+
 	// Patterns are regular expressions (RE2) of what is taken out of any text. Where one
 	// has groups, only what they match goes: 'ssn=(\d+)'.
 	Patterns []string `yaml:"patterns"`
@@ -55,11 +68,15 @@ type Redactor struct {
 	fields [][]string
 	rules  []rule
 	named  bool // what stands under the name of a secret goes
+
+	renamed [][]string // fields that get a pseudonym
+	names   *pseudonyms
 }
 
 // Mistake is something wrong with the settings.
 type Mistake struct {
-	// Setting is fields, patterns or builtin, Index the place in that list.
+	// Setting is fields, pseudonyms, key, patterns or builtin, Index the place in that
+	// list; it is -1 for what is no list.
 	Setting string
 	Index   int
 	Words   string
@@ -68,7 +85,7 @@ type Mistake struct {
 func (m *Mistake) Error() string { return fmt.Sprintf("redact: %s: %s", m.Setting, m.Words) }
 
 // New reads settings. It returns nil for those that take out nothing. The error joins
-// every *Mistake.
+// every *Mistake, and why a key could not be read, which is none.
 func New(s Settings) (*Redactor, error) {
 	r := &Redactor{}
 	var problems []error
@@ -78,7 +95,7 @@ func New(s Settings) (*Redactor, error) {
 	for _, list := range []struct {
 		name string
 		of   []string
-	}{{"fields", s.Fields}, {"patterns", s.Patterns}} {
+	}{{"fields", s.Fields}, {"pseudonyms", s.Pseudonyms}, {"patterns", s.Patterns}} {
 		if len(list.of) > maxRules {
 			wrong(list.name, maxRules, "%d are too many, %d are the most", len(list.of), maxRules)
 		}
@@ -91,13 +108,36 @@ func New(s Settings) (*Redactor, error) {
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-	for i, text := range s.Fields {
-		path := strings.Split(strings.TrimPrefix(text, "."), ".")
-		if err := checkPath(reflect.TypeFor[soar.Event](), path, nil); err != nil {
-			wrong("fields", i, "%q: %v", text, err)
-			continue
+	paths := func(setting string, texts []string) (paths [][]string) {
+		for i, text := range texts {
+			path := strings.Split(strings.TrimPrefix(text, "."), ".")
+			if err := checkPath(reflect.TypeFor[soar.Event](), path, nil); err != nil {
+				wrong(setting, i, "%q: %v", text, err)
+				continue
+			}
+			paths = append(paths, path)
+			if slices.Equal(path, []string{"alert", "comment"}) { // an edit tells what it was, which nothing else in the event does
+				paths = append(paths, []string{"change", "from", "comment"}, []string{"change", "to", "comment"})
+			}
 		}
-		r.fields = append(r.fields, path)
+		return paths
+	}
+	r.fields, r.renamed = paths("fields", s.Fields), paths("pseudonyms", s.Pseudonyms)
+	for i, text := range s.Pseudonyms {
+		if slices.Contains(s.Fields, text) {
+			wrong("pseudonyms", i, "%q is in fields too, which takes it out", text)
+		}
+	}
+	switch {
+	case len(s.Pseudonyms) > 0:
+		var err error
+		if r.names, err = newPseudonyms(s.Key); errors.Is(err, errKey) {
+			wrong("key", -1, "%v", err)
+		} else if err != nil {
+			problems = append(problems, err)
+		}
+	case s.Key.IsSet():
+		wrong("key", -1, "a key is of use with pseudonyms only")
 	}
 	for i, text := range s.Patterns {
 		one, err := newRule(text)
@@ -118,11 +158,8 @@ func New(s Settings) (*Redactor, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	if len(r.fields)+len(r.rules) == 0 {
+	if len(r.fields)+len(r.renamed)+len(r.rules) == 0 {
 		return nil, nil
-	}
-	if r.names([]string{"alert", "comment"}) { // an edit tells what it was, which nothing else in the event does
-		r.fields = append(r.fields, []string{"change", "from", "comment"}, []string{"change", "to", "comment"})
 	}
 	return r, nil
 }
@@ -147,13 +184,13 @@ func redacted[T any](r *Redactor, value T, at string) T {
 		path = []string{at}
 	}
 	w := &walker{r: r}
-	if len(r.fields) > 0 || r.named {
+	if len(r.fields)+len(r.renamed) > 0 || r.named {
 		w.collecting = true
-		w.walk(reflect.ValueOf(&value).Elem(), path, false)
+		w.walk(reflect.ValueOf(&value).Elem(), path, keep)
 		w.collecting = false
-		slices.SortFunc(w.known, func(a, b string) int { return len(b) - len(a) }) // the whole before its parts
+		slices.SortFunc(w.known, func(a, b piece) int { return len(b.text) - len(a.text) }) // the whole before its parts
 	}
-	return w.walk(reflect.ValueOf(&value).Elem(), path, false).Interface().(T)
+	return w.walk(reflect.ValueOf(&value).Elem(), path, keep).Interface().(T)
 }
 
 // Text returns a text with what the patterns match taken out.
@@ -164,9 +201,34 @@ func (r *Redactor) Text(text string) string {
 	return r.text(text, nil)
 }
 
-// names reports whether a path is taken out as a whole.
-func (r *Redactor) names(path []string) bool {
-	return slices.ContainsFunc(r.fields, func(field []string) bool {
+// fate is what becomes of the texts and numbers of a field.
+type fate struct {
+	hide bool
+	kind string // of the pseudonym that stands there instead
+}
+
+var (
+	keep = fate{}
+	hide = fate{hide: true}
+)
+
+func (f fate) changes() bool { return f.hide || f.kind != "" }
+
+// fate is what the settings say of a path; above is what they say of what it stands in.
+func (r *Redactor) fate(path []string, above fate) fate {
+	switch {
+	case above.hide || len(path) == 0:
+		return above
+	case named(r.fields, path):
+		return hide
+	case above.kind == "" && named(r.renamed, path):
+		return fate{kind: kindOf(path)}
+	}
+	return above
+}
+
+func named(fields [][]string, path []string) bool {
+	return slices.ContainsFunc(fields, func(field []string) bool {
 		if len(field) != len(path) {
 			return false
 		}
@@ -182,17 +244,17 @@ func (r *Redactor) names(path []string) bool {
 // walker copies a value.
 type walker struct {
 	r          *Redactor
-	known      []string // what stood in fields that are taken out
-	collecting bool     // only look for them
+	known      []piece // what stood in fields that are taken out
+	collecting bool    // only look for them
 }
 
-// walk returns a copy of v. hide takes out every text and number in it. Names of lists
-// are those of their items.
-func (w *walker) walk(v reflect.Value, path []string, hide bool) reflect.Value {
+// walk returns a copy of v, with every text and number in it treated as above has it. Names
+// of lists are those of their items.
+func (w *walker) walk(v reflect.Value, path []string, above fate) reflect.Value {
 	if len(path) > maxValueDepth {
 		return reflect.Zero(v.Type()) // no alert is like that, and nobody can tell what is in it
 	}
-	hide = hide || len(path) > 0 && w.r.names(path)
+	own := w.r.fate(path, above)
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
@@ -200,27 +262,27 @@ func (w *walker) walk(v reflect.Value, path []string, hide bool) reflect.Value {
 		}
 		if v.Kind() == reflect.Interface {
 			out := reflect.New(v.Type()).Elem()
-			out.Set(w.plain(v.Elem(), path, hide))
+			out.Set(w.plain(v.Elem(), path, own))
 			return out
 		}
-		inner := w.walk(v.Elem(), path, hide)
+		inner := w.walk(v.Elem(), path, own)
 		out := reflect.New(v.Type().Elem())
 		out.Elem().Set(inner)
 		return out
 	case reflect.Struct:
-		return w.structure(v, path, hide)
+		return w.structure(v, path, own)
 	case reflect.Map:
-		return w.mapping(v, path, hide)
+		return w.mapping(v, path, own)
 	case reflect.Slice:
 		if v.Type() == reflect.TypeFor[json.RawMessage]() {
-			return reflect.ValueOf(w.raw(v.Bytes(), path, hide))
+			return reflect.ValueOf(w.raw(v.Bytes(), path, own))
 		}
 		if v.IsNil() || v.Type().Elem().Kind() == reflect.Uint8 {
 			return v
 		}
 		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		for i := range v.Len() {
-			out.Index(i).Set(w.walk(v.Index(i), path, hide))
+			out.Index(i).Set(w.walk(v.Index(i), path, own))
 		}
 		return out
 	case reflect.String:
@@ -228,24 +290,24 @@ func (w *walker) walk(v reflect.Value, path []string, hide bool) reflect.Value {
 		if v.Type() != reflect.TypeFor[string]() || protected(path) {
 			return v
 		}
-		return reflect.ValueOf(w.text(v.String(), hide))
+		return reflect.ValueOf(w.text(v.String(), own))
 	}
 	return v
 }
 
 // plain is walk for a value of JSON, whose numbers may be what is to be taken out.
-func (w *walker) plain(v reflect.Value, path []string, hide bool) reflect.Value {
+func (w *walker) plain(v reflect.Value, path []string, above fate) reflect.Value {
 	if v.Kind() == reflect.Interface && !v.IsNil() {
 		v = v.Elem()
 	}
 	_, number := v.Interface().(json.Number)
-	if number = number || v.Kind() == reflect.Float64; number && !w.collecting && (hide || w.r.names(path)) {
-		return reflect.ValueOf(Hidden)
+	if own := w.r.fate(path, above); (number || v.Kind() == reflect.Float64) && own.changes() && !w.collecting {
+		return reflect.ValueOf(w.text(fmt.Sprint(v.Interface()), own))
 	}
-	return w.walk(v, path, hide)
+	return w.walk(v, path, above)
 }
 
-func (w *walker) structure(v reflect.Value, path []string, hide bool) reflect.Value {
+func (w *walker) structure(v reflect.Value, path []string, above fate) reflect.Value {
 	fields := fieldsOf(v.Type())
 	if fields == nil { // a time
 		return v
@@ -253,12 +315,12 @@ func (w *walker) structure(v reflect.Value, path []string, hide bool) reflect.Va
 	out := reflect.New(v.Type()).Elem()
 	out.Set(v)
 	for _, f := range fields {
-		out.Field(f.index).Set(w.walk(v.Field(f.index), append(path, f.name), hide))
+		out.Field(f.index).Set(w.walk(v.Field(f.index), append(path, f.name), above))
 	}
 	return out
 }
 
-func (w *walker) mapping(v reflect.Value, path []string, hide bool) reflect.Value {
+func (w *walker) mapping(v reflect.Value, path []string, above fate) reflect.Value {
 	if v.IsNil() || v.Type().Key().Kind() != reflect.String {
 		return v
 	}
@@ -266,8 +328,12 @@ func (w *walker) mapping(v reflect.Value, path []string, hide bool) reflect.Valu
 	for iter := v.MapRange(); iter.Next(); {
 		key := iter.Key()
 		name := key.String()
-		value := w.plain(iter.Value(), append(path, name), hide || w.r.named && secretName(name))
-		if clean := w.text(name, false); clean != name { // a name that an alert chose
+		inner := above
+		if w.r.named && secretName(name) {
+			inner = hide
+		}
+		value := w.plain(iter.Value(), append(path, name), inner)
+		if clean := w.text(name, keep); clean != name { // a name that an alert chose
 			key = reflect.ValueOf(w.unused(out, clean)).Convert(v.Type().Key())
 		}
 		out.SetMapIndex(key, value)
@@ -285,7 +351,7 @@ func (w *walker) unused(in reflect.Value, name string) string {
 }
 
 // raw is JSON as an alert has it from elsewhere.
-func (w *walker) raw(text json.RawMessage, path []string, hide bool) json.RawMessage {
+func (w *walker) raw(text json.RawMessage, path []string, above fate) json.RawMessage {
 	if len(text) == 0 {
 		return text
 	}
@@ -295,7 +361,7 @@ func (w *walker) raw(text json.RawMessage, path []string, hide bool) json.RawMes
 	if err := d.Decode(&value); err != nil || value == nil {
 		return text
 	}
-	clean := w.walk(reflect.ValueOf(&value).Elem(), path, hide).Interface()
+	clean := w.walk(reflect.ValueOf(&value).Elem(), path, above).Interface()
 	if w.collecting || reflect.DeepEqual(value, clean) {
 		return text
 	}
@@ -306,17 +372,39 @@ func (w *walker) raw(text json.RawMessage, path []string, hide bool) json.RawMes
 	return data
 }
 
-func (w *walker) text(text string, hide bool) string {
+func (w *walker) text(text string, own fate) string {
 	switch {
 	case w.collecting:
-		if hide && len(text) >= minKnown && len(w.known) < maxKnown && text != Hidden && !slices.Contains(w.known, text) {
-			w.known = append(w.known, text)
-		}
+		w.collect(text, own)
 		return text
 	case text == "":
 		return text
-	case hide:
+	case own.hide, text == Hidden:
 		return Hidden
+	case own.kind != "":
+		return w.r.names.of(own.kind, text)
 	}
 	return w.r.text(text, w.known)
+}
+
+// collect remembers what is looked for in other texts. A value that stands in two fields
+// is taken out if it is in one, and of two pseudonyms gets the first in the alphabet: the
+// order of columns is another one each time.
+func (w *walker) collect(text string, own fate) {
+	if !own.changes() || len(text) < minKnown || text == Hidden {
+		return
+	}
+	one := piece{text: text, with: Hidden}
+	if !own.hide {
+		if one.with = w.r.names.of(own.kind, text); one.with == text {
+			return
+		}
+	}
+	i := slices.IndexFunc(w.known, func(k piece) bool { return k.text == text })
+	switch {
+	case i < 0 && len(w.known) < maxKnown:
+		w.known = append(w.known, one)
+	case i >= 0 && w.known[i].with != Hidden && (one.with == Hidden || one.with < w.known[i].with):
+		w.known[i] = one
+	}
 }

@@ -86,15 +86,21 @@ func luhn(text string) bool {
 	return digits >= 13 && sum%10 == 0
 }
 
-// span is a piece of a text, in bytes.
-type span struct{ from, to int }
+// piece is a text that is looked for in others, and what it is replaced with.
+type piece struct{ text, with string }
+
+// span is a part of a text, in bytes, and what it is replaced with.
+type span struct {
+	from, to int
+	with     string
+}
 
 // text takes out of a text what the rules match, and what is known. What is left is
 // looked at again until nothing is found: taking something out may bring two pieces
 // together. A mark that was there before is never taken apart.
-func (r *Redactor) text(text string, known []string) string {
+func (r *Redactor) text(text string, known []piece) string {
 	for range maxPasses {
-		marks := find(text, []string{Hidden}, nil)
+		marks := find(text, []piece{{Hidden, Hidden}}, nil)
 		found := find(text, known, slices.Clone(marks))
 		lower := strings.ToLower(text)
 		for i := range r.rules {
@@ -112,15 +118,15 @@ func (r *Redactor) text(text string, known []string) string {
 	return Hidden
 }
 
-func find(text string, pieces []string, found []span) []span {
+func find(text string, pieces []piece, found []span) []span {
 	for _, piece := range pieces {
 		for at := 0; len(found) <= maxHits; {
-			i := strings.Index(text[at:], piece)
+			i := strings.Index(text[at:], piece.text)
 			if i < 0 {
 				break
 			}
-			found = append(found, span{at + i, at + i + len(piece)})
-			at += i + len(piece)
+			found = append(found, span{at + i, at + i + len(piece.text), piece.with})
+			at += i + len(piece.text)
 		}
 	}
 	return found
@@ -137,28 +143,34 @@ func (r *rule) find(text, lower string, found []span) []span {
 		whole := true
 		for i := 2; i < len(m); i += 2 {
 			if whole = false; m[i] >= 0 && m[i] < m[i+1] {
-				found = append(found, span{m[i], m[i+1]})
+				found = append(found, span{m[i], m[i+1], Hidden})
 			}
 		}
 		if whole && m[0] < m[1] {
-			found = append(found, span{m[0], m[1]})
+			found = append(found, span{m[0], m[1], Hidden})
 		}
 	}
 	return found
 }
 
-// merge puts spans in order and those that overlap together.
+// merge puts spans in order and those that overlap together. One that has the other in it
+// says what stands there; of two that only touch each other nothing is left.
 func merge(found []span) []span {
 	slices.SortFunc(found, func(a, b span) int {
 		if a.from != b.from {
 			return a.from - b.from
 		}
-		return a.to - b.to
+		if a.to != b.to {
+			return b.to - a.to
+		}
+		return strings.Compare(a.with, b.with) // either tells nothing; only let it be the same each time
 	})
 	var out []span
 	for _, s := range found {
 		if n := len(out); n > 0 && s.from < out[n-1].to {
-			out[n-1].to = max(out[n-1].to, s.to)
+			if s.to > out[n-1].to {
+				out[n-1].to, out[n-1].with = s.to, Hidden
+			}
 			continue
 		}
 		out = append(out, s)
@@ -171,7 +183,7 @@ func replace(text string, found []span) string {
 	at := 0
 	for _, s := range found {
 		b.WriteString(text[at:s.from])
-		b.WriteString(Hidden)
+		b.WriteString(s.with)
 		at = s.to
 	}
 	b.WriteString(text[at:])
