@@ -12,7 +12,7 @@ func TestRedactMistakes(t *testing.T) {
 		{`{fields: [alert.id]}`, `c.yaml:2:19: "alert.id": alert.id cannot be taken out: others find things by it`},
 		{`{patterns: ['a*']}`, `c.yaml:2:21: "a*" matches the empty text`},
 		{`{pseudonyms: [alert.host.name], key: {file: pseudonyms.key}}`, ""}, // which is read when it is used
-		{`{pseudonyms: [alert.host.name, alert.id], key: {file: pseudonyms.key}}`, `c.yaml:2:39: "alert.id": alert.id cannot be taken out`},
+		{`{pseudonyms: [alert.host.name, alert.id], key: {file: pseudonyms.key}}`, `c.yaml:2:40: "alert.id": alert.id cannot be taken out`},
 		{`{key: {file: pseudonyms.key}}`, `c.yaml:2:15: a key is of use with pseudonyms only`},
 		{`{builtin: [password]}`, `c.yaml:2:20: unknown value "password"`},
 	} {
