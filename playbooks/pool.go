@@ -26,11 +26,21 @@ const (
 	recordingFor = 10 * time.Second      // for one commit of what a stopping worker leaves
 )
 
-// pendingAlerts hands alerts to workers as they come in.
+// pendingAlerts hands alerts to workers as they come in. New ones have keys above all
+// others, so that a look goes on where the last one ended. Only for an alert that was
+// there before and is due once more it begins with the oldest.
 func (p *pool) pendingAlerts(ctx context.Context) {
+	var after int64
+	var dueAgain <-chan struct{} // closed since the last look from the oldest on
 	for ctx.Err() == nil {
-		changed := p.e.journal.Changed(soar.SignalAlerts)
-		again, err := p.pendingPass(ctx)
+		arrived := p.e.journal.Changed(soar.SignalAlerts)
+		if after == 0 {
+			dueAgain = p.e.journal.Changed(soar.SignalAlertsAgain)
+		}
+		last, again, err := p.pendingPass(ctx, after)
+		if after = last; again {
+			after = 0
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
 			p.e.options.Log.Error("cannot read pending alerts", "err", err)
@@ -38,24 +48,28 @@ func (p *pool) pendingAlerts(ctx context.Context) {
 		case again:
 		default:
 			select {
-			case <-changed:
+			case <-arrived:
+			case <-dueAgain:
+				after = 0
 			case <-p.e.again:
+				after = 0
 			case <-ctx.Done():
 			}
 		}
 	}
 }
 
-// pendingPass starts work on all pending alerts, the oldest first. With again, it
-// met some of which only another look tells whether they are still pending.
-func (p *pool) pendingPass(ctx context.Context) (again bool, err error) {
-	for after := int64(0); ; {
+// pendingPass starts work on all pending alerts with keys above after, the oldest first.
+// It returns the key that it got to. With again, it met some of which only another look
+// tells whether they are still pending.
+func (p *pool) pendingPass(ctx context.Context, after int64) (last int64, again bool, err error) {
+	for {
 		p.e.mu.Lock()
 		p.e.alerts.beginRead()
 		p.e.mu.Unlock()
 		list, err := p.e.journal.Pending(ctx, after, pageSize)
 		if err != nil {
-			return false, err
+			return after, again, err
 		}
 		for i := range list {
 			a := &list[i]
@@ -68,17 +82,19 @@ func (p *pool) pendingPass(ctx context.Context) (again bool, err error) {
 			case p.evaluations <- struct{}{}:
 			case <-ctx.Done():
 				p.e.dropAlert(a.Key, true)
-				return false, nil
+				return after, again, nil
 			}
 			p.wg.Go(func() {
 				defer func() { <-p.evaluations }()
 				p.evaluate(a)
 			})
 		}
-		if len(list) < pageSize {
-			return again, nil
+		if len(list) > 0 {
+			after = list[len(list)-1].Key
 		}
-		after = list[len(list)-1].Key
+		if len(list) < pageSize {
+			return after, again, nil
+		}
 	}
 }
 

@@ -5,9 +5,10 @@ type Signal int
 
 // The signals.
 const (
-	SignalAlerts    Signal = iota // alerts await evaluation
-	SignalFeed                    // the feed has grown
-	SignalRuns                    // a run was added or has a new wake time
-	SignalRedeliver               // events were queued for redelivery
-	NumSignals                    // how many there are
+	SignalAlerts      Signal = iota // new alerts await evaluation, with keys above all others
+	SignalAlertsAgain               // alerts that were there before await evaluation, once more
+	SignalFeed                      // the feed has grown
+	SignalRuns                      // a run was added or has a new wake time
+	SignalRedeliver                 // events were queued for redelivery
+	NumSignals                      // how many there are
 )

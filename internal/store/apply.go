@@ -274,7 +274,7 @@ func (w *writer) applyEvaluations(group []*request) error {
 				return fmt.Errorf("evaluation of alert %d: %w", e.AlertKey, err)
 			}
 			if n > 0 {
-				w.touched[soar.SignalAlerts] = true
+				w.touched[soar.SignalAlertsAgain] = true
 			}
 		}
 	}

@@ -229,7 +229,6 @@ func (w *writer) update(known *storedAlert, a *alertRow, hand soar.Hand, at int6
 		return err
 	}
 	known.become(a.Alert)
-	w.touched[soar.SignalAlerts] = true
 	for _, change := range changesOf(was, a.Alert, hand, fromMicros(at)) {
 		if err := w.tell(known.key, &change, w.updatedID(a.Alert, &change)); err != nil {
 			return err

@@ -76,6 +76,7 @@ func (w *writer) pend(key int64, change *soar.AlertChange) error {
 	if err != nil {
 		return err
 	}
+	w.touched[soar.SignalAlertsAgain] = true
 	if waits {
 		_, err = w.pendAgain.exec(string(data), key)
 		return err
@@ -117,7 +118,6 @@ func (w *writer) applyNoted(group []*request) error {
 			if err != nil {
 				return fmt.Errorf("notes of alert %d: %w", n.AlertKey, err)
 			}
-			w.touched[soar.SignalAlerts] = w.touched[soar.SignalAlerts] || known
 		}
 	}
 	return w.flushAlerts()

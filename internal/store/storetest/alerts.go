@@ -189,7 +189,7 @@ func testAlerts(t *testing.T, open Opener) {
 		changed.EventCount = 2
 		commit(t, b, soar.Change{Alerts: []soar.Alert{changed}}) // while it is being evaluated
 		expect("1 alert", "3 alert")
-		again := b.Changed(soar.SignalAlerts)
+		again := b.Changed(soar.SignalAlertsAgain)
 		evaluate(1, map[string]string{"contain": "match", "note": "error: no such field"})
 		select {
 		case <-again:

@@ -209,6 +209,8 @@ func testCommit(t *testing.T, open Opener) {
 
 	t.Run("signals", func(t *testing.T) {
 		b := open(t, store.Options{})
+		changed := alert("er", "1")
+		changed.Status = soar.StatusResolved
 		for _, tt := range []struct {
 			name   string
 			change soar.Change
@@ -219,6 +221,9 @@ func testCommit(t *testing.T, open Opener) {
 			{"run", soar.Change{Runs: []soar.Run{{ID: 1, State: soar.RunRunning}}}, []soar.Signal{soar.SignalRuns}},
 			{"event", soar.Change{Events: []soar.Event{{ID: "1", Type: soar.EventTest}}}, []soar.Signal{soar.SignalFeed}},
 			{"evaluation", soar.Change{Evaluated: []soar.Evaluation{{AlertKey: 1}}}, nil},
+			{"changed alert", soar.Change{Alerts: []soar.Alert{changed}}, []soar.Signal{soar.SignalAlertsAgain, soar.SignalFeed}},
+			{"noted change", soar.Change{Noted: []soar.Noted{{AlertKey: 1, ID: "noted", Change: soar.AlertChange{Origin: soar.OriginAnalyst}}}},
+				[]soar.Signal{soar.SignalAlertsAgain, soar.SignalFeed}},
 			{"sink cursor", soar.Change{Sinks: []soar.SinkCursor{{Sink: "a", Pos: 1}}}, nil},
 			{"redelivery", soar.Change{Redeliver: []soar.Redelivery{{Sink: "a", Event: soar.Event{ID: "1", Type: soar.EventTest}}}}, []soar.Signal{soar.SignalRedeliver}},
 		} {
