@@ -126,7 +126,7 @@ func TestBombsStop(t *testing.T) {
 			if err != nil {
 				return // refused from the start is as good
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			before := allocated()
 			out, err := p.Run(ctx, nil)

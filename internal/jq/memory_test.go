@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/erbridge/erbridge/internal/testenv"
 )
 
 // hoarders try to keep as much as they can alive, each by another way of the
@@ -57,8 +59,8 @@ var hoarders = []string{
 // mostGrown is what a process may grow by while it evaluates one expression.
 const mostGrown = 64 << 20
 
-// longest is far above the 250 ms that an expression gets: this tells a call that
-// nothing interrupts from one that had to wait for a busy machine.
+// longest is far above the 250 ms that an expression gets, and is time of a processor:
+// this tells a call that nothing interrupts from one that had to wait for a busy machine.
 const longest = 5 * time.Second
 
 // Each expression runs in a process of its own, since only the process knows how
@@ -124,9 +126,9 @@ func hoard(t *testing.T, src string) {
 		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 			t.Fatal(err)
 		}
-		before, start := peak(t), time.Now()
+		before, start := peak(t), testenv.ProcessorTime(t)
 		_, err = p.Run(t.Context(), nil)
-		r.Took = time.Since(start)
+		r.Took = testenv.ProcessorTime(t) - start
 		if r.GrownBytes = peak(t) - before; err != nil {
 			r.Error = err.Error()
 		}
