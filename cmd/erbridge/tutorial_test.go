@@ -35,18 +35,18 @@ func TestTutorial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "erbridge"), ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	text := string(page)
-	for _, port := range []string{"8443", "8444", "8088"} {
+	for _, port := range []string{"8443", "8444", "8088"} { // only now: what is free may be taken before long
 		text = strings.ReplaceAll(text, "127.0.0.1:"+port, freeAddress(t))
 	}
 	blocks := tutorialBlocks(t, text)
 	if len(blocks) < 12 {
 		t.Fatalf("only %d blocks: is the page read as it is written?", len(blocks))
-	}
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "erbridge"), ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 	said := runTutorial(t, bin, blocks)
 	for i, b := range blocks {
