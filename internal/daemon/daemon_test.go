@@ -112,7 +112,7 @@ server: {url: %q, username: admin, password: {file: pw}, ca_file: ca.pem%s}
 playbooks: {dir: playbooks, mode: enforce, watch: 0s}
 console: {listen: "127.0.0.1:0"}
 store: {path: data}
-limits: {shutdown: 9s}
+limits: {shutdown: 30s}
 %s`, s.sim.URL(), s.server, more))
 }
 

@@ -167,8 +167,9 @@ func TestReloadDoesNotReplaceASinkThatStillDelivers(t *testing.T) {
 	second := strings.Replace(first, "type: file", "type: file, keep: 3", 1)
 	s.configure(first)
 	d, _ := s.start()
-	d.first.Limits.Shutdown /= 100 // the time that a stop may take
-	defer func() { d.first.Limits.Shutdown *= 100 }()
+	whole := d.first.Limits.Shutdown
+	d.first.Limits.Shutdown = 90 * time.Millisecond // the time that a stop may take
+	defer func() { d.first.Limits.Shutdown = whole }()
 
 	old := d.sinkParts()["archive"]
 	if err := stop(time.Minute, old.part); err != nil {
