@@ -20,7 +20,7 @@ import (
 )
 
 func elasticSettings(url string) *sinks.ElasticSettings {
-	return &sinks.ElasticSettings{URL: url, Namespace: "default", APIKey: soar.SecretValue("s3cret-api-key"), Compress: true, Timeout: 5 * time.Second}
+	return &sinks.ElasticSettings{URL: url, Namespace: "default", APIKey: soar.SecretValue("s3cret-api-key"), Compress: true, Timeout: time.Minute}
 }
 
 func bulkAnswer(t *testing.T, r *http.Request, body []byte, status func(i int) int) string {
@@ -247,7 +247,7 @@ func TestElasticAuthorization(t *testing.T) {
 				sim.ServeHTTP(w, r)
 			}))
 			defer srv.Close()
-			settings := &sinks.ElasticSettings{URL: srv.URL + "/prefix/", Index: "er", Pipeline: "p&q", Timeout: 5 * time.Second}
+			settings := &sinks.ElasticSettings{URL: srv.URL + "/prefix/", Index: "er", Pipeline: "p&q", Timeout: time.Minute}
 			tt.change(settings)
 			s := closeAfter(t, openSIEM(t, "elastic", settings))
 			if err := s.Send(t.Context(), sinktest.Events(1)); err != nil {

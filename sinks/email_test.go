@@ -27,7 +27,7 @@ const mailPassword = "pa55 w0rd-of-mail"
 func emailSettings(address, caFile string) *sinks.EmailSettings {
 	return &sinks.EmailSettings{
 		Address: address, TLS: "starttls", Username: "erbridge", Password: soar.SecretValue(mailPassword),
-		From: "ERbridge <erbridge@example.org>", To: []string{"soc@example.org"}, SubjectPrefix: "[erbridge]", Timeout: 10 * time.Second,
+		From: "ERbridge <erbridge@example.org>", To: []string{"soc@example.org"}, SubjectPrefix: "[erbridge]", Timeout: time.Minute,
 		TLSSettings: sinks.TLSSettings{CAFile: caFile},
 	}
 }

@@ -21,7 +21,7 @@ const lokiToken = "s3cret-loki-token"
 func lokiSettings(url string) *sinks.LokiSettings {
 	return &sinks.LokiSettings{
 		URL: url, Tenant: "soc", Token: soar.SecretValue(lokiToken), Labels: map[string]string{"env": "test"},
-		StructuredMetadata: true, MaxLineBytes: 256 << 10, Compress: true, Timeout: 5 * time.Second,
+		StructuredMetadata: true, MaxLineBytes: 256 << 10, Compress: true, Timeout: time.Minute,
 		FormatSettings: sinks.FormatSettings{Format: "json"},
 	}
 }

@@ -24,7 +24,7 @@ const otlpKey = "s3cret-otlp-key"
 
 func otlpSettings(url string) *sinks.OTLPSettings {
 	return &sinks.OTLPSettings{
-		URL: url, Headers: map[string]soar.Secret{"x-api-key": soar.SecretValue(otlpKey)}, Compress: true, Timeout: 5 * time.Second,
+		URL: url, Headers: map[string]soar.Secret{"x-api-key": soar.SecretValue(otlpKey)}, Compress: true, Timeout: time.Minute,
 	}
 }
 

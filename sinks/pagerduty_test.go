@@ -25,7 +25,7 @@ func openPagerDuty(t *testing.T, url string, change func(*sinks.PagerDutySetting
 	t.Helper()
 	s := &sinks.PagerDutySettings{
 		RoutingKey: soar.SecretValue(pagerDutyKey), MinSeverity: "high", Approvals: true, Trouble: true, Region: "us",
-		URL: url + "/v2/enqueue", Timeout: 5 * time.Second,
+		URL: url + "/v2/enqueue", Timeout: time.Minute,
 	}
 	if change != nil {
 		change(s)

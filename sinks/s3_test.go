@@ -30,7 +30,7 @@ const s3Secret = "s3cret/of+the+access=key"
 func s3Settings(url string) *sinks.S3Settings {
 	return &sinks.S3Settings{
 		Endpoint: url, Bucket: "soc-archive", Prefix: "/er/a b/", Region: "eu-central-1", AccessKey: "AKIDEXAMPLE", SecretKey: soar.SecretValue(s3Secret),
-		PathStyle: true, Format: "json", OnlyNew: true, Timeout: 5 * time.Second,
+		PathStyle: true, Format: "json", OnlyNew: true, Timeout: time.Minute,
 	}
 }
 

@@ -71,7 +71,7 @@ func secopsSettings(t *testing.T, api, tokenURI string) *sinks.SecopsSettings {
 	t.Helper()
 	return &sinks.SecopsSettings{
 		URL: api, Project: "soc-project", Region: "eu", Instance: "inst-1", Credentials: secopsCredentials(t, tokenURI), Endpoint: "events",
-		FormatSettings: sinks.FormatSettings{Format: "json"}, Compress: true, Timeout: 5 * time.Second,
+		FormatSettings: sinks.FormatSettings{Format: "json"}, Compress: true, Timeout: time.Minute,
 	}
 }
 

@@ -69,7 +69,7 @@ func sentinelColumns(t *testing.T) (table, stream map[string]string) {
 func sentinelSettings(api, login string) *sinks.SentinelSettings {
 	return &sinks.SentinelSettings{
 		URL: api, LoginURL: login, Rule: sentinelRule, Stream: "Custom-EclecticIQER_CL", Tenant: "tenant-1", ClientID: "app-1",
-		ClientSecret: soar.SecretValue(sentinelSecret), Scope: "https://monitor.azure.com/.default", FormatSettings: sinks.FormatSettings{Format: "asim"}, Compress: true, Timeout: 5 * time.Second,
+		ClientSecret: soar.SecretValue(sentinelSecret), Scope: "https://monitor.azure.com/.default", FormatSettings: sinks.FormatSettings{Format: "asim"}, Compress: true, Timeout: time.Minute,
 	}
 }
 

@@ -64,7 +64,7 @@ func plainBody(t *testing.T, r *http.Request, body []byte) []byte {
 
 func splunkSettings(url string) *sinks.SplunkSettings {
 	return &sinks.SplunkSettings{
-		URL: url, Token: soar.SecretValue("s3cret-hec-token"), Endpoint: "event", FormatSettings: sinks.FormatSettings{Format: "json"}, Compress: true, Timeout: 5 * time.Second,
+		URL: url, Token: soar.SecretValue("s3cret-hec-token"), Endpoint: "event", FormatSettings: sinks.FormatSettings{Format: "json"}, Compress: true, Timeout: time.Minute,
 		AckTimeout: time.Minute, AckInterval: time.Millisecond,
 	}
 }

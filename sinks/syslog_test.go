@@ -35,7 +35,7 @@ import (
 func syslogSettings(address string) *sinks.SyslogSettings {
 	return &sinks.SyslogSettings{
 		Address: address, Transport: "tcp", RFC: 5424, Payload: "json", Facility: "local0", AppName: "erbridge", Hostname: "endpoint",
-		EnterpriseNumber: 32473, ResendWindow: 30 * time.Second, Timeout: 5 * time.Second,
+		EnterpriseNumber: 32473, ResendWindow: 30 * time.Second, Timeout: time.Minute,
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 
 func openTeams(t *testing.T, url string, change func(*sinks.TeamsSettings)) sinks.Sink {
 	t.Helper()
-	s := &sinks.TeamsSettings{URL: soar.SecretValue(url), Timeout: 5 * time.Second}
+	s := &sinks.TeamsSettings{URL: soar.SecretValue(url), Timeout: time.Minute}
 	if change != nil {
 		change(s)
 	}

@@ -22,7 +22,7 @@ const theHiveKey = "th3hive-4pi-key"
 func openTheHive(t *testing.T, url string, state sinks.State, change func(*sinks.TheHiveSettings)) sinks.Sink {
 	t.Helper()
 	s := &sinks.TheHiveSettings{
-		URL: url, APIKey: soar.SecretValue(theHiveKey), AlertType: "endpoint", Source: "erbridge", TLP: "amber", PAP: "amber", Comments: true, Timeout: 5 * time.Second,
+		URL: url, APIKey: soar.SecretValue(theHiveKey), AlertType: "endpoint", Source: "erbridge", TLP: "amber", PAP: "amber", Comments: true, Timeout: time.Minute,
 	}
 	if change != nil {
 		change(s)

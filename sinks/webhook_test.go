@@ -29,7 +29,7 @@ const (
 func openWebhook(t *testing.T, s *sinks.WebhookSettings, env sinks.Env) sinks.Sink {
 	t.Helper()
 	if s.Timeout == 0 {
-		s.Timeout = 5 * time.Second
+		s.Timeout = time.Minute
 	}
 	sink, err := sinks.Open("hook", "webhook", s, env)
 	if err != nil {
