@@ -137,6 +137,15 @@ type Env struct {
 	// Desk carries out what people decide in a chat; nil where nothing listens,
 	// as in sinks test.
 	Desk Desk
+	// Paces are shared by sinks that write to the same place; nil: this one is alone.
+	Paces *Paces
+}
+
+func (e *Env) pacesOrOwn() *Paces {
+	if e.Paces == nil {
+		return &Paces{}
+	}
+	return e.Paces
 }
 
 // State is a sink's durable memory.

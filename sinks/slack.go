@@ -43,7 +43,8 @@ type SlackSettings struct {
 	DigestAbove int `yaml:"digest_above"`
 
 	// Interval is the least time between two messages. Slack allows about one a
-	// second for each channel.
+	// second for each channel; sinks that write to the same channel with the same token
+	// share that.
 	Interval time.Duration `yaml:"interval"`
 
 	// KeepThreads is how long an alert's message is remembered; an outcome after
@@ -299,24 +300,6 @@ func (m *slackMemory) recall(ctx context.Context, key string, keep time.Duration
 		return "", fmt.Errorf("recall %s: %w", key, err)
 	}
 	return value, nil
-}
-
-// pacer keeps a least time between calls.
-type pacer struct {
-	interval time.Duration
-	next     time.Time
-}
-
-func (p *pacer) wait(ctx context.Context) error {
-	if d := time.Until(p.next); d > 0 {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(d):
-		}
-	}
-	p.next = time.Now().Add(p.interval)
-	return nil
 }
 
 // slackClient is the HTTP client of a sink.

@@ -31,8 +31,7 @@ type slackAPI struct {
 	http     *http.Client
 	now      func() time.Time
 	agent    string
-	posts    pacer
-	updates  pacer
+	paces    *Paces
 	unknown  int // failures in a row with an error that we do not know
 
 	// dial opens the connection of a socket; nil: the network.
@@ -46,7 +45,7 @@ func newSlackAPI(s SlackSettings, env Env) (*slackAPI, error) {
 	}
 	return &slackAPI{
 		settings: s, http: client, now: env.clock(), agent: "erbridge/" + env.Version,
-		posts: pacer{interval: s.Interval}, updates: pacer{interval: s.Interval},
+		paces: env.pacesOrOwn(),
 	}, nil
 }
 
@@ -78,11 +77,12 @@ func (s *slackAPI) post(ctx context.Context, c card, about string, parent place,
 			EventType: "erbridge_alert", EventPayload: map[string]any{"alert": about},
 		}))
 	}
-	if err := s.posts.wait(ctx); err != nil {
+	api, token, err := s.client(s.settings.Token)
+	if err != nil {
 		return place{}, err
 	}
-	api, err := s.client(s.settings.Token)
-	if err != nil {
+	pace := paceOf(token, to)
+	if err := s.paces.wait(ctx, pace, s.settings.Interval); err != nil {
 		return place{}, err
 	}
 	channel, ts, err := api.PostMessageContext(ctx, to, options...)
@@ -99,6 +99,7 @@ func (s *slackAPI) post(ctx context.Context, c card, about string, parent place,
 		}
 		return place{}, err
 	}
+	s.paces.called(pace, channel)
 	if ts == "" {
 		return place{}, errors.New("chat.postMessage: the answer has no ts")
 	}
@@ -108,11 +109,11 @@ func (s *slackAPI) post(ctx context.Context, c card, about string, parent place,
 // update edits a message. One that cannot be changed any more is reported as
 // unchangeable, which is no error: the replies have said it all.
 func (s *slackAPI) update(ctx context.Context, at place, c card) (changed bool, err error) {
-	if err := s.updates.wait(ctx); err != nil {
+	api, token, err := s.client(s.settings.Token)
+	if err != nil {
 		return false, err
 	}
-	api, err := s.client(s.settings.Token)
-	if err != nil {
+	if err := s.paces.wait(ctx, paceOf(token, "chat.update"), s.settings.Interval); err != nil { // that has a bound for the whole workspace
 		return false, err
 	}
 	_, _, _, err = api.UpdateMessageContext(ctx, at.Channel, at.TS, c.options()...)
@@ -135,13 +136,13 @@ func (c card) options() []slack.MsgOption {
 
 // client makes a client with the token of this moment, so that a new token in its file
 // is used without a restart. It holds no connection of its own.
-func (s *slackAPI) client(secret soar.Secret) (*slack.Client, error) {
-	token, err := secret.Reveal()
+func (s *slackAPI) client(secret soar.Secret) (api *slack.Client, token string, err error) {
+	token, err = secret.Reveal()
 	if err != nil {
-		return nil, fmt.Errorf("%w: token: %w", ErrConfig, err)
+		return nil, "", fmt.Errorf("%w: token: %w", ErrConfig, err)
 	}
 	return slack.New(token, slack.OptionAppLevelToken(token), slack.OptionAPIURL(s.settings.APIURL),
-		slack.OptionHTTPClient(&slackTransport{s, token})), nil
+		slack.OptionHTTPClient(&slackTransport{s, token})), token, nil
 }
 
 // slackTransport is the HTTP client below slack-go: bounded answers, errors without
@@ -270,7 +271,7 @@ func (s *slackAPI) posted(ctx context.Context, c card) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
-	if err := s.posts.wait(ctx); err != nil {
+	if err := s.paces.wait(ctx, paceOf(address, ""), s.settings.Interval); err != nil {
 		return err
 	}
 	r, err := s.postJSON(ctx, address, body, secretsOf(u, address)...)

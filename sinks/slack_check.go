@@ -67,7 +67,7 @@ func (c *slackChecks) told(what, words string, err error) bool {
 
 // token asks who the bot is, and what it may do.
 func (c *slackChecks) token(ctx context.Context) bool {
-	client, err := c.client(c.slackSink.settings.Token)
+	client, _, err := c.client(c.slackSink.settings.Token)
 	if err != nil {
 		return c.told("token", "", err)
 	}
@@ -104,7 +104,7 @@ func (c *slackChecks) message(ctx context.Context) {
 		err = errors.New("the message that was just posted cannot be edited: alerts would not be kept up to date")
 	}
 	c.told("edit", "the message was edited", err)
-	client, err := c.client(c.slackSink.settings.Token)
+	client, _, err := c.client(c.slackSink.settings.Token)
 	if err == nil {
 		if _, _, err = client.DeleteMessageContext(ctx, at.Channel, at.TS); err != nil {
 			err = c.judge("chat.delete", err)
@@ -116,7 +116,7 @@ func (c *slackChecks) message(ctx context.Context) {
 // member asks whether the bot is in the channel. It can do without, as long as it may
 // write; what it may not is to ask without a scope of its own.
 func (c *slackChecks) member(ctx context.Context, channel string) {
-	client, err := c.client(c.slackSink.settings.Token)
+	client, _, err := c.client(c.slackSink.settings.Token)
 	if err != nil {
 		c.told("channel", "", err)
 		return

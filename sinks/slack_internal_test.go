@@ -59,12 +59,12 @@ func FuzzFit(f *testing.F) {
 	})
 }
 
-func TestPacer(t *testing.T) {
+func TestPaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := pacer{interval: time.Second}
+		var p Paces
 		began := time.Now()
 		for range 4 {
-			if err := p.wait(t.Context()); err != nil {
+			if err := p.wait(t.Context(), paceOf("token", "#soc"), time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}

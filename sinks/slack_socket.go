@@ -174,7 +174,7 @@ func (e *slackEars) connect(ctx context.Context) (*slackWire, error) {
 
 // openSocket asks for the address of a connection, which is good for one use.
 func (s *slackAPI) openSocket(ctx context.Context) (string, error) {
-	client, err := s.client(s.settings.AppToken)
+	client, _, err := s.client(s.settings.AppToken)
 	if err != nil {
 		return "", fmt.Errorf("app_%w", err)
 	}

@@ -21,7 +21,8 @@ type TeamsSettings struct {
 	// of Office 365 connectors (webhook.office.com) do not work any more.
 	URL soar.Secret `yaml:"url" required:"true"`
 
-	// Interval is the least time between two cards. Teams takes four a second.
+	// Interval is the least time between two cards, of all sinks with the same url. Teams
+	// takes four a second.
 	Interval time.Duration `yaml:"interval"`
 
 	// Timeout bounds one request, including the dial.
@@ -58,7 +59,7 @@ type teams struct {
 	version  string
 	log      *slog.Logger
 	now      func() time.Time
-	pace     pacer // used by Send's goroutine only
+	paces    *Paces
 }
 
 func openTeams(s TeamsSettings, env Env) (Sink, error) {
@@ -68,7 +69,7 @@ func openTeams(s TeamsSettings, env Env) (Sink, error) {
 	}
 	k := &teams{
 		settings: s, client: client, agent: userAgent(env), version: env.Version, log: env.Log, now: env.Now,
-		pace: pacer{interval: s.Interval},
+		paces: env.pacesOrOwn(),
 	}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
@@ -116,7 +117,7 @@ func (s *teams) post(ctx context.Context, ev *soar.Event) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
-	if err := s.pace.wait(ctx); err != nil {
+	if err := s.paces.wait(ctx, paceOf(u.String(), ""), s.settings.Interval); err != nil {
 		return err
 	}
 	req, err := newPost(ctx, u.String(), "application/json", body, false, s.agent)

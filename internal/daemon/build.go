@@ -89,7 +89,9 @@ type sinkPart struct {
 
 // openSink makes a sink; it opens no connection.
 func (d *Daemon) openSink(c *sinks.Config, cfg *config.Config) (*sinkPart, error) {
-	sink, err := c.Open(sinks.Env{Log: d.log.With("sink", c.Name), Version: d.o.Version, State: sinks.NewState(d.store, c.Name, d.o.Now), Now: d.o.Now, Desk: d.desk()})
+	sink, err := c.Open(sinks.Env{
+		Log: d.log.With("sink", c.Name), Version: d.o.Version, State: sinks.NewState(d.store, c.Name, d.o.Now), Now: d.o.Now, Desk: d.desk(), Paces: &d.paces,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}

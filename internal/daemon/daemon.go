@@ -69,6 +69,7 @@ type Daemon struct {
 
 	reloading sync.Mutex  // held while parts are replaced
 	stopping  atomic.Bool // set before shutdown waits for reloading
+	paces     sinks.Paces // of all sinks, also of those that a reload makes
 	replaying sync.Mutex  // held while dead letters are read and replayed
 	resolving sync.Mutex  // held while somebody resolves an alert from a chat
 
