@@ -13,6 +13,8 @@ import (
 // scripts cannot be written, and the signs that enclose digits are not hidden.
 func IsHidden(r rune) bool {
 	switch {
+	case ' ' <= r && r <= '~': // nearly all that is asked about
+		return false
 	case unicode.IsControl(r):
 		return true
 	case r == '\u200c' || r == '\u200d' || unicode.Is(unicode.Prepended_Concatenation_Mark, r):

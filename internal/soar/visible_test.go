@@ -1,6 +1,9 @@
 package soar
 
-import "testing"
+import (
+	"testing"
+	"unicode"
+)
 
 func TestVisible(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
@@ -18,6 +21,16 @@ func TestVisible(t *testing.T) {
 	} {
 		if got := Visible(tt.in); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The short way for ASCII is not another rule.
+func TestHiddenCharacters(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		want := unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r) && r != '\u200c' && r != '\u200d'
+		if IsHidden(r) != want {
+			t.Errorf("U+%04X is hidden: %t, want %t", r, IsHidden(r), want)
 		}
 	}
 }
