@@ -31,6 +31,8 @@ type Reader struct {
 	now func() time.Time
 	log *slog.Logger // of what cannot be read
 
+	recent recent // what the engine and the sinks read
+
 	alerts string // selectAlerts, as far as the version of the schema has it
 }
 
@@ -210,12 +212,12 @@ func (r *Reader) listDecoded(ctx context.Context, decode decodeFunc, query strin
 // first. An alert that changes while it is evaluated stays pending after its
 // Evaluation, as alert.updated.
 func (r *Reader) Pending(ctx context.Context, after int64, limit int) ([]soar.StoredAlert, error) {
-	found, _, err := r.pending(ctx, decodeAnew, after, limit)
+	found, _, err := r.pending(ctx, after, limit)
 	return found, err
 }
 
-func (r *Reader) pending(ctx context.Context, decode decodeFunc, after int64, limit int) (found []soar.StoredAlert, unreadable []int64, err error) {
-	return r.listDecoded(ctx, decode, `SELECT p.key, a.received_at, b.body, p.kind, p.change, v.body
+func (r *Reader) pending(ctx context.Context, after int64, limit int) (found []soar.StoredAlert, unreadable []int64, err error) {
+	return r.listDecoded(ctx, r.recent.decode, `SELECT p.key, a.received_at, b.body, p.kind, p.change, v.body
 		FROM pending p CROSS JOIN alert a ON a.key = p.key JOIN alert_body b ON b.key = p.key LEFT JOIN verdict v ON v.key = p.key
 		WHERE p.key > ? ORDER BY p.key LIMIT ?`, []any{after, limited(limit)})
 }

@@ -33,7 +33,7 @@ func (r *Reader) Feed(ctx context.Context, after int64, limit int) ([]soar.Event
 			if err := row.Scan(&pos, &kind, &at, &key, &id, &body, &alert); err != nil {
 				return ev, err
 			}
-			ev, err = joinEvent(body, alert)
+			ev, err = joinEvent(body, key.Int64, alert, r.recent.decode)
 			if err != nil {
 				r.log.Error("an event cannot be read as it was written", "pos", pos, "type", kind, "err", err)
 				ev = unreadableEvent(ev, body != nil, fmt.Sprintf("event %d (%s)", pos, kind), err)
@@ -75,7 +75,7 @@ func unreadableEvent(ev soar.Event, hasBody bool, name string, why error) soar.E
 
 // joinEvent puts an event and its alert together again; either may be absent.
 // Errors are errUnreadable, beside what could be read.
-func joinEvent(body, alert []byte) (ev soar.Event, err error) {
+func joinEvent(body []byte, key int64, alert []byte, decode decodeFunc) (ev soar.Event, err error) {
 	if body != nil {
 		data, err := unpack(body)
 		if err == nil {
@@ -86,7 +86,7 @@ func joinEvent(body, alert []byte) (ev soar.Event, err error) {
 		}
 	}
 	if alert != nil {
-		a, err := decodeAlert(alert)
+		a, err := decode(key, alert)
 		if err != nil {
 			return ev, err
 		}
@@ -160,7 +160,7 @@ func (r *Reader) Redeliveries(ctx context.Context, sink string, limit int) ([]so
 			if err := row.Scan(&d.ID, &d.Sink, &key, &body, &alert); err != nil {
 				return d, err
 			}
-			d.Event, err = joinEvent(body, alert)
+			d.Event, err = joinEvent(body, key.Int64, alert, decodeAnew)
 			if err != nil {
 				r.log.Error("a redelivery cannot be read as it was written", "id", d.ID, "err", err)
 				d.Event = unreadableEvent(d.Event, true, fmt.Sprintf("redelivery %d", d.ID), err)

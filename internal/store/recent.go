@@ -7,16 +7,20 @@ import (
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// maxRecent bounds what recent holds: more than the engine evaluates at a time.
-const maxRecent = 1024
+// How much recent takes up before what it held until then begins to go: more than the
+// engine evaluates at a time, and more than a sink that keeps up is behind.
+const (
+	maxRecent      = 1024
+	maxRecentBytes = 2 << 20 // packed
+)
 
-// recent remembers the alerts that were last read as pending. The engine looks for
-// new ones at every commit, and meets those again that are being evaluated: with an
-// alert in each call of the webhook, decoding them again was a fifth of all the work.
-// What is handed out twice is not changed by whoever gets it.
+// recent remembers the alerts that were decoded last. When one comes in, the engine and
+// each of the sinks read it within a moment, and decoding it costs more than the rest of
+// the reading. What is handed out several times is not changed by whoever gets it.
 type recent struct {
 	mu          sync.Mutex
-	now, before map[int64]decoded // this look and the one before
+	now, before map[int64]decoded // by key
+	bytes       int               // of what is in now
 }
 
 type decoded struct {
@@ -24,30 +28,25 @@ type decoded struct {
 	alert  soar.Alert
 }
 
-// begin is a new look, from the first pending alert on.
-func (r *recent) begin() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.before, r.now = r.now, make(map[int64]decoded, len(r.now))
-}
-
 // decode is decodeAlert, unless the same bytes were decoded a moment ago.
 func (r *recent) decode(key int64, packed []byte) (soar.Alert, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	d, ok := r.before[key]
-	if !ok || !bytes.Equal(d.packed, packed) {
-		alert, err := decodeAlert(packed)
-		if err != nil {
-			return alert, err
-		}
-		d = decoded{bytes.Clone(packed), alert}
+	d, ok := r.now[key]
+	if !ok {
+		d, ok = r.before[key]
 	}
-	if r.now == nil { // nobody began at the first one
-		r.now = map[int64]decoded{}
+	if ok && bytes.Equal(d.packed, packed) {
+		return d.alert, nil
 	}
-	if len(r.now) < maxRecent {
-		r.now[key] = d
+	alert, err := decodeAlert(packed)
+	if err != nil || len(packed) > maxRecentBytes {
+		return alert, err
 	}
-	return d.alert, nil
+	if r.now == nil || len(r.now) >= maxRecent || r.bytes+len(packed) > maxRecentBytes {
+		r.before, r.now, r.bytes = r.now, map[int64]decoded{}, 0
+	}
+	r.now[key] = decoded{bytes.Clone(packed), alert}
+	r.bytes += len(packed)
+	return alert, nil
 }

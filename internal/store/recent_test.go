@@ -2,13 +2,15 @@ package store
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/erbridge/erbridge/internal/soar"
 )
 
-// An alert that is still pending is not decoded again, and one that has changed is.
-func TestPendingIsDecodedOnce(t *testing.T) {
+// The engine and the sinks get an alert that was decoded once, and one that has changed
+// since as it is.
+func TestAlertsAreDecodedOnce(t *testing.T) {
 	s := runningIn(t, t.TempDir())
 	alert := soar.Alert{Server: "er", ID: "1", Status: soar.StatusOpen, EventCount: 1, Event: map[string]string{"pid": "1"}}
 	commit := func() {
@@ -25,22 +27,61 @@ func TestPendingIsDecodedOnce(t *testing.T) {
 		}
 		return found[0].Alert
 	}
+	fed := func() soar.Alert {
+		t.Helper()
+		events, err := s.Feed(t.Context(), 0, 1)
+		if err != nil || len(events) != 1 || events[0].Alert == nil {
+			t.Fatalf("fed %+v, %v", events, err)
+		}
+		return *events[0].Alert
+	}
 	same := func(a, b soar.Alert) bool {
 		return reflect.ValueOf(a.Event).Pointer() == reflect.ValueOf(b.Event).Pointer()
 	}
 	commit()
 	first := pending()
-	for look := range 2 {
-		if !same(first, pending()) {
-			t.Errorf("look %d decoded it again", look+2)
+	for reader, again := range map[string]soar.Alert{"the engine": pending(), "a sink": fed(), "another sink": fed()} {
+		if !same(first, again) {
+			t.Errorf("decoded again for %s", reader)
 		}
 	}
 	alert.EventCount, alert.Event = 2, map[string]string{"pid": "2"}
 	commit()
-	if changed := pending(); changed.EventCount != 2 || same(first, changed) || first.EventCount != 1 {
-		t.Errorf("after a change: %+v", changed)
+	changed := fed()
+	if changed.EventCount != 2 || same(first, changed) || first.EventCount != 1 || !same(changed, pending()) {
+		t.Errorf("after a change: %+v, at first %+v", changed, first)
 	}
-	if len(s.recent.now) != 1 || len(s.recent.before) != 1 {
-		t.Errorf("%d and %d remembered", len(s.recent.now), len(s.recent.before))
+}
+
+// What is remembered is bounded, by number and by size, and what was decoded last stays.
+func TestRecentIsBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		size int
+		most int
+	}{
+		{"small", 1, 2 * maxRecent},
+		{"large", maxRecentBytes / 3, 6},
+		{"too large", maxRecentBytes, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r recent
+			packed := append([]byte{packedPlain}, `{"comment":"`+strings.Repeat("x", tt.size)+`"}`...)
+			for key := range int64(3 * maxRecent) {
+				if key > 30 && tt.size > 1 {
+					break
+				}
+				a, err := r.decode(key, packed)
+				if err != nil || len(a.Comment) != tt.size {
+					t.Fatalf("alert %d: a comment of %d characters, %v", key, len(a.Comment), err)
+				}
+				if _, kept := r.now[key]; kept != (tt.most > 0) {
+					t.Fatalf("alert %d kept: %t", key, kept)
+				}
+				if n := len(r.now) + len(r.before); n > tt.most {
+					t.Fatalf("%d alerts are kept after %d", n, key)
+				}
+			}
+		})
 	}
 }

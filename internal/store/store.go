@@ -89,7 +89,6 @@ type Store struct {
 	writerDSN       string
 	checkpoints     chan struct{} // capacity 1: asks the checkpointer to work
 	sinceCheckpoint int           // pages written; owned by Run
-	recent          recent        // alerts read as pending
 	logPages        atomic.Int64  // length of the write-ahead log at the last checkpoint
 	auditHead       atomic.Int64  // number of the newest audit record
 	rowsFrom        int64         // no telemetry is left in the feed up to here; owned by Run
@@ -260,11 +259,8 @@ func (s *Store) Commit(ctx context.Context, change soar.Change) (soar.Committed,
 // Pending is Reader.Pending. An alert that cannot be read will never be evaluated,
 // so that its evaluation ends here.
 func (s *Store) Pending(ctx context.Context, after int64, limit int) ([]soar.StoredAlert, error) {
-	if after == 0 {
-		s.recent.begin()
-	}
 	for {
-		found, unreadable, err := s.pending(ctx, s.recent.decode, after, limit)
+		found, unreadable, err := s.pending(ctx, after, limit)
 		if err != nil || len(unreadable) == 0 {
 			return found, err
 		}
