@@ -67,6 +67,7 @@ type asked struct {
 	held    string       // what it waits for, as the journal has it
 	heldAt  time.Time    // when that was written down
 	check   string       // which check has it wait
+	version uint64       // how often the guard had changed its mind when it was asked
 	away    bool         // the action has it wait, not the guard
 	taken   bool         // the guard remembers the call
 
@@ -264,7 +265,7 @@ func (r *runner) hold(i *instance, p *progress, d *guard.Decision, until time.Ti
 		request = r.request(i, p)
 	}
 	r.keep(r.e.guard.Wait(request, d.Answers))
-	p.planned, p.hosts, p.wake = false, nil, until
+	p.planned, p.hosts, p.wake, p.version = false, nil, until, d.Version
 	p.check = ""
 	if n := len(d.Answers); n > 0 {
 		p.check = d.Answers[n-1].Check

@@ -1,6 +1,10 @@
 package playbooks
 
-import "github.com/erbridge/erbridge/internal/soar"
+import (
+	"time"
+
+	"github.com/erbridge/erbridge/internal/soar"
+)
 
 // A call that only reads goes out without the guard, unless a limit counts it: that of a
 // job over many hosts, of all jobs, or one that names such calls. Then it waits for its
@@ -52,7 +56,29 @@ func (r *runner) notYet(i *instance, p *progress) bool {
 	if !waits || !now.Before(end) {
 		return false
 	}
-	p.wake = minTime(until, end)
+	p.wake, p.version = minTime(until, end), version
 	r.e.holds.add(r.run.ID, held{version: version, severity: r.alert.Severity, since: p.since, steps: map[string]string{i.key: p.check}})
 	return true
+}
+
+// callBack finds the steps that wait for the guard and may get another answer by now, while
+// calls of the run are under way: for as long as one of these takes, nobody else goes on
+// with the run. It reports whether there are any; otherwise changed tells when to look
+// again.
+func (r *runner) callBack() (found bool, changed <-chan struct{}) {
+	var news func(soar.RunID, uint64) bool
+	for _, i := range r.ready {
+		p := r.open[i.key]
+		if p == nil || p.held == "" || p.away || p.busy || p.planned || p.looks || p.lost || p.ref != "" {
+			continue
+		}
+		if news == nil {
+			news, changed = r.e.guard.News()
+		}
+		if news(r.run.ID, p.version) {
+			p.version, _ = r.e.guard.Changed()
+			p.wake, found = time.Time{}, true
+		}
+	}
+	return found, changed
 }

@@ -137,7 +137,13 @@ func (r *runner) work(ctx context.Context) error {
 			return err
 		}
 		if r.calling > 0 {
-			r.receive(wake)
+			// What others wait for, at a limit or on a host, does not wait for these calls.
+			if r.dirty || len(r.change.KV) > 0 {
+				if err := r.commit(ctx); err != nil {
+					return err
+				}
+			}
+			r.receive(ctx, wake)
 		}
 		if r.urgent {
 			if err := r.commit(ctx); err != nil {
@@ -365,20 +371,31 @@ func (r *runner) place(taken int) func() {
 }
 
 // receive takes the answers of calls that have ended. It waits for the first one, and
-// no longer than until something else can be done.
-func (r *runner) receive(wake time.Time) {
+// no longer than until something else can be done, or the guard lets a step go on.
+func (r *runner) receive(ctx context.Context, wake time.Time) {
 	var timeUp <-chan time.Time
 	if !wake.IsZero() {
 		timer := time.NewTimer(max(wake.Sub(r.now()), time.Millisecond))
 		defer timer.Stop()
 		timeUp = timer.C
 	}
-	select {
-	case answer := <-r.answers:
-		r.calling--
-		answer()
-	case <-timeUp:
-		return
+	for waiting := true; waiting; {
+		var changed <-chan struct{}
+		if !r.stopping(ctx) {
+			var found bool
+			if found, changed = r.callBack(); found {
+				return
+			}
+		}
+		select {
+		case answer := <-r.answers:
+			r.calling--
+			answer()
+			waiting = false
+		case <-changed:
+		case <-timeUp:
+			return
+		}
 	}
 	for {
 		select {
