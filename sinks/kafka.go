@@ -115,10 +115,15 @@ func (s *KafkaSettings) Check(report func(setting, hint, format string, args ...
 }
 
 // kafka keeps the order of the events of a host. They have the same key and so the
-// same partition; what is sent at once has no two events of a host, and nothing more
-// is sent once one has failed that will be tried again. The client alone does not
-// promise this: it sends a second batch to a partition while the first is on its way,
-// and when the brokers refuse the first, the second can stand in the topic already.
+// same partition; what is sent at once fits into one record batch, which the brokers
+// take or refuse as a whole, and nothing more is sent once one has failed that will be
+// tried again. The client alone does not promise this: it sends a second batch to a
+// partition while the first is on its way, and a broker that has forgotten the producer
+// takes the second after it has refused the first.
+//
+// Where the client makes two batches of what would fit into one, because it learns the
+// partitions while it is given records, it sends the second after the first was taken,
+// and fails the one with the other.
 type kafka struct {
 	settings KafkaSettings
 	format   format.Formatter
@@ -178,7 +183,8 @@ func (s *kafka) Send(ctx context.Context, events []soar.Event) error {
 		}
 	}
 	for len(ready) > 0 {
-		now, later := s.next(ready)
+		n := s.fitting(ready)
+		now, later := ready[:n], ready[n:]
 		s.produce(ctx, now)
 		s.separate(ctx, now)
 		ready = later
@@ -260,22 +266,16 @@ func (s *kafka) size(it *kafkaItem) int {
 	return n
 }
 
-// next takes the first event of each host, as many as fit into one record batch
-// should they all have the same partition; the others stay in their order.
-func (s *kafka) next(items []*kafkaItem) (now, later []*kafkaItem) {
-	bytes, waiting := 0, map[string]bool{}
-	for _, it := range items {
-		key := kafkaKey(it.event)
-		size := s.size(it)
-		if waiting[key] || len(now) > 0 && bytes+size > s.settings.MaxMessageBytes {
-			later = append(later, it)
-		} else {
-			now = append(now, it)
-			bytes += size
+// fitting is how many of the items, one at the least, fit into one record batch should
+// they all have the same partition.
+func (s *kafka) fitting(items []*kafkaItem) int {
+	bytes := 0
+	for i, it := range items {
+		if bytes += s.size(it); i > 0 && bytes > s.settings.MaxMessageBytes {
+			return i
 		}
-		waiting[key] = true
 	}
-	return now, later
+	return len(items)
 }
 
 // produce sends items, and sets err and partition of each.
@@ -313,8 +313,7 @@ func (s *kafka) produce(ctx context.Context, items []*kafkaItem) {
 }
 
 // separate finds those at fault in record batches that were refused: brokers say
-// no of the whole. Each of its items is sent alone, and those that are too large by
-// themselves with their texts cut.
+// no of the whole.
 func (s *kafka) separate(ctx context.Context, items []*kafkaItem) {
 	refused := map[int32][]*kafkaItem{}
 	for _, it := range items {
@@ -324,28 +323,43 @@ func (s *kafka) separate(ctx context.Context, items []*kafkaItem) {
 	}
 	for _, batch := range refused {
 		if len(batch) > 1 {
-			s.log.Warn("brokers refuse a batch of records, they are sent one by one", "events", len(batch),
+			s.log.Warn("brokers refuse a batch of records, those at fault are looked for", "events", len(batch),
 				"first", batch[0].event.ID, "max_message_bytes", s.settings.MaxMessageBytes, "err", batch[0].err)
 		}
-		var failed bool
-		for _, it := range batch {
-			if failed {
-				it.err = errNotTried
-				continue
-			}
-			alone := []*kafkaItem{it}
-			if len(batch) > 1 {
-				s.produce(ctx, alone)
-			}
-			if errors.Is(it.err, ErrTooLarge) {
-				refusal := it.err
-				if err := s.shorten(it); err != nil {
-					it.err = errors.Join(refusal, err)
-					continue
-				}
-				s.produce(ctx, alone)
-			}
-			failed = anyAgain(alone)
+		s.halve(ctx, batch)
+	}
+}
+
+// halve sends the first half of a refused batch and then the second, and goes on with
+// what is refused of it. An event that is refused alone for its length gets its texts
+// cut. After one that will be tried again nothing more is sent.
+func (s *kafka) halve(ctx context.Context, batch []*kafkaItem) {
+	if len(batch) == 1 {
+		it := batch[0]
+		if !errors.Is(it.err, ErrTooLarge) {
+			return
+		}
+		refusal := it.err
+		if err := s.shorten(it); err != nil {
+			it.err = errors.Join(refusal, err)
+			return
+		}
+		s.produce(ctx, batch)
+		return
+	}
+	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
+	for _, half := range [][]*kafkaItem{first, second} {
+		s.produce(ctx, half)
+		if isRefusal(half[0].err) {
+			s.halve(ctx, half)
+		}
+		if anyAgain(half) {
+			break
+		}
+	}
+	if anyAgain(first) {
+		for _, it := range second {
+			it.err = errNotTried
 		}
 	}
 }

@@ -575,3 +575,82 @@ func TestKafkaIntoKcat(t *testing.T) {
 		})
 	}
 }
+
+// A backlog of one host goes out in whole batches, and not one event after the other.
+func TestKafkaBacklogOfOneHost(t *testing.T) {
+	cluster := newKafka(t, 4)
+	requests := 0
+	cluster.refuse(func([]string) *kerr.Error { requests++; return nil })
+	s := closeAfter(t, cluster.open(t))
+	events := hostEvents(500, 1)
+	if err := s.Send(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	if requests > 10 {
+		t.Errorf("%d requests for %d events of one host", requests, len(events))
+	}
+	checkHosts(t, cluster.records(t), events)
+}
+
+// One event that the brokers never take costs a few requests, and nothing of its host's
+// order.
+func TestKafkaPoisonInABacklog(t *testing.T) {
+	for _, code := range []*kerr.Error{kerr.InvalidRecord, kerr.MessageTooLarge} {
+		t.Run(code.Message, func(t *testing.T) {
+			cluster := newKafka(t, 1)
+			requests := 0
+			cluster.refuse(func(ids []string) *kerr.Error {
+				requests++
+				if slices.Contains(ids, "er-137") {
+					return code
+				}
+				return nil
+			})
+			s := closeAfter(t, cluster.open(t))
+			events := hostEvents(300, 1)
+			err := s.Send(t.Context(), events)
+			partial, ok := errors.AsType[*sinks.PartialError](err)
+			if !ok || len(partial.Permanent) != 1 || partial.Permanent[136] == nil || len(partial.Transient) != 0 {
+				t.Fatalf("error %v, want er-137 alone refused for good", err)
+			}
+			if requests > 40 {
+				t.Errorf("%d requests to find one of %d events", requests, len(events))
+			}
+			checkHosts(t, cluster.records(t), slices.Delete(events, 136, 137))
+		})
+	}
+}
+
+// Whatever happens to single requests, the events of a host arrive in their order: a leader
+// moves, an answer is lost, a request is refused for now.
+func TestKafkaBacklogWithFaults(t *testing.T) {
+	for _, hosts := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d hosts", hosts), func(t *testing.T) {
+			cluster := newKafka(t, 2, kfake.NumBrokers(3))
+			request := 0
+			cluster.refuse(func([]string) *kerr.Error {
+				switch request++; request {
+				case 2, 5, 9:
+					return kerr.UnknownServerError
+				}
+				return nil
+			})
+			settings := cluster.settings()
+			settings.MaxMessageBytes = 32 << 10 // many batches
+			s := closeAfter(t, openSIEM(t, "kafka", settings))
+			events := hostEvents(400, hosts)
+			sendUntilTaken(t, s, events[:200], 5)
+			for p := range int32(2) {
+				if err := cluster.MoveTopicPartition(kafkaTopic, p, (cluster.LeaderFor(kafkaTopic, p)+1)%3); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend})
+			sendUntilTaken(t, s, events[200:], 8)
+			if request < 10 {
+				t.Errorf("%d requests, want all faults to have come", request)
+			}
+			checkHosts(t, cluster.records(t), events)
+		})
+	}
+}
