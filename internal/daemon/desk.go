@@ -33,7 +33,7 @@ func (k desk) Approval(ctx context.Context, id string) (soar.Approval, error) {
 	}
 	all, err := engine.Approvals(ctx)
 	if err != nil {
-		return soar.Approval{}, err
+		return soar.Approval{}, k.told(nil, err)
 	}
 	for _, a := range all {
 		if a.ID == id {
@@ -49,11 +49,15 @@ func (k desk) Decide(ctx context.Context, id string, v soar.Vote) (soar.Approval
 		return soar.Approval{}, err
 	}
 	a, err := engine.Decide(ctx, id, v)
-	return k.d.redactor.Load().Approval(a), err
+	return k.d.redactor.Load().Approval(a), k.told(nil, err)
 }
 
 func (k desk) Undo(ctx context.Context, run soar.RunID, step, by, reason string) (string, error) {
 	engine, err := k.d.startedEngine(ctx)
+	if err != nil {
+		return "", err
+	}
+	about, err := k.alertOf(ctx, run)
 	if err != nil {
 		return "", err
 	}
@@ -62,13 +66,13 @@ func (k desk) Undo(ctx context.Context, run soar.RunID, step, by, reason string)
 		err = nil // a click that came twice, or somebody was faster
 	}
 	if err != nil {
-		return "", err
+		return "", k.told(about, err)
 	}
 	words := make([]string, len(undoing.Steps))
 	for i, s := range undoing.Steps {
 		words[i] = fmt.Sprintf("step %s: %s", s.Step, s.Words)
 	}
-	return strings.Join(words, "\n"), nil
+	return k.shown(about, strings.Join(words, "\n")), nil
 }
 
 // underWay reports whether all that an order asks for is being done, or was.
@@ -86,9 +90,13 @@ func (k desk) Extend(ctx context.Context, run soar.RunID, step string, until tim
 	if err != nil {
 		return "", err
 	}
-	steps, err := engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, Until: until, Later: true, By: by, Reason: reason})
+	about, err := k.alertOf(ctx, run)
 	if err != nil {
 		return "", err
+	}
+	steps, err := engine.Extend(ctx, playbooks.Extension{Run: run, Step: step, Until: until, Later: true, By: by, Reason: reason})
+	if err != nil {
+		return "", k.told(about, err)
 	}
 	var words []string
 	for _, s := range steps {
@@ -98,7 +106,49 @@ func (k desk) Extend(ctx context.Context, run soar.RunID, step string, until tim
 			words = append(words, fmt.Sprintf("step %s is taken back at %s", s.Step, s.Due.UTC().Format("2006-01-02 15:04 UTC")))
 		}
 	}
-	return strings.Join(words, "\n"), nil
+	return k.shown(about, strings.Join(words, "\n")), nil
+}
+
+// shown is a text for the chat: what the one redaction takes out of events, and of the
+// alert's fields wherever they stand in a text, is taken out of it. alert may be nil.
+func (k desk) shown(alert *soar.Alert, text string) string {
+	return k.d.redactor.Load().Event(soar.Event{Alert: alert, Text: text}).Text
+}
+
+// toldError is an error as the chat is told of it.
+type toldError struct {
+	text string
+	err  error
+}
+
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.err }
+
+// told is shown for errors: only the words are others.
+func (k desk) told(alert *soar.Alert, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &toldError{k.shown(alert, err.Error()), err}
+}
+
+// alertOf is the alert that a run is about; nil when there is none. It is read before
+// anything is done: words that cannot be redacted are not to be shown.
+func (k desk) alertOf(ctx context.Context, id soar.RunID) (*soar.Alert, error) {
+	run, err := k.d.Store().GetRun(ctx, id)
+	if err != nil {
+		return nil, k.told(nil, err)
+	}
+	if run.Alert == "" {
+		return nil, nil
+	}
+	stored, err := k.d.Store().AlertByRef(ctx, run.Alert)
+	if errors.Is(err, soar.ErrNotFound) {
+		return nil, nil // retention has taken it
+	} else if err != nil {
+		return nil, k.told(nil, err)
+	}
+	return &stored.Alert, nil
 }
 
 const resolveAction = "alert.resolve"
@@ -114,6 +164,12 @@ func (k desk) Resolve(ctx context.Context, alert, verdict, by, reason string) (s
 	if err != nil {
 		return "", err
 	}
+	words, err := k.resolve(ctx, engine, &stored, verdict, by, reason)
+	return k.shown(&stored.Alert, words), k.told(&stored.Alert, err)
+}
+
+func (k desk) resolve(ctx context.Context, engine *playbooks.Engine, stored *soar.StoredAlert, verdict, by, reason string) (string, error) {
+	alert := stored.Alert.Ref()
 	if stored.Alert.Status == soar.StatusResolved {
 		return strings.TrimSpace(fmt.Sprintf("alert %s is resolved already: %s", alert, strings.ReplaceAll(stored.Alert.Verdict, "_", " "))), nil
 	}
@@ -127,7 +183,7 @@ func (k desk) Resolve(ctx context.Context, alert, verdict, by, reason string) (s
 		return fmt.Sprintf("alert %s is being resolved already, by run %s", alert, runs[0].ID), nil
 	}
 	run, err := engine.StartSingle(ctx, playbooks.Single{
-		Action: resolveAction, With: map[string]any{"verdict": verdict, "comment": "resolved by " + by}, Alert: &stored, By: by, Reason: reason,
+		Action: resolveAction, With: map[string]any{"verdict": verdict, "comment": "resolved by " + by}, Alert: stored, By: by, Reason: reason,
 	})
 	if err != nil {
 		return "", err
@@ -154,7 +210,7 @@ func (k desk) Silence(ctx context.Context, sink, alert string, until time.Time, 
 	}
 	kept, err := k.d.AddSilence(ctx, SilenceOrder{Silence: sinks.Silence{Sink: sink, Until: until, By: by, Reason: reason}, Alert: alert})
 	if err != nil {
-		return "", err
+		return "", k.told(&stored.Alert, err)
 	}
 	shown := sinks.SilenceLike(sink, k.d.redactor.Load().Alert(&stored.Alert), true) // the chat gets no more than events tell it
 	return fmt.Sprintf("alerts like %s are silent until %s", shown, kept.Until.Format("2006-01-02 15:04 UTC")), nil

@@ -165,6 +165,44 @@ func TestResolveFromSlackIsGuarded(t *testing.T) {
 	}
 }
 
+// What a click is answered with is redacted like everything else that the chat gets.
+func TestAnswersToClicksAreRedacted(t *testing.T) {
+	s := newSite(t)
+	s.write("playbooks/note.yaml", `
+playbook: tag-at-once
+mode: enforce
+steps:
+  - {id: tag, do: host.tag, with: {host: "${{ .alert.host.identifier }}", tag: "seen-on-${{ .alert.host.name }}-secret-case"}}
+`)
+	s.configure(quickPoll + "redact: {fields: [alert.host.name], patterns: [secret-case]}\n")
+	d, _ := s.start()
+	alert := fmt.Sprintf("er-%d", s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"}))
+	run := s.awaitEvent(d.Store(), runFinished(alert)).Run.ID
+	desk := d.desk()
+	if _, err := desk.Undo(t.Context(), run, "", "ann", "a click"); err != nil {
+		t.Fatal(err)
+	}
+	back := s.awaitEvent(d.Store(), func(ev soar.Event) bool { return ev.Outcome != nil && ev.Outcome.Of == run })
+	s.awaitEvent(d.Store(), func(ev soar.Event) bool { return ev.Type == soar.EventRunFinished && ev.Run.ID == back.Run.ID })
+	if !strings.Contains(back.Outcome.Summary, "secret-case") || !strings.Contains(back.Outcome.Summary, "WIN-FIN-01") {
+		t.Fatalf("there is nothing to redact in %q", back.Outcome.Summary)
+	}
+	words, err := desk.Undo(t.Context(), run, "", "ann", "a second click")
+	if err != nil || !strings.Contains(words, "it was taken back already by run") {
+		t.Fatalf("told %q, %v", words, err)
+	}
+	_, errExtend := desk.Extend(t.Context(), run, "secret-case of WIN-FIN-01", time.Now().Add(time.Hour), "ann", "a click")
+	_, errResolve := desk.Resolve(t.Context(), alert, "secret-case WIN-FIN-01", "ann", "a click")
+	if errExtend == nil || errResolve == nil {
+		t.Fatalf("no refusal to look at: %v, %v", errExtend, errResolve)
+	}
+	for _, text := range []string{words, errExtend.Error(), errResolve.Error()} {
+		if strings.Contains(text, "secret-case") || strings.Contains(text, "WIN-FIN-01") {
+			t.Errorf("the chat is told %q", text)
+		}
+	}
+}
+
 // A button from before a sink was renamed silences nothing, and says so.
 func TestSilenceFromSlackOfASinkThatIsGone(t *testing.T) {
 	s := newSite(t)
