@@ -111,8 +111,12 @@ func (t *intents) ask(r *Request) Answer {
 		}
 		if q := t.waiting[p]; q != nil {
 			mine := q.of[me]
+			at := mine
+			if at == nil { // where it would stand: what asked before, and waited for something else, does not get behind
+				at = &waiter{caller: me, since: r.Since}
+			}
 			// Those that joined a call share its outcome and are not in the way.
-			if len(q.free) > 0 && q.free[0] != mine && (mine == nil || q.free[0].before(mine) < 0) {
+			if len(q.free) > 0 && q.free[0].before(at) < 0 {
 				return Hold(r.At.Add(lookAgain), "run %s asked before for %s: it comes first", q.free[0].run, h.Label())
 			}
 			if mine != nil && mine.joined != nil && mine.joined.state.OK() && len(r.Hosts) == 1 { // of several, each has an outcome of its own

@@ -126,3 +126,69 @@ func TestTurnThatCameWhileAsking(t *testing.T) {
 		d.end(g, two, now)
 	}
 }
+
+// Steps that wait for people leave the queue of a place and ask again when they are
+// called. Those of several runs for one host called each other without end: who had
+// asked first got behind the others when it came back, and was called to its place.
+func TestStepsThatWaitForPeopleDoNotCallEachOtherForEver(t *testing.T) {
+	g, d := newGuard(t, Settings{}), disk{}
+	open := isolate(9, "release", now)
+	d.send(t, g, open)
+	runs := map[soar.RunID][]*Request{}
+	for run := 1; run <= 3; run++ {
+		for _, step := range []string{"hit[0]", "hit[1]"} {
+			r := isolate(run, "contain", now.Add(time.Duration(run)))
+			r.Step, r.Modes = step, []Voice{{soar.ModeApprove, "so it says"}}
+			runs[soar.RunID(run)] = append(runs[soar.RunID(run)], r)
+		}
+	}
+	checks := map[string]string{} // that each step waits for
+	ask := func(run soar.RunID) (version uint64) {
+		for i, r := range runs[run] {
+			got := g.Ask(r)
+			if got.OK || got.Until.IsZero() {
+				t.Fatalf("run %d, %s: %+v", run, r.Step, got)
+			}
+			if got.Asked != nil {
+				r = got.Asked
+			}
+			_, _, settle := g.Wait(r, got.Answers)
+			settle(true)
+			if i == 0 || got.Version < version {
+				version = got.Version
+			}
+			checks[r.Run.String()+r.Step] = got.Answers[len(got.Answers)-1].Check
+		}
+		return version
+	}
+	asked := map[soar.RunID]uint64{}
+	for run := range runs {
+		asked[run] = ask(run)
+	}
+	_, _, settle := g.End(open.Run, open.Step, soar.StepExecuted, now)
+	settle(true)
+
+	for rounds := 0; ; rounds++ {
+		if rounds > 50 {
+			t.Fatalf("they still call each other: %v", checks)
+		}
+		news, _ := g.News()
+		var called []soar.RunID
+		for run := range runs {
+			if news(run, asked[run]) {
+				called = append(called, run)
+			}
+		}
+		if len(called) == 0 {
+			break
+		}
+		for _, run := range called {
+			asked[run] = ask(run)
+		}
+	}
+	for step, check := range checks {
+		if check != "approval" {
+			t.Errorf("%s waits for %s", step, check)
+		}
+	}
+}
