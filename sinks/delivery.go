@@ -345,8 +345,7 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 		}
 	}
 	if lost, ok := errors.AsType[*LostError](err); ok {
-		f.lost(group, lost)
-		return 0, nil
+		return 0, f.lost(ctx, group, lost)
 	}
 	switch {
 	case errors.Is(err, ErrGone):

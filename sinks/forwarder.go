@@ -120,10 +120,12 @@ type SinkStatus struct {
 	OldestAge time.Duration `json:"oldest_age_ns,omitempty"`
 	// Replay is what is being delivered again; nil when nothing is.
 	Replay *Replay `json:"replay,omitempty"`
-	// Delivered, DeadLetters and Dropped count events since the start.
+	// Delivered, DeadLetters, Dropped and Lost count events since the start; those that
+	// the receiver lost are among the delivered.
 	Delivered   int64 `json:"delivered"`
 	DeadLetters int64 `json:"dead_letters"`
 	Dropped     int64 `json:"dropped"`
+	Lost        int64 `json:"lost"`
 }
 
 // Forwarder delivers the feed to one sink. It keeps a cursor over the feed, which
@@ -171,6 +173,7 @@ type Forwarder struct {
 	gap         gap       // what was dropped and the receiver was not told of yet
 	gapTold     time.Time // when it was last told
 	dropTold    time.Time // when the other sinks were last told of drops
+	lostTold    time.Time // when the other sinks were last told of what the receiver lost
 	overTold    time.Time // when the backlog was last said to be too long
 
 	mu     sync.Mutex // guards what Status reads, and what people order

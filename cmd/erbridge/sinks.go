@@ -82,6 +82,9 @@ func sinkNote(s daemon.SinkStatus) string {
 	if s.Dropped != nil && *s.Dropped > 0 {
 		notes = append(notes, fmt.Sprintf("%d dropped since start", *s.Dropped))
 	}
+	if s.Lost != nil && *s.Lost > 0 {
+		notes = append(notes, fmt.Sprintf("%d lost by the receiver since start", *s.Lost))
+	}
 	return strings.Join(notes, "; ")
 }
 

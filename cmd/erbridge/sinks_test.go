@@ -14,6 +14,7 @@ import (
 	"github.com/erbridge/erbridge/internal/daemon"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
+	"github.com/erbridge/erbridge/sinks"
 )
 
 const routedConfig = `
@@ -196,4 +197,15 @@ func TestDeadLettersManyAndEdited(t *testing.T) {
 		{"replay", []string{"deadletters", "replay", "--reason", "mapping", "--yes"}, "", exitOK, []string{"1 dead letter replayed"}, ""},
 		{"what is left", []string{"deadletters", "list", "-o", "json", "--jq", "map(.id)"}, "", exitOK, []string{"[\n  4,\n  3\n]"}, ""},
 	})
+}
+
+// What a person has to know of a sink stands in one line.
+func TestSinkNote(t *testing.T) {
+	dropped, lost := int64(2), int64(3)
+	got := sinkNote(daemon.SinkStatus{
+		LastError: "403", StandsAt: &sinks.Standstill{Event: "e1", Attempts: 4}, OverBacklog: true, Dropped: &dropped, Lost: &lost,
+	})
+	if want := "403; stands at event e1 since 4 attempts; more than max_backlog waits; 2 dropped since start; 3 lost by the receiver since start"; got != want {
+		t.Errorf("note %q, want %q", got, want)
+	}
 }

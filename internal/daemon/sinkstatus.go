@@ -48,10 +48,11 @@ type SinkStatus struct {
 	Oldest time.Time `json:"oldest,omitzero"`
 	// DeadLetters counts what was set aside and is still kept.
 	DeadLetters int64 `json:"dead_letters"`
-	// Delivered and Dropped count events since the start of the daemon; nil while none
-	// runs.
+	// Delivered, Dropped and Lost count events since the start of the daemon; nil while
+	// none runs. What the receiver lost, it had taken.
 	Delivered *int64 `json:"delivered_since_start,omitempty"`
 	Dropped   *int64 `json:"dropped_since_start,omitempty"`
+	Lost      *int64 `json:"lost_since_start,omitempty"`
 }
 
 // SinkStatus tells how each sink is doing, in the order of the configuration.
@@ -65,7 +66,7 @@ func (d *Daemon) SinkStatus(ctx context.Context) ([]SinkStatus, error) {
 		}
 		all = append(all, SinkStatus{
 			Name: s.Name, State: s.State, Circuit: s.Circuit, LastError: s.LastError, NextTry: s.NextTry, LastSuccess: s.LastSuccess,
-			StandsAt: s.StandsAt, OverBacklog: s.OverBacklog, Delivered: &s.Delivered, Dropped: &s.Dropped,
+			StandsAt: s.StandsAt, OverBacklog: s.OverBacklog, Delivered: &s.Delivered, Dropped: &s.Dropped, Lost: &s.Lost,
 		})
 	}
 	return all, standing(ctx, d.Store(), all)
