@@ -48,8 +48,9 @@ type TheHiveSettings struct {
 	Tags []string `yaml:"tags"`
 
 	// Comments writes what becomes of an alert (steps, runs, approvals, changes) as
-	// comments. TheHive has no way to recognise a repeat: one whose answer was lost
-	// can stand there twice.
+	// comments. One whose answer was lost is looked for before it is written again; where
+	// the key may not read comments, or erbridge was stopped in between, it can stand
+	// there twice.
 	Comments bool `yaml:"comments"`
 
 	// Timeout bounds one request, including the dial.
@@ -108,6 +109,7 @@ type theHive struct {
 	log      *slog.Logger
 	state    State
 	now      func() time.Time
+	doubt    string // the event whose comment may stand there; used by Send's goroutine only
 }
 
 func openTheHive(s TheHiveSettings, env Env) (Sink, error) {
@@ -271,6 +273,12 @@ func (s *theHive) comment(ctx context.Context, ev *soar.Event, ref string) error
 	if err != nil || id == "" {
 		return err
 	}
+	if s.doubt == ev.ID {
+		there, err := s.commented(ctx, id, ev)
+		if there || err != nil {
+			return err
+		}
+	}
 	var made struct {
 		ID string `json:"_id"`
 	}
@@ -281,7 +289,42 @@ func (s *theHive) comment(ctx context.Context, ev *soar.Event, ref string) error
 		s.log.Info("alert is gone from TheHive, what becomes of it is not written there", "alert", ref, "event", ev.ID)
 		return s.state.Set(ctx, theHiveKey(sourceRef), "", 0)
 	}
+	if err != nil && (r.Status < 400 || r.Status >= 500) {
+		s.doubt = ev.ID // no answer, or one that does not say that nothing was written
+	}
 	return err
+}
+
+// theHiveLook is how many of the newest comments are looked through.
+const theHiveLook = 100
+
+// commented reports whether an event stands under an alert already. Where comments may
+// not be read it says no: one that stands there twice is better than one that is missing.
+//
+// API: the query of thehive4py's alert.find_comments.
+func (s *theHive) commented(ctx context.Context, id string, ev *soar.Event) (bool, error) {
+	query := map[string]any{"query": []any{
+		map[string]any{"_name": "getAlert", "idOrName": id},
+		map[string]any{"_name": "comments"},
+		map[string]any{"_name": "sort", "_fields": []any{map[string]string{"_createdAt": "desc"}}},
+		map[string]any{"_name": "page", "from": 0, "to": theHiveLook},
+	}}
+	var found []struct {
+		Message string `json:"message"`
+	}
+	_, err := s.call(ctx, "/api/v1/query?name=alert-comments", query, &found)
+	if errors.Is(err, ErrConfig) || errors.Is(err, ErrPermanent) {
+		s.log.Warn("comments cannot be read, so one whose answer was lost is written again", "event", ev.ID, "err", err)
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	for _, c := range found {
+		if strings.HasSuffix(strings.TrimSpace(c.Message), theHiveMark(ev)) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Close drops idle connections.

@@ -181,9 +181,12 @@ func theHiveText(ev *soar.Event, n notice) string {
 	for _, f := range n.Facts {
 		b.WriteString("- " + codeSpan(f.Name) + " " + codeSpan(f.Value) + "\n")
 	}
-	b.WriteString("\nevent " + codeSpan(shownLine(ev.ID, 200)))
+	b.WriteString("\n" + theHiveMark(ev))
 	return b.String()
 }
+
+// theHiveMark is the end of a text, by which it is found again.
+func theHiveMark(ev *soar.Event) string { return "event " + codeSpan(shownLine(ev.ID, 200)) }
 
 // codeSpan puts a line into more back-quotes than stand in it anywhere (CommonMark,
 // section 6.1).

@@ -254,3 +254,28 @@ func TestTheHiveAlreadyExists(t *testing.T) {
 		t.Errorf("error %v, want ErrConfig", err)
 	}
 }
+
+// A comment whose answer was lost stands there once; where comments may not be read, it is
+// rather written twice than not at all.
+func TestTheHiveCommentWhoseAnswerWasLost(t *testing.T) {
+	sim, _, sink := startTheHive(t)
+	sendAll(t, sink, sinktest.Event(1))
+	comments := func() int { return len(sim.Alerts()[0].Comments) }
+	step := func(id string, want int, next ...sinksim.Answer) {
+		t.Helper()
+		sim.Next(next...)
+		ev := outcome(id, soar.StepVerified)
+		if err := sink.Send(t.Context(), []soar.Event{ev}); err == nil {
+			t.Fatalf("%s: the answer was not lost", id)
+		}
+		if err := sink.Send(t.Context(), []soar.Event{ev}); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+		if got := comments(); got != want {
+			t.Errorf("%s: %d comments, want %d: %q", id, got, want, sim.Alerts()[0].Comments)
+		}
+	}
+	step("taken", 1, sinksim.Answer{After: true})
+	step("not-taken", 2, sinksim.Answer{Status: 502})
+	step("taken, and nobody may look", 4, sinksim.Answer{After: true}, sinksim.Answer{Status: 403, Body: "{}"})
+}

@@ -1,6 +1,7 @@
 package sinksim
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -192,8 +193,40 @@ func (h *TheHive) comment(id string, body []byte) (status int, answer any) {
 	return http.StatusNotFound, "Alert not found"
 }
 
-// query understands listAlert with equalities, and page.
+// comments understands the query for the newest comments of an alert.
+func (h *TheHive) comments(body []byte) (status int, answer any) {
+	var query struct {
+		Query []struct {
+			Name   string              `json:"_name"`
+			Alert  string              `json:"idOrName"`
+			Fields []map[string]string `json:"_fields"`
+			From   int                 `json:"from"`
+			To     int                 `json:"to"`
+		} `json:"query"`
+	}
+	if err := exactly(body, &query); err != nil || len(query.Query) != 4 || query.Query[1].Name != "comments" || query.Query[2].Name != "sort" ||
+		len(query.Query[2].Fields) != 1 || query.Query[2].Fields[0]["_createdAt"] != "desc" || query.Query[3].Name != "page" {
+		return http.StatusBadRequest, "query is not understood"
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.IndexFunc(h.alerts, func(a TheHiveAlert) bool { return a.ID == query.Query[0].Alert })
+	if i < 0 {
+		return http.StatusNotFound, "Alert not found"
+	}
+	found := []map[string]string{}
+	for _, message := range slices.Backward(h.alerts[i].Comments) {
+		found = append(found, map[string]string{"_id": "~1", "message": message})
+	}
+	page := query.Query[3]
+	return http.StatusOK, found[min(page.From, len(found)):min(page.To, len(found))]
+}
+
+// query understands listAlert with equalities, and page; and what comments does.
 func (h *TheHive) query(body []byte) (status int, answer any) {
+	if bytes.Contains(body, []byte(`"getAlert"`)) {
+		return h.comments(body)
+	}
 	var query struct {
 		Query []struct {
 			Name string `json:"_name"`
