@@ -239,7 +239,7 @@ func (r *runner) schedule(key string, alert int64, result *Result) {
 	}
 	now := r.now()
 	made, err := r.e.makeUndo(&undoPlan{
-		of: r.run, alert: alert, steps: []undoStep{{key, *result}}, due: now.Add(result.Undo.After), now: now,
+		of: r.run, alert: alert, steps: []undoStep{{key, *result}}, due: now.Add(result.Undo.After), now: now, job: r.job,
 	})
 	if err != nil { // the actions of this release do not fit together
 		r.log.Error("what a step did is not taken back by itself", "step", key, "err", err)

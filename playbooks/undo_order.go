@@ -11,6 +11,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 // UndoOrder is a person's word that what a run did, or one step of it, shall be taken
@@ -90,7 +91,7 @@ func (e *Engine) Undo(ctx context.Context, o UndoOrder) (Undoing, error) {
 		return Undoing{}, err
 	}
 	var out Undoing
-	plan := &undoPlan{of: run, alert: alert.Key, by: o.By, reason: o.Reason, now: e.options.Now().UTC()}
+	plan := &undoPlan{of: run, alert: alert.Key, by: o.By, reason: o.Reason, now: e.options.Now().UTC(), job: jobOf(entries)}
 	for _, s := range steps {
 		one := UndoneStep{Step: s.key, Action: s.result.Action}
 		if s.result.Undo == nil && s.happened {
@@ -114,6 +115,17 @@ func (e *Engine) Undo(ctx context.Context, o UndoOrder) (Undoing, error) {
 		}
 	}
 	return out, out.err(&o)
+}
+
+// jobOf is the job that a run is a part of; nil when it is of none.
+func jobOf(entries []soar.Entry) *guard.Job {
+	for i := range entries {
+		var began BeganNote
+		if entries[i].Kind == soar.EntryNote && entries[i].Step == "" && json.Unmarshal(entries[i].Body, &began) == nil && began.Job != nil {
+			return began.Job
+		}
+	}
+	return nil
 }
 
 // err says why an order changes nothing; nil when it does.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/erbridge/erbridge/internal/registry"
 	"github.com/erbridge/erbridge/internal/soar"
+	"github.com/erbridge/erbridge/playbooks/guard"
 )
 
 const (
@@ -54,6 +55,7 @@ type undoPlan struct {
 	reason string
 	due    time.Time // zero: at once
 	now    time.Time
+	job    *guard.Job // of which the run is a part, with whose calls these count; nil: of none
 }
 
 // madeUndo is a run that takes something back, to be committed.
@@ -89,7 +91,7 @@ func (e *Engine) makeUndo(p *undoPlan) (*madeUndo, error) {
 	note := UndoNote{Run: p.of.ID, Playbook: p.of.Playbook, Steps: undone, By: p.by, Reason: p.reason, Due: p.due}
 	r := e.newRunner(run, pb, &soar.Alert{}, nil, newFindings(nil))
 	began := "takes back what run " + p.of.ID.String() + " did"
-	r.entry("", soar.EntryNote, "", BeganNote{Text: began, On: onUndo, Extra: seenOfPerson(input), By: p.by, Undo: &note})
+	r.entry("", soar.EntryNote, "", BeganNote{Text: began, On: onUndo, Extra: seenOfPerson(input), By: p.by, Undo: &note, Job: p.job})
 	u := newUndo(&note, p.now)
 	if u.begun {
 		words := "by " + p.by
