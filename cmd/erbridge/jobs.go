@@ -18,7 +18,7 @@ import (
 )
 
 func newJobs() *cobra.Command {
-	return group("jobs", "do an action on many hosts, and see what became of each", newJobsStart(), newJobsList(), newJobsShow(), newJobsCancel())
+	return group("jobs", "do an action on many hosts, and see what became of each", newJobsStart(), newJobsList(), newJobsShow(), newJobsCancel(), newJobsUndo())
 }
 
 func newJobsStart() *cobra.Command {
@@ -294,8 +294,8 @@ func newJobsCancel() *cobra.Command {
 		Use:   "cancel JOB --reason TEXT",
 		Short: "call off what is left of a job",
 		Long: `Hosts whose call was not sent yet are left alone. What was sent already goes to
-its end and is recorded, and what is done stays done: to take it back is another
-matter.`,
+its end and is recorded, and what is done stays done: erbridge jobs undo takes it
+back.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if c.Job, err = jobID(given[0]); err != nil {
