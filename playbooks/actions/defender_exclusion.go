@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/erbridge/erbridge/connector"
 	"github.com/erbridge/erbridge/internal/soar"
@@ -169,6 +170,11 @@ var (
 // would be two.
 const notInExclusions = "'\"`$;,&|<>{}\u2018\u2019\u201a\u201b\u201c\u201d\u201e"
 
+// leadsInArguments are characters that mean something to PowerShell at the beginning of an
+// argument: dashes, all of which begin a parameter (about_Parameters; it takes the
+// typographic ones for "-" as well), "@" a splatted variable, "#" a remark, and "(" a command.
+const leadsInArguments = "-\u2013\u2014\u2015@#("
+
 func checkExclusion(in *DefenderExclusion, a *arguments, adds bool) {
 	given, known := 0, true
 	values := map[string]string{"path": in.Path, "process": in.Process, "file_type": in.FileType}
@@ -186,8 +192,11 @@ func checkExclusion(in *DefenderExclusion, a *arguments, adds bool) {
 			a.refuse(key, "", "holds %q, which may mean something to the shell that sets it", []rune(value[i:])[0])
 			continue
 		}
-		if strings.TrimSpace(value) != value {
+		switch first, _ := utf8.DecodeRuneInString(value); {
+		case strings.TrimSpace(value) != value:
 			a.refuse(key, "", "begins or ends with a blank")
+		case strings.ContainsRune(leadsInArguments, first):
+			a.refuse(key, "", "begins with %q, by which the shell that sets it may take it for something else than a value", first)
 		}
 	}
 	switch {
