@@ -115,15 +115,16 @@ func (s *KafkaSettings) Check(report func(setting, hint, format string, args ...
 }
 
 // kafka keeps the order of the events of a host. They have the same key and so the
-// same partition; what is sent at once fits into one record batch, which the brokers
-// take or refuse as a whole, and nothing more is sent once one has failed that will be
-// tried again. The client alone does not promise this: it sends a second batch to a
-// partition while the first is on its way, and a broker that has forgotten the producer
-// takes the second after it has refused the first.
+// same partition; what is sent at once has no two events of a host, and nothing more
+// is sent once one has failed that will be tried again. The client alone does not
+// promise this: it sends a second batch to a partition while the first is on its way,
+// and when the brokers refuse the first, the second can stand in the topic already.
 //
-// Where the client makes two batches of what would fit into one, because it learns the
-// partitions while it is given records, it sends the second after the first was taken,
-// and fails the one with the other.
+// More than one event of a host in what would fit into one record batch was tried, and is
+// faster by far for the backlog of one host. But the client begins to send when it likes,
+// the rest of what it is given becomes a second batch, and what it is given after it has
+// failed the first it takes again: on a busy machine events overtook those that were
+// refused (franz-go 1.22, sink.go: decInflight, failAllRecords).
 type kafka struct {
 	settings KafkaSettings
 	format   format.Formatter
@@ -183,8 +184,7 @@ func (s *kafka) Send(ctx context.Context, events []soar.Event) error {
 		}
 	}
 	for len(ready) > 0 {
-		n := s.fitting(ready)
-		now, later := ready[:n], ready[n:]
+		now, later := s.next(ready)
 		s.produce(ctx, now)
 		s.separate(ctx, now)
 		ready = later
@@ -266,16 +266,22 @@ func (s *kafka) size(it *kafkaItem) int {
 	return n
 }
 
-// fitting is how many of the items, one at the least, fit into one record batch should
-// they all have the same partition.
-func (s *kafka) fitting(items []*kafkaItem) int {
-	bytes := 0
-	for i, it := range items {
-		if bytes += s.size(it); i > 0 && bytes > s.settings.MaxMessageBytes {
-			return i
+// next takes the first event of each host, as many as fit into one record batch
+// should they all have the same partition; the others stay in their order.
+func (s *kafka) next(items []*kafkaItem) (now, later []*kafkaItem) {
+	bytes, waiting := 0, map[string]bool{}
+	for _, it := range items {
+		key := kafkaKey(it.event)
+		size := s.size(it)
+		if waiting[key] || len(now) > 0 && bytes+size > s.settings.MaxMessageBytes {
+			later = append(later, it)
+		} else {
+			now = append(now, it)
+			bytes += size
 		}
+		waiting[key] = true
 	}
-	return len(items)
+	return now, later
 }
 
 // produce sends items, and sets err and partition of each.
@@ -347,18 +353,24 @@ func (s *kafka) halve(ctx context.Context, batch []*kafkaItem) {
 		s.produce(ctx, batch)
 		return
 	}
-	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
-	for _, half := range [][]*kafkaItem{first, second} {
-		s.produce(ctx, half)
-		if isRefusal(half[0].err) {
-			s.halve(ctx, half)
+	half := len(batch) / 2
+	for _, part := range [][]*kafkaItem{batch[:half], batch[half:]} {
+		s.produce(ctx, part)
+		var refused []*kafkaItem
+		for _, it := range part {
+			if isRefusal(it.err) {
+				refused = append(refused, it)
+			}
 		}
-		if anyAgain(half) {
+		if len(refused) > 0 {
+			s.halve(ctx, refused)
+		}
+		if anyAgain(part) {
 			break
 		}
 	}
-	if anyAgain(first) {
-		for _, it := range second {
+	if anyAgain(batch[:half]) {
+		for _, it := range batch[half:] {
 			it.err = errNotTried
 		}
 	}

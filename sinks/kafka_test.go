@@ -576,25 +576,8 @@ func TestKafkaIntoKcat(t *testing.T) {
 	}
 }
 
-// A backlog of one host goes out in whole batches, and not one event after the other.
-func TestKafkaBacklogOfOneHost(t *testing.T) {
-	cluster := newKafka(t, 4)
-	requests := 0
-	cluster.refuse(func([]string) *kerr.Error { requests++; return nil })
-	s := closeAfter(t, cluster.open(t))
-	events := hostEvents(500, 1)
-	if err := s.Send(t.Context(), events); err != nil {
-		t.Fatal(err)
-	}
-	if requests > 10 {
-		t.Errorf("%d requests for %d events of one host", requests, len(events))
-	}
-	checkHosts(t, cluster.records(t), events)
-}
-
-// One event that the brokers never take costs a few requests, and nothing of its host's
-// order.
-func TestKafkaPoisonInABacklog(t *testing.T) {
+// One event that the brokers never take costs a few requests more.
+func TestKafkaPoisonIsFoundByHalves(t *testing.T) {
 	for _, code := range []*kerr.Error{kerr.InvalidRecord, kerr.MessageTooLarge} {
 		t.Run(code.Message, func(t *testing.T) {
 			cluster := newKafka(t, 1)
@@ -607,7 +590,7 @@ func TestKafkaPoisonInABacklog(t *testing.T) {
 				return nil
 			})
 			s := closeAfter(t, cluster.open(t))
-			events := hostEvents(300, 1)
+			events := hostEvents(300, 300)
 			err := s.Send(t.Context(), events)
 			partial, ok := errors.AsType[*sinks.PartialError](err)
 			if !ok || len(partial.Permanent) != 1 || partial.Permanent[136] == nil || len(partial.Transient) != 0 {
@@ -624,7 +607,7 @@ func TestKafkaPoisonInABacklog(t *testing.T) {
 // Whatever happens to single requests, the events of a host arrive in their order: a leader
 // moves, an answer is lost, a request is refused for now.
 func TestKafkaBacklogWithFaults(t *testing.T) {
-	for _, hosts := range []int{1, 3} {
+	for _, hosts := range []int{1, 3, 50} {
 		t.Run(fmt.Sprintf("%d hosts", hosts), func(t *testing.T) {
 			cluster := newKafka(t, 2, kfake.NumBrokers(3))
 			request := 0
