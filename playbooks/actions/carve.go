@@ -186,7 +186,23 @@ func (d *Deps) findCarves(ctx context.Context, host Host, since time.Time) ([]pl
 	for _, carve := range carves {
 		found = append(found, playbooks.Found{Ref: "session:" + carve.SessionID, At: carve.CreatedAt})
 	}
+	if len(found) == 0 {
+		return nil, d.mayBegin(ctx, host)
+	}
 	return found, nil
+}
+
+// mayBegin is nil when a carve that was asked for and is in no list will not begin any
+// more. One of a host that is away may: nobody can tell as long as it is.
+func (d *Deps) mayBegin(ctx context.Context, host Host) error {
+	record, err := d.Client.Hosts.Get(ctx, string(host))
+	if err == nil {
+		err = d.online(ctx, record)
+	}
+	if err != nil {
+		return fmt.Errorf("no carve of %s has begun, and one may have been asked for: %w", host, readError(err))
+	}
+	return nil
 }
 
 // carveBySession finds a carve in the list of its host.
