@@ -53,13 +53,14 @@ func init() {
 			return fmt.Sprintf("%s has the config %s", hostName(call, in.Host), now.ConfigName), nil
 		},
 		words: func(call playbooks.Call, in ConfigAssign, changed ConfigAssignOutput) string {
-			return fmt.Sprintf("gave %s the config %s in place of %s", hostName(call, in.Host), changed.Name, changed.BeforeName)
+			return fmt.Sprintf("gave %s the config %s in place of %s on the server, from where its agent fetches it", hostName(call, in.Host), changed.Name, changed.BeforeName)
 		},
 	}
 	add(kind[ConfigAssign]{
 		Spec: playbooks.Spec{
-			Name:    configAssign,
-			Summary: "Gives a host another config: the queries that its agent runs by itself, and what it watches.",
+			Name: configAssign,
+			Summary: "Gives a host another config: the queries that its agent runs by itself, and what it watches. " +
+				"Verified is that the server has it for the host: nobody can see whether the agent has fetched it yet.",
 			Effect:  playbooks.Repeatable,
 			Needs:   []string{"admin", "release 4.0"},
 			Inverse: configAssign,
