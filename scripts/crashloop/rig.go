@@ -126,7 +126,7 @@ func (r *rig) writeConfig(url string) error {
 	text := string(data)
 	for _, edit := range [][2]string{
 		{"url: https://er.example.org", "url: " + url},
-		{"username: soc-automation", "username: admin\n  timeout: 2s"},
+		{"username: soc-automation", "username: admin\n  timeout: 10s"},
 		{"password: {env: ER_PASSWORD}", "password: {file: er-password}"},
 		{"# ca_file: er-ca.pem ", "ca_file: er-ca.pem #"},
 		{"poll: {interval: 15s, backfill: 24h}", "poll: {interval: 200ms, backfill: 24h}"},
