@@ -160,8 +160,8 @@ func TestJobs(t *testing.T) {
 	}
 
 	// Hosts that wait are called off.
-	sim.SetOnline("WEB-01", false)
-	stdout, _ = run(exitOK, "", "start", "host.release", "--host", "WEB-01", "--reason", "to see", "--by", "ann", "--yes", "-o", "json")
+	sim.SetOnline("WIN-FIN-01", false)
+	stdout, _ = run(exitOK, "", "start", "host.contain", "--host", "WIN-FIN-01", "--reason", "to see", "--by", "ann", "--yes", "-o", "json")
 	if err := json.Unmarshal([]byte(stdout), &job); err != nil {
 		t.Fatal(err)
 	}
