@@ -97,6 +97,8 @@ func TestSinksSkip(t *testing.T) {
 		{"no sink", []string{"sinks", "skip"}, "", exitUsage, nil, "accepts 1 arg"},
 		{"another sink", []string{"sinks", "skip", "hok"}, "", exitNotFound, nil, `did you mean "hook"?`},
 		{"another event", []string{"sinks", "skip", "hook", "--event", "n-2"}, "", exitFailed, nil, `nothing was skipped: sink hook stands at event "n-1", not at "n-2"`},
+		{"try again", []string{"sinks", "resume", "hook", "--reason", "opened it", "--by", "eve"}, "", exitOK, []string{"hook: was paused, tries again now"}, ""},
+		{"who made it try", []string{"audit", "list"}, "", exitOK, []string{"sink hook told to try again, it was paused", daemon.SignedHere("eve"), "opened it"}, ""},
 		{"skip", []string{"sinks", "skip", "hook", "--event", "n-1", "--reason", "closed index", "--by", "ada"}, "", exitOK,
 			[]string{"hook: event n-1 is a dead letter now, the next event is tried", "erbridge deadletters list --sink hook"}, ""},
 	})

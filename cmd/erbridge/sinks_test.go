@@ -112,12 +112,12 @@ func TestSinksReplay(t *testing.T) {
 		{"dry, a part", []string{"sinks", "replay", "siem", "--since", "2026-11-20T11:00:00Z", "--until", "2026-11-20T13:00:00Z", "--dry-run", "-o", "json", "--jq", ".events"}, "", exitOK, []string{"1"}, ""},
 		{"passed nothing", []string{"sinks", "replay", "soc", "--since", "2026-11-20"}, "", exitFailed, nil, "there is nothing to deliver again"},
 		{"call off none", []string{"sinks", "replay", "siem", "--cancel"}, "", exitNotFound, nil, "a replay to sink siem"},
-		{"order", []string{"sinks", "replay", "siem", "--since", "2026-11-20T11:00:00Z", "--by", "ada"}, "", exitOK, []string{"siem: replays what it passed since 2026-11-20 11:00:00Z: up to 3 events"}, ""},
+		{"order", []string{"sinks", "replay", "siem", "--since", "2026-11-20T11:00:00Z", "--by", "ada", "--reason", "the SIEM lost a disk"}, "", exitOK, []string{"siem: replays what it passed since 2026-11-20 11:00:00Z: up to 3 events"}, ""},
 		{"again", []string{"sinks", "replay", "siem", "--since", "2026-11-20"}, "", exitFailed, nil, "a replay is under way"},
 		{"list", []string{"sinks", "list"}, "", exitOK, []string{"REPLAY", "0 sent, 3 to look at"}, ""},
 		{"call off with more", []string{"sinks", "replay", "siem", "--cancel", "--since", "1h"}, "", exitUsage, nil, "--cancel goes alone"},
 		{"call off", []string{"sinks", "replay", "siem", "--cancel", "--by", "ada"}, "", exitOK, []string{"is called off; 0 events went out"}, ""},
-		{"audit", []string{"audit", "list"}, "", exitOK, []string{"replay to sink siem ordered, since 2026-11-20T11:00:00Z", "replay to sink siem called off"}, ""},
+		{"audit", []string{"audit", "list"}, "", exitOK, []string{"replay to sink siem ordered, since 2026-11-20T11:00:00Z", "the SIEM lost a disk", "replay to sink siem called off"}, ""},
 	})
 }
 
