@@ -103,7 +103,7 @@ func (d *Deps) foreseeTag(ctx context.Context, call playbooks.Call, c tagChange)
 	}
 	tags, err := d.Client.Hosts.Tags(ctx, string(c.host))
 	if err != nil {
-		return nil, nil // the call can do without
+		return nil, nil //nolint:nilerr // the call can do without
 	}
 	left := HostTagOutput{Tags: tags, Added: []string{}, Removed: []string{}}
 	switch there := slices.Contains(tags, c.tag); {
