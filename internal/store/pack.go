@@ -60,6 +60,16 @@ func pack(data []byte) []byte {
 	return packed
 }
 
+// unpackedSize is how many bytes unpack makes of a value that it can unpack.
+func unpackedSize(packed []byte) int {
+	if len(packed) > 0 && packed[0] == packedS2 {
+		if n, err := s2.DecodedLen(packed[1:]); err == nil {
+			return n
+		}
+	}
+	return len(packed)
+}
+
 func unpack(packed []byte) ([]byte, error) {
 	if len(packed) == 0 {
 		return nil, errors.New("packed value is empty")

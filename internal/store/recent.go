@@ -11,7 +11,7 @@ import (
 // engine evaluates at a time, and more than a sink that keeps up is behind.
 const (
 	maxRecent      = 1024
-	maxRecentBytes = 2 << 20 // packed
+	maxRecentBytes = 8 << 20 // of JSON; what an attacker repeats packs to next to nothing
 )
 
 // recent remembers the alerts that were decoded last. When one comes in, the engine and
@@ -40,13 +40,14 @@ func (r *recent) decode(key int64, packed []byte) (soar.Alert, error) {
 		return d.alert, nil
 	}
 	alert, err := decodeAlert(packed)
-	if err != nil || len(packed) > maxRecentBytes {
+	size := unpackedSize(packed)
+	if err != nil || size > maxRecentBytes {
 		return alert, err
 	}
-	if r.now == nil || len(r.now) >= maxRecent || r.bytes+len(packed) > maxRecentBytes {
+	if r.now == nil || len(r.now) >= maxRecent || r.bytes+size > maxRecentBytes {
 		r.before, r.now, r.bytes = r.now, map[int64]decoded{}, 0
 	}
 	r.now[key] = decoded{bytes.Clone(packed), alert}
-	r.bytes += len(packed)
+	r.bytes += size
 	return alert, nil
 }

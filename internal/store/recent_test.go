@@ -55,18 +55,22 @@ func TestAlertsAreDecodedOnce(t *testing.T) {
 
 // What is remembered is bounded, by number and by size, and what was decoded last stays.
 func TestRecentIsBounded(t *testing.T) {
+	plain := func(data []byte) []byte { return append([]byte{packedPlain}, data...) }
 	for _, tt := range []struct {
 		name string
 		size int
 		most int
+		pack func([]byte) []byte
 	}{
-		{"small", 1, 2 * maxRecent},
-		{"large", maxRecentBytes / 3, 6},
-		{"too large", maxRecentBytes, 0},
+		{"small", 1, 2 * maxRecent, pack},
+		{"large", maxRecentBytes / 3, 6, plain},
+		{"large, packed to little", maxRecentBytes / 3, 6, pack},
+		{"too large", maxRecentBytes, 0, plain},
+		{"too large, packed to little", maxRecentBytes, 0, pack},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var r recent
-			packed := append([]byte{packedPlain}, `{"comment":"`+strings.Repeat("x", tt.size)+`"}`...)
+			packed := tt.pack([]byte(`{"comment":"` + strings.Repeat("x", tt.size) + `"}`))
 			for key := range int64(3 * maxRecent) {
 				if key > 30 && tt.size > 1 {
 					break
