@@ -37,7 +37,7 @@ func (k desk) Approval(ctx context.Context, id string) (soar.Approval, error) {
 	}
 	for _, a := range all {
 		if a.ID == id {
-			return k.d.redactor.Load().Approval(a), nil
+			return k.question(ctx, a), nil
 		}
 	}
 	return soar.Approval{}, fmt.Errorf("approval %q: %w", id, soar.ErrNotFound)
@@ -49,7 +49,17 @@ func (k desk) Decide(ctx context.Context, id string, v soar.Vote) (soar.Approval
 		return soar.Approval{}, err
 	}
 	a, err := engine.Decide(ctx, id, v)
-	return k.d.redactor.Load().Approval(a), k.told(nil, err)
+	return k.question(ctx, a), k.told(nil, err)
+}
+
+// question is shown for a question, whose text and call tell fields of the alert. Where
+// that cannot be read, what is left is how it stands: the vote is on disk, and counts.
+func (k desk) question(ctx context.Context, a soar.Approval) soar.Approval {
+	about, err := k.alert(ctx, a.Alert)
+	if err != nil {
+		return soar.Approval{ID: a.ID, State: a.State, Count: a.Count, Votes: a.Votes}
+	}
+	return *k.d.redactor.Load().Event(soar.Event{Alert: about, Approval: &a}).Approval
 }
 
 func (k desk) Undo(ctx context.Context, run soar.RunID, step, by, reason string) (string, error) {
@@ -139,10 +149,15 @@ func (k desk) alertOf(ctx context.Context, id soar.RunID) (*soar.Alert, error) {
 	if err != nil {
 		return nil, k.told(nil, err)
 	}
-	if run.Alert == "" {
+	return k.alert(ctx, run.Alert)
+}
+
+// alert is the alert of a reference; nil for the empty one, and when there is none any more.
+func (k desk) alert(ctx context.Context, ref string) (*soar.Alert, error) {
+	if ref == "" {
 		return nil, nil
 	}
-	stored, err := k.d.Store().AlertByRef(ctx, run.Alert)
+	stored, err := k.d.Store().AlertByRef(ctx, ref)
 	if errors.Is(err, soar.ErrNotFound) {
 		return nil, nil // retention has taken it
 	} else if err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/erbridge/erbridge/connector/ersim"
+	"github.com/erbridge/erbridge/internal/redact"
 	"github.com/erbridge/erbridge/internal/soar"
 	"github.com/erbridge/erbridge/internal/store"
 	"github.com/erbridge/erbridge/sinks/sinksim"
@@ -199,6 +201,39 @@ steps:
 	for _, text := range []string{words, errExtend.Error(), errResolve.Error()} {
 		if strings.Contains(text, "secret-case") || strings.Contains(text, "WIN-FIN-01") {
 			t.Errorf("the chat is told %q", text)
+		}
+	}
+}
+
+// A question that a chat gets in answer to a click has the fields of its alert taken out, as
+// the event that asked it has.
+func TestQuestionsAfterClicksAreRedacted(t *testing.T) {
+	s := newSite(t)
+	s.write("playbooks/ask.yaml", `
+playbook: ask-first
+mode: approve
+steps:
+  - {id: tag, do: host.tag, with: {host: "${{ .alert.host.identifier }}", tag: "seen-on-${{ .alert.host.name }}"}}
+`)
+	s.configure(quickPoll + "redact: {fields: [alert.host.name]}\n")
+	d, _ := s.start()
+	s.sim.Raise(ersim.AlertSpec{Severity: "HIGH", Host: "WIN-FIN-01"})
+	id := s.awaitEvent(d.Store(), func(ev soar.Event) bool { return ev.Type == soar.EventApprovalRequested }).Approval.ID
+	decided, err := d.desk().Decide(t.Context(), id, soar.Vote{By: "ann", Agree: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked, err := d.desk().Approval(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []soar.Approval{looked, decided} {
+		text, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "WIN-FIN-01") || len(a.Hosts) != 1 || !strings.HasPrefix(a.Hosts[0], redact.Hidden) || a.With["tag"] != "seen-on-"+redact.Hidden {
+			t.Errorf("the chat is told %s", text)
 		}
 	}
 }

@@ -171,9 +171,6 @@ func (r *Redactor) Event(ev soar.Event) soar.Event { return redacted(r, ev, "") 
 // Alert does the same to an alert that stands by itself.
 func (r *Redactor) Alert(a *soar.Alert) *soar.Alert { return redacted(r, a, "alert") }
 
-// Approval does the same to the question of a playbook.
-func (r *Redactor) Approval(a soar.Approval) soar.Approval { return redacted(r, a, "approval") }
-
 // redacted walks over a value that stands at a path of an event.
 func redacted[T any](r *Redactor, value T, at string) T {
 	if r == nil {
