@@ -62,8 +62,14 @@ func (p *pseudonyms) of(kind, value string) string {
 // ours reports whether this key has given a pseudonym. What only looks like one is a value
 // like any other, so that nobody gets a name of his choice.
 func (p *pseudonyms) ours(text string) bool {
+	kind := len(text) - valueDigits - checkDigits - 1
+	return kind >= 1 && kind <= maxKindBytes && p.atEnd(text)
+}
+
+// atEnd reports whether one of ours ends a text. The nil pseudonyms are in none.
+func (p *pseudonyms) atEnd(text string) bool {
 	cut := len(text) - valueDigits - checkDigits
-	if cut < 2 || cut > maxKindBytes+1 || text[cut-1] != '-' {
+	if p == nil || cut < 2 || text[cut-1] != '-' {
 		return false
 	}
 	digits, check := text[cut:cut+valueDigits], text[cut+valueDigits:]

@@ -97,6 +97,15 @@ func TestPseudonymsCannotBeChosen(t *testing.T) {
 	}
 }
 
+// An account that is called as its column is spoils no other text.
+func TestPseudonymOfTheNameOfAField(t *testing.T) {
+	ev := soar.Event{Text: "the username is new", Alert: &soar.Alert{Event: map[string]string{"username": "username", "cmdline": "net user username"}}}
+	got := mustNew(t, withKey(oneKey, "alert.event.username")).Event(ev)
+	if columns := got.Alert.Event; got.Text != ev.Text || columns["cmdline"] != ev.Alert.Event["cmdline"] || !pseudonymForm.MatchString(columns["username"]) {
+		t.Errorf("text %q, columns %q", got.Text, columns)
+	}
+}
+
 // What is taken out stays out where a pseudonym stands in it, or beside it.
 func TestPseudonymsInWhatIsTakenOut(t *testing.T) {
 	s := withKey(oneKey, "alert.host.name", "alert.event.computer")
@@ -155,6 +164,7 @@ func FuzzPseudonyms(f *testing.F) {
 	for _, seed := range []string{"WIN-1", "host-aaaaaaaaaaaaaa", Hidden, "WIN [redacted] 1", "\xff\x00", "password=hunter2", strings.Repeat("x", 3000)} {
 		f.Add(seed, "look at "+seed)
 	}
+	f.Add("0", "\xff00000000C0AA") // a column gets a name that ends in pwds
 	s := withKey(oneKey, "alert.host.name", "alert.event.*")
 	s.Builtin = []string{"passwords", "tokens", "cards"}
 	r, err := New(s)

@@ -326,7 +326,7 @@ func (w *walker) mapping(v reflect.Value, path []string, above fate) reflect.Val
 		key := iter.Key()
 		name := key.String()
 		inner := above
-		if w.r.named && secretName(name) {
+		if w.r.named && secretName(name) && !w.r.names.atEnd(name) { // whose letters can be any word
 			inner = hide
 		}
 		value := w.plain(iter.Value(), append(path, name), inner)
@@ -393,8 +393,8 @@ func (w *walker) collect(text string, own fate) {
 	}
 	one := piece{text: text, with: Hidden}
 	if !own.hide {
-		if one.with = w.r.names.of(own.kind, text); one.with == text {
-			return
+		if one.with = w.r.names.of(own.kind, text); strings.Contains(one.with, text) {
+			return // a pseudonym already, or the name of the field, which would be found in its own pseudonym
 		}
 	}
 	i := slices.IndexFunc(w.known, func(k piece) bool { return k.text == text })
