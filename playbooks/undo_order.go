@@ -137,8 +137,12 @@ func (u *Undoing) err(o *UndoOrder) error {
 		}
 		words = append(words, fmt.Sprintf("step %s: %s", s.Step, s.Words))
 	}
-	if len(words) == 0 {
+	const most = 10
+	switch n := len(words); {
+	case n == 0:
 		words = []string{fmt.Sprintf("run %s has sent no call with an effect", o.Run)}
+	case n > most:
+		words = append(words[:most], fmt.Sprintf("and %d more", n-most))
 	}
 	return fmt.Errorf("%w: %s", ErrNotUndone, strings.Join(words, "; "))
 }

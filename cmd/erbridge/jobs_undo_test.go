@@ -43,7 +43,7 @@ func TestJobsUndo(t *testing.T) {
 	if n := tagged(); n != 1 {
 		t.Errorf("%d hosts are still tagged", n)
 	}
-	if _, stderr := run(exitFailed, "undo", id, "--reason", "again"); !strings.Contains(stderr, "it was taken back already by run") {
+	if _, stderr := run(exitFailed, "undo", id, "--reason", "again"); strings.Count(stderr, "it was taken back already by run") != 10 || !strings.Contains(stderr, "; and 40 more") {
 		t.Errorf("again:\n%s", stderr)
 	}
 
