@@ -171,8 +171,9 @@ func (f *Forwarder) tellPause(ctx context.Context, text string) error {
 }
 
 // pausedPrefix begins the ids of the events that tell of a sink's pause. They go
-// to all sinks but that one.
-func pausedPrefix(sink string) string { return "sink-paused-" + sink + "-" }
+// to all sinks but that one: what is about siem-eu is told to siem, since the name of
+// no sink has a slash in it.
+func pausedPrefix(sink string) string { return "sink-paused-" + sink + "/" }
 
 // mayTry waits while nothing may be sent: a person holds the sink, or its receiver
 // is gone. Before it returns, what is over the bound of the backlog is dropped, and

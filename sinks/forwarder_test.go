@@ -674,6 +674,7 @@ func TestForwarderRoutes(t *testing.T) {
 			{ID: "trouble", Type: soar.EventTrouble, Text: "disk"},
 			{ID: pausedPrefix("siem") + "1", Type: soar.EventTrouble, Text: "own pause"},
 			{ID: pausedPrefix("chat") + "1", Type: soar.EventTrouble, Text: "other's pause"},
+			{ID: pausedPrefix("siem-eu") + "1", Type: soar.EventTrouble, Text: "pause of one whose name begins like ours"},
 			{ID: "started", Type: soar.EventRunStarted},
 		} {
 			feed.add(ev)
@@ -681,11 +682,11 @@ func TestForwarderRoutes(t *testing.T) {
 		sink := newScript(nil)
 		forward(t, feed, sink, ForwarderOptions{FromStart: true, When: when})
 		synctest.Wait()
-		wantIDs(t, "delivered", sink.taken(), []string{"high", "low but addressed", "trouble", pausedPrefix("chat") + "1"})
+		wantIDs(t, "delivered", sink.taken(), []string{"high", "low but addressed", "trouble", pausedPrefix("chat") + "1", pausedPrefix("siem-eu") + "1"})
 		time.Sleep(2 * time.Second) // what is only skipped is saved a second later
 		synctest.Wait()
-		if got := feed.cursor("siem"); got != 8 {
-			t.Errorf("cursor %d, want 8", got)
+		if got := feed.cursor("siem"); got != 9 {
+			t.Errorf("cursor %d, want 9", got)
 		}
 	})
 }

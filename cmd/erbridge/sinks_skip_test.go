@@ -72,7 +72,7 @@ func pickySink(t *testing.T) (p *picky, file string, d *daemon.Daemon) {
 			t.Fatal(err)
 		}
 		for _, ev := range events {
-			if after = ev.Pos; strings.HasPrefix(ev.ID, "sink-paused-hook-") {
+			if after = ev.Pos; strings.HasPrefix(ev.ID, "sink-paused-hook/") {
 				return p, file, d
 			}
 		}
