@@ -380,7 +380,7 @@ func (f *Forwarder) judge(ctx context.Context, b *batch, group []*item, err erro
 // comesAgain puts a group back that an attempt could not deliver.
 func (f *Forwarder) comesAgain(b *batch, group []*item) {
 	b.putBack(group)
-	f.standsAt(group[0])
+	f.standsAt(group)
 	f.metrics.count(outcomeRetried, len(group))
 }
 

@@ -16,6 +16,9 @@ type Standstill struct {
 	Alert string         `json:"alert,omitempty"` // Alert.Ref
 	// Attempts is how often it was tried in a row.
 	Attempts int `json:"attempts"`
+	// Batch is how many events the last attempt could not deliver. Where that is more than
+	// this one, another of them may be at fault; the next attempt is smaller.
+	Batch int `json:"batch"`
 }
 
 // Skip is a person's word to pass over the event at which a sink stands. It becomes a
@@ -160,15 +163,15 @@ func (o *skipOrder) refuse(why string, args ...any) {
 	}
 }
 
-// standsAt notes the event at which a failed attempt stopped.
-func (f *Forwarder) standsAt(it *item) {
-	ev := &it.event
+// standsAt notes the first event of those that an attempt could not deliver.
+func (f *Forwarder) standsAt(group []*item) {
+	ev := &group[0].event
 	f.update(func(s *SinkStatus) {
 		attempts := 1
 		if s.StandsAt != nil && s.StandsAt.Event == ev.ID {
 			attempts += s.StandsAt.Attempts
 		}
-		stands := &Standstill{Event: ev.ID, Type: ev.Type, Attempts: attempts}
+		stands := &Standstill{Event: ev.ID, Type: ev.Type, Attempts: attempts, Batch: len(group)}
 		if ev.Alert != nil {
 			stands.Alert = ev.Alert.Ref()
 		}

@@ -32,13 +32,13 @@ func TestSkipPassesTheEventThatIsRefused(t *testing.T) {
 		f, _ := forward(t, feed, sink, ForwarderOptions{MaxBatch: 5, FromStart: true, Events: []soar.EventType{soar.EventNotification}})
 		synctest.Wait()
 		stands := f.Status().StandsAt
-		if stands == nil || stands.Event != "e1" { // nobody knows yet which of the five it is
+		if stands == nil || stands.Event != "e1" || stands.Batch != 5 { // nobody knows yet which of the five it is
 			t.Fatalf("stands at %+v", stands)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		status := f.Status()
-		if stands = status.StandsAt; status.State != StatePaused || stands == nil || stands.Event != "e2" || stands.Type != soar.EventNotification || stands.Attempts < 2 {
+		if stands = status.StandsAt; status.State != StatePaused || stands == nil || stands.Event != "e2" || stands.Type != soar.EventNotification || stands.Attempts < 2 || stands.Batch != 1 {
 			t.Fatalf("status %+v, stands at %+v", status, stands)
 		}
 		if _, err := f.Skip(t.Context(), Skip{Event: "e1", By: "ada"}); !errors.Is(err, ErrNotSkipped) || !strings.Contains(err.Error(), `stands at event "e2", not at "e1"`) {

@@ -74,7 +74,11 @@ func sinkNote(s daemon.SinkStatus) string {
 		notes = append(notes, s.LastError)
 	}
 	if s.StandsAt != nil {
-		notes = append(notes, fmt.Sprintf("stands at event %s since %s", s.StandsAt.Event, count(s.StandsAt.Attempts, "attempt")))
+		note := fmt.Sprintf("stands at event %s since %s", s.StandsAt.Event, count(s.StandsAt.Attempts, "attempt"))
+		if s.StandsAt.Batch > 1 {
+			note += fmt.Sprintf(", the last with %d events, any of which may be at fault", s.StandsAt.Batch)
+		}
+		notes = append(notes, note)
 	}
 	if s.OverBacklog {
 		notes = append(notes, "more than max_backlog waits")

@@ -27,7 +27,7 @@ It needs a running daemon. erbridge sinks list shows the event at which a sink
 stands; with --event, nothing is skipped if it is another one by now. A sink that
 somebody has paused stays paused. Who skipped what, and why, is in the audit record.`,
 		Example: `  erbridge sinks skip siem --reason "its index is closed"
-  erbridge sinks skip siem --event er-4711/received`,
+  erbridge sinks skip siem --event alert.received/er-4711`,
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeSink,
 		RunE: func(cmd *cobra.Command, given []string) (err error) {

@@ -203,9 +203,9 @@ func TestDeadLettersManyAndEdited(t *testing.T) {
 func TestSinkNote(t *testing.T) {
 	dropped, lost := int64(2), int64(3)
 	got := sinkNote(daemon.SinkStatus{
-		LastError: "403", StandsAt: &sinks.Standstill{Event: "e1", Attempts: 4}, OverBacklog: true, Dropped: &dropped, Lost: &lost,
+		LastError: "403", StandsAt: &sinks.Standstill{Event: "e1", Attempts: 4, Batch: 5}, OverBacklog: true, Dropped: &dropped, Lost: &lost,
 	})
-	if want := "403; stands at event e1 since 4 attempts; more than max_backlog waits; 2 dropped since start; 3 lost by the receiver since start"; got != want {
+	if want := "403; stands at event e1 since 4 attempts, the last with 5 events, any of which may be at fault; more than max_backlog waits; 2 dropped since start; 3 lost by the receiver since start"; got != want {
 		t.Errorf("note %q, want %q", got, want)
 	}
 }
