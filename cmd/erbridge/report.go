@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -93,13 +95,17 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 
 func unknownCommand(group *cobra.Command, given string) error {
 	var names []string
+	meant := ""
 	for _, c := range group.Commands() {
 		if c.IsAvailableCommand() {
 			names = append(names, c.Name())
 		}
+		if slices.Contains(c.SuggestFor, given) {
+			meant = c.Name()
+		}
 	}
 	text := fmt.Sprintf("unknown command %q of %s", given, group.CommandPath())
-	if near := registry.Nearest(given, names); near != "" {
+	if near := cmp.Or(meant, registry.Nearest(given, names)); near != "" {
 		return usagef("%s; did you mean %q?", text, near)
 	}
 	return usagef("%s; there are %s", text, strings.Join(names, ", "))

@@ -14,8 +14,9 @@ func newSinksPause() *cobra.Command {
 	var file configFlag
 	var by, reason string
 	cmd := &cobra.Command{
-		Use:   "pause SINK...",
-		Short: "deliver nothing to sinks until they are resumed; their events are kept",
+		Use:        "pause SINK...",
+		SuggestFor: []string{"stop", "halt", "disable"},
+		Short:      "deliver nothing to sinks until they are resumed; their events are kept",
 		Long: `A paused sink stays paused over restarts and reloads. Its events wait in the store,
 in order, as far as max_backlog lets them; erbridge sinks resume delivers them. Who
 paused it, and why, is kept in the audit record and told to the other sinks.`,
