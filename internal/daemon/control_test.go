@@ -34,10 +34,10 @@ func (s *site) control() (Control, func()) {
 	}
 }
 
-// letter puts a dead letter into a store.
+// letter puts a dead letter of two hours ago into a store.
 func letter(t *testing.T, st letters, origin string, payload []byte) {
 	t.Helper()
-	_, err := st.Commit(t.Context(), soar.Change{DeadLetters: []soar.DeadLetter{{Origin: origin, At: time.Now(), Reason: "test", EventID: "x/1", Payload: payload}}})
+	_, err := st.Commit(t.Context(), soar.Change{DeadLetters: []soar.DeadLetter{{Origin: origin, At: time.Now().Add(-2 * time.Hour), Reason: "test", EventID: "x/1", Payload: payload}}})
 	if err != nil {
 		t.Fatal(err)
 	}
