@@ -61,6 +61,24 @@ func (c *configFlag) storeOfBroken(problems error) (dir string, ok bool) {
 	return dir, true
 }
 
+// console is the address of the console; empty where it is turned off. A container whose
+// configuration is being mended is not to be taken for one that is not well.
+func (c *configFlag) console() (address string, err error) {
+	cfg, problems := c.load()
+	if problems == nil {
+		return cfg.Console.Listen, nil
+	}
+	if !config.IsProblem(problems) {
+		return "", problems
+	}
+	if address, err = config.ConsoleListen(c.path); err != nil {
+		c.tell("%v; until it is mended, --address HOST:PORT asks a running erbridge", err)
+		return "", problems
+	}
+	c.tell("%s has mistakes, erbridge check shows them; a running erbridge goes by the configuration it has", c.path)
+	return address, nil
+}
+
 // tell says something once, beside what the command prints.
 func (c *configFlag) tell(format string, args ...any) {
 	if c.cmd == nil || c.told {

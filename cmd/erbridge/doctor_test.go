@@ -90,4 +90,13 @@ func TestDoctorOfPlaybooks(t *testing.T) {
 	if code != exitOK || !strings.Contains(stdout, "warning: playbooks: what is on disk is refused since noon") {
 		t.Errorf("health: exit code %d: %s", code, stdout)
 	}
+	if data, err = os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	}
+	broken := write(t, dir, "broken.yaml", string(data)+"sniks: {}\n")
+	var stderr string
+	stdout, stderr, code = erbridge(t, "", "health", "-c", broken)
+	if code != exitOK || !strings.Contains(stdout, "refused since noon") || !strings.Contains(stderr, broken+" has mistakes") {
+		t.Errorf("health with a broken configuration: exit code %d: %s%s", code, stdout, stderr)
+	}
 }

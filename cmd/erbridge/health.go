@@ -26,11 +26,11 @@ func newHealth() *cobra.Command {
 		Args:  args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if address == "" {
-				cfg, err := file.load()
-				if err != nil {
+				var err error
+				if address, err = file.console(); err != nil {
 					return err
 				}
-				if address = cfg.Console.Listen; address == "" {
+				if address == "" {
 					return errors.New("the configuration has no console to ask: console.listen is empty")
 				}
 			}

@@ -37,3 +37,25 @@ func TestStorePathOfABrokenFile(t *testing.T) {
 		t.Errorf("no file: %v", err)
 	}
 }
+
+// The console is found in such a file as well.
+func TestConsoleListenOfABrokenFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "erbridge.yaml")
+	for _, tt := range []struct{ name, in, want, refused string }{
+		{"set", "sniks: {}\nconsole: {listen: 127.0.0.1:9}\n", "127.0.0.1:9", ""},
+		{"not set", "sniks: {}\n", Default().Console.Listen, ""},
+		{"turned off", "sniks: {}\nconsole: {listen: ''}\n", "", ""},
+		{"a list", "console: {listen: [a]}\n", "", ""},
+		{"no YAML", "console: {listen: 127.0.0.1:9}\nsinks: [\n", "", "so console.listen cannot be found in it"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := os.WriteFile(path, []byte(tt.in), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := ConsoleListen(path)
+			if got != tt.want || (err == nil) != (tt.refused == "") || err != nil && !strings.Contains(err.Error(), tt.refused) {
+				t.Errorf("found %q, %v", got, err)
+			}
+		})
+	}
+}
