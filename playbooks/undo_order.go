@@ -197,6 +197,15 @@ func stepsToUndo(entries []soar.Entry, name string, over bool) []sentStep {
 					ended[entry.Step] = s
 				}
 			}
+		case soar.EntryDecision:
+			s, intent := ended[entry.Step], intents[entry.Step]
+			if s == nil || !s.unended || intent.Again || intent.Attempt > 1 {
+				continue
+			}
+			var d Decision
+			if json.Unmarshal(entry.Body, &d) == nil && !d.Since.IsZero() { // it waits again: its first call did not go out
+				delete(ended, entry.Step)
+			}
 		case soar.EntryNote:
 			var group GroupNote
 			if entry.Step != "" && json.Unmarshal(entry.Body, &group) == nil && group.Begun != "" {
