@@ -74,7 +74,7 @@ func sinkNote(s daemon.SinkStatus) string {
 		notes = append(notes, s.LastError)
 	}
 	if s.StandsAt != nil {
-		note := fmt.Sprintf("stands at event %s since %s", s.StandsAt.Event, count(s.StandsAt.Attempts, "attempt"))
+		note := fmt.Sprintf("stands at event %s after %s", s.StandsAt.Event, count(s.StandsAt.Attempts, "attempt"))
 		if s.StandsAt.Batch > 1 {
 			note += fmt.Sprintf(", the last with %d events, any of which may be at fault", s.StandsAt.Batch)
 		}

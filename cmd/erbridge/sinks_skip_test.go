@@ -92,7 +92,7 @@ func pickySink(t *testing.T) (p *picky, file string, d *daemon.Daemon) {
 func TestSinksSkip(t *testing.T) {
 	p, file, _ := pickySink(t)
 	runCases(t, file, []commandCase{
-		{"where it stands", []string{"sinks", "list"}, "", exitOK, []string{"paused", "stands at event n-1 since", "this index is closed"}, ""},
+		{"where it stands", []string{"sinks", "list"}, "", exitOK, []string{"paused", "stands at event n-1 after", "this index is closed"}, ""},
 		{"for scripts", []string{"sinks", "list", "-o", "jsonl", "--jq", ".stands_at.event"}, "", exitOK, []string{`"n-1"`}, ""},
 		{"no sink", []string{"sinks", "skip"}, "", exitUsage, nil, "accepts 1 arg"},
 		{"another sink", []string{"sinks", "skip", "hok"}, "", exitNotFound, nil, `did you mean "hook"?`},

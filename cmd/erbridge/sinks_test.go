@@ -205,7 +205,7 @@ func TestSinkNote(t *testing.T) {
 	got := sinkNote(daemon.SinkStatus{
 		LastError: "403", StandsAt: &sinks.Standstill{Event: "e1", Attempts: 4, Batch: 5}, OverBacklog: true, Dropped: &dropped, Lost: &lost,
 	})
-	if want := "403; stands at event e1 since 4 attempts, the last with 5 events, any of which may be at fault; more than max_backlog waits; 2 dropped since start; 3 lost by the receiver since start"; got != want {
+	if want := "403; stands at event e1 after 4 attempts, the last with 5 events, any of which may be at fault; more than max_backlog waits; 2 dropped since start; 3 lost by the receiver since start"; got != want {
 		t.Errorf("note %q, want %q", got, want)
 	}
 }
