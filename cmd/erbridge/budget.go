@@ -152,6 +152,6 @@ were refused stay refused.`,
 	}
 	file.flags(cmd)
 	cmd.Flags().StringVar(&r.Reason, "reason", "", "why they may go on")
-	cmd.Flags().StringVar(&r.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &r.By)
 	return cmd
 }

@@ -321,7 +321,7 @@ back.`,
 	}
 	file.flags(cmd)
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "why")
-	cmd.Flags().StringVar(&c.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &c.By)
 	return cmd
 }
 

@@ -87,7 +87,7 @@ is not again; where that failed, it is tried again.`,
 	file.flags(cmd)
 	out.flags(cmd)
 	cmd.Flags().StringVar(&reason, "reason", "", "why")
-	cmd.Flags().StringVar(&by, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &by)
 	return cmd
 }
 

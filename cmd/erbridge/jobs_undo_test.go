@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/erbridge/erbridge/connector/ersim"
+	"github.com/erbridge/erbridge/internal/daemon"
+	"github.com/erbridge/erbridge/playbooks"
 )
 
 // A job is taken back host by host: what it has changed, once.
@@ -51,5 +55,63 @@ func TestJobsUndo(t *testing.T) {
 	awaitRuns(t, d, 5)
 	if _, stderr := run(exitFailed, "undo", strings.Fields(stdout)[1], "--reason", "no"); !strings.Contains(stderr, "no call with an effect") {
 		t.Errorf("a job that only reads:\n%s", stderr)
+	}
+}
+
+// cutOff is a daemon that is gone after one order.
+type cutOff struct {
+	daemon.Control
+	taken int
+}
+
+func (c *cutOff) Undo(ctx context.Context, o playbooks.UndoOrder) (playbooks.Undoing, error) {
+	if c.taken++; c.taken > 1 {
+		return playbooks.Undoing{}, errors.New("connection lost")
+	}
+	return c.Control.Undo(ctx, o)
+}
+
+// When the daemon goes away while a job is taken back, the same command goes on with the
+// hosts that are left, and leaves the others alone.
+func TestJobsUndoGoesOn(t *testing.T) {
+	sim, file, d := working(t, ersim.Options{Hosts: 60}, "")
+	stdout, stderr, code := erbridge(t, "", "jobs", "start", "host.tag", "--with", "tag=seen", "--all", "--yes", "--reason", "to see", "-c", file)
+	if code != exitOK {
+		t.Fatalf("jobs start: exit code %d\n%s", code, stderr)
+	}
+	id, err := jobID(strings.Fields(stdout)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitRuns(t, d, 2)
+
+	there := configFlag{path: file}
+	r, err := there.reader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	job, hosts, err := hostsToUndo(t.Context(), r, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = there.control(t.Context(), func(c daemon.Control) error {
+		_, _, err := undoJob(t.Context(), &cutOff{Control: c}, &job, hosts, playbooks.UndoOrder{By: "ada", Reason: "too much"})
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "10 of 60 hosts are being taken back, and then: connection lost") {
+		t.Fatalf("cut off: %v", err)
+	}
+	awaitRuns(t, d, 3)
+
+	stdout, stderr, code = erbridge(t, "", "jobs", "undo", id.String(), "--reason", "too much", "-c", file)
+	if code != exitOK || strings.Count(stdout, "begun") != 50 || !strings.Contains(stderr, "of 10 other hosts, nothing is left to take back") {
+		t.Errorf("the same command: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	awaitRuns(t, d, 4)
+	for _, h := range sim.Hosts() {
+		if slices.Contains(h.Tags, "seen") {
+			t.Errorf("%s is still tagged", h.Name)
+		}
 	}
 }

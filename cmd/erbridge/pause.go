@@ -55,7 +55,7 @@ the same: guard.pause_file.`,
 	file.flags(cmd)
 	out.flags(cmd)
 	cmd.Flags().StringVar(&order.Reason, "reason", "", "why, for whoever comes next")
-	cmd.Flags().StringVar(&order.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &order.By)
 	return cmd
 }
 
@@ -90,7 +90,7 @@ everything stays paused.`,
 	}
 	file.flags(cmd)
 	out.flags(cmd)
-	cmd.Flags().StringVar(&by, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &by)
 	return cmd
 }
 

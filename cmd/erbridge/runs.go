@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os/user"
 	"slices"
 	"time"
 
@@ -239,21 +238,8 @@ your word is kept in the run's journal, under your name.`,
 	cmd.Flags().BoolVar(&happened, "happened", false, "it did happen")
 	cmd.Flags().BoolVar(&didNot, "did-not-happen", false, "it did not happen")
 	cmd.Flags().StringVar(&reason, "reason", "", "how you know")
-	cmd.Flags().StringVar(&by, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &by)
 	return cmd
-}
-
-// whoSays is who gives a command: by, else the user of the process.
-func whoSays(by string) (string, error) {
-	if by == "" {
-		if u, err := user.Current(); err == nil {
-			by = u.Username
-		}
-	}
-	if by == "" {
-		return "", usagef("your name is not known here: say it with --by")
-	}
-	return daemon.SignedHere(by), nil
 }
 
 func newRunsCancel() *cobra.Command {
@@ -302,6 +288,6 @@ that failed. erbridge queue list shows the steps that wait.`,
 	file.flags(cmd)
 	cmd.Flags().StringVar(&c.Step, "step", "", "only this step, which waits")
 	cmd.Flags().StringVar(&c.Reason, "reason", "", "why")
-	cmd.Flags().StringVar(&c.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &c.By)
 	return cmd
 }

@@ -63,7 +63,7 @@ tells what would be taken back, and by which call.`,
 	out.flags(cmd)
 	cmd.Flags().StringVar(&o.Step, "step", "", "only this step, which has ended; of a for_each all of it, or one item: collect[2]")
 	cmd.Flags().StringVar(&o.Reason, "reason", "", "why")
-	cmd.Flags().StringVar(&o.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &o.By)
 	return cmd
 }
 
@@ -132,7 +132,7 @@ erbridge runs cancel RUN lets it last for good, erbridge runs undo ends it now.`
 	cmd.Flags().StringVar(&until, "until", "", "until when, such as 2026-11-22T18:00:00Z")
 	cmd.Flags().StringVar(&x.Step, "step", "", "only this step; of a for_each all of it, or one item: contain[2]")
 	cmd.Flags().StringVar(&x.Reason, "reason", "", "why")
-	cmd.Flags().StringVar(&x.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &x.By)
 	return cmd
 }
 

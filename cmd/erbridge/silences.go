@@ -118,7 +118,7 @@ it for that. Who began and ended it is in the audit record.`,
 	_ = cmd.RegisterFlagCompletionFunc("sink", completeSinkFlag)
 	cmd.Flags().StringVar(&keep, "for", "", "how long, such as 30m, 4h or 7d; at most 90d")
 	cmd.Flags().StringVar(&o.Silence.Reason, "reason", "", "why, for whoever misses them")
-	cmd.Flags().StringVar(&o.Silence.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &o.Silence.By)
 	return cmd
 }
 
@@ -150,6 +150,6 @@ func newSilencesEnd() *cobra.Command {
 	}
 	file.flags(cmd)
 	cmd.Flags().StringVar(&e.Reason, "reason", "", "why")
-	cmd.Flags().StringVar(&e.By, "by", "", "who says so; default is your user name")
+	byFlag(cmd, &e.By)
 	return cmd
 }

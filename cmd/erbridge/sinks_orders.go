@@ -47,17 +47,6 @@ paused it, and why, is kept in the audit record and told to the other sinks.`,
 	return cmd
 }
 
-// auditReason is what --reason means where nobody but the audit record keeps it.
-const auditReason = "why, for the audit record"
-
-func byFlag(cmd *cobra.Command, by *string) {
-	cmd.Flags().StringVar(by, "by", "", "who says so; default is your user name")
-}
-
-func reasonFlag(cmd *cobra.Command, reason *string, usage string) {
-	cmd.Flags().StringVar(reason, "reason", "", usage)
-}
-
 func newSinksResume() *cobra.Command {
 	var file configFlag
 	var by, reason string
